@@ -1,0 +1,376 @@
+//! The organisation: teams, agents, pools, policies, as `recoup.toml` declares them.
+//!
+//! These are the checked values; `parse` reads the file, `diff` compares two versions, `history` knows which version
+//! holds on which local day.
+
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
+use chrono_tz::Tz;
+use recoup_money::{Amount, Currency};
+use serde::Serialize;
+
+use crate::event::Id;
+use crate::period::Calendar;
+
+/// A checked organisation file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Organisation {
+    /// The name, printed on statements.
+    pub name: String,
+    /// The reporting currency (MON-4).
+    pub currency: Currency,
+    /// The zone whose months are billed.
+    pub time_zone: Tz,
+    /// Policies.
+    pub policy: Policy,
+    /// Teams by id.
+    pub teams: BTreeMap<Id, Team>,
+    /// Agents by id.
+    pub agents: BTreeMap<Id, Agent>,
+    /// Pools by id.
+    pub pools: BTreeMap<Id, Pool>,
+    /// Task types by id.
+    pub task_types: BTreeMap<Id, TaskType>,
+    /// People by user id, as the file writes them.
+    pub people: BTreeMap<Id, Person>,
+    /// Costs that arrive as a bill (POOL-5).
+    pub recurring: Vec<Recurring>,
+    /// Currency conversion (MON-4), in file order.
+    pub rates: Vec<ExchangeRate>,
+    /// Budgets, parsed and kept.
+    pub budgets: Vec<Budget>,
+    /// The organisation's own prices, which win over the catalogue (RAT-1).
+    pub prices: Vec<OwnPrice>,
+}
+
+impl Organisation {
+    /// The calendar of its time zone.
+    #[must_use]
+    pub const fn calendar(&self) -> Calendar {
+        Calendar::new(self.time_zone)
+    }
+
+    /// The billing model of (team, agent) (PRC-7): the exception for the team, else the agent's, else token.
+    #[must_use]
+    pub fn billing(&self, team: &str, agent: Option<&str>) -> Billing {
+        agent.and_then(|agent| self.agents.get(agent)).map_or(Billing::Token, |agent| {
+            agent.billing_by_team.get(team).copied().unwrap_or(agent.billing)
+        })
+    }
+
+    /// The pool of a shared agent (ATR-4).
+    #[must_use]
+    pub fn shared_pool(&self, agent: &str) -> Option<&Id> {
+        self.agents.get(agent)?.shared_pool.as_ref()
+    }
+}
+
+/// `[policy]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Policy {
+    /// Lanes of the event log; fixed when the log is created.
+    pub lanes: u16,
+    /// Price grid (PRC-1).
+    pub price_grid: Amount,
+    /// Half-life of the smoothing in days, at least 1 (PRC-1).
+    pub half_life_days: u32,
+    /// Enough evidence: completed tasks (PRC-2).
+    pub min_tasks: u32,
+    /// Enough evidence: days with tasks (PRC-2).
+    pub min_days: u32,
+    /// Locks (PRC-3).
+    pub price_lock: PriceLock,
+    /// Most a banded price moves in a night, percent (PRC-3); only with `banded`.
+    pub price_band_percent: Option<Amount>,
+    /// Close policy for the variance (LED-3).
+    pub variance: VariancePolicy,
+    /// Where pool shares are charged (PRC-1).
+    pub pool_recovery: PoolRecovery,
+    /// Days for late events after the period's end (CLO-1).
+    pub soft_close_days: u32,
+    /// Tags beyond the named dimensions that are kept.
+    pub extra_tags: Vec<Id>,
+    /// Pool that unattributed cost goes to (ATR-6).
+    pub unattributed_pool: Option<Id>,
+}
+
+/// How a price may move (PRC-3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PriceLock {
+    /// Every night.
+    Floating,
+    /// At the start of a period only.
+    Locked,
+    /// At most a given percentage a night.
+    Banded,
+}
+
+/// What happens to the variance at the close (LED-3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VariancePolicy {
+    /// Settled over the teams.
+    Settle,
+    /// Carried into the next price.
+    Carry,
+    /// Absorbed by a central account.
+    Absorb,
+}
+
+/// Where pool shares are charged (PRC-1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PoolRecovery {
+    /// As lines of their own.
+    Line,
+    /// Inside the task price.
+    Price,
+}
+
+/// `[[teams]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Team {
+    /// Where its cost is booked.
+    pub cost_centre: Option<String>,
+    /// Who leads it.
+    pub lead: Option<String>,
+    /// Where it is told.
+    pub slack_channel: Option<String>,
+    /// Where it is told by e-mail.
+    pub email: Option<String>,
+    /// Shown or charged.
+    pub mode: Mode,
+}
+
+/// Showback shows, chargeback books.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// The statement informs and posts nothing.
+    Showback,
+    /// The statement is booked.
+    Chargeback,
+}
+
+/// `[[agents]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Agent {
+    /// The team that runs it (which is not who pays).
+    pub owner: Option<Id>,
+    /// How its tasks are billed (PRC-7).
+    pub billing: Billing,
+    /// Exceptions by team.
+    pub billing_by_team: BTreeMap<Id, Billing>,
+    /// Whether it may claim `critical` (BUD-2).
+    pub critical: bool,
+    /// The pool that its cost goes to, which makes it a shared agent (ATR-4).
+    pub shared_pool: Option<Id>,
+}
+
+/// Billing models (PRC-7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Billing {
+    /// Pass-through of the ground truth (PRC-6).
+    Token,
+    /// A price per completed task (PRC-1).
+    Task,
+    /// A price per minute (PRC-4).
+    Time,
+}
+
+impl Billing {
+    /// The name in the contract.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Task => "task",
+            Self::Time => "time",
+        }
+    }
+}
+
+/// `[[pools]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Pool {
+    /// What its cost is divided by (POOL-1).
+    pub basis: PoolBasis,
+    /// Pools that consume each other; by default each pool is a group of its own.
+    pub group: Id,
+    /// How pools of a group treat each other (POOL-2).
+    pub method: PoolMethod,
+    /// The order of a step-down.
+    pub step: Option<u32>,
+    /// Percent by team for `fixed`, which sum to 100.
+    pub percent: BTreeMap<Id, Amount>,
+}
+
+/// What a pool's cost is divided by (POOL-1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PoolBasis {
+    /// The direct cost of the consumers.
+    DirectCost,
+    /// Invocations of the pool's agents.
+    Invocations,
+    /// Tokens used by the pool's agents.
+    Tokens,
+    /// Milliseconds used by the pool's agents.
+    Duration,
+    /// Fixed percentages.
+    Fixed,
+    /// Even over the active teams.
+    Even,
+}
+
+impl PoolBasis {
+    /// The name in the contract.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::DirectCost => "direct_cost",
+            Self::Invocations => "invocations",
+            Self::Tokens => "tokens",
+            Self::Duration => "duration",
+            Self::Fixed => "fixed",
+            Self::Even => "even",
+        }
+    }
+}
+
+/// How pools of a group treat each other (POOL-2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PoolMethod {
+    /// Consumption by other pools is left out.
+    Direct,
+    /// In a stated order, each closed after its turn.
+    StepDown,
+    /// Simultaneous equations.
+    Reciprocal,
+}
+
+impl PoolMethod {
+    /// The name in the contract.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::StepDown => "step_down",
+            Self::Reciprocal => "reciprocal",
+        }
+    }
+}
+
+/// `[[task_types]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TaskType {
+    /// Most a task may cost (BUD-4).
+    pub cap: Option<Amount>,
+    /// The price before there is evidence (PRC-2).
+    pub seed_price: Option<Amount>,
+}
+
+/// `[[people]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Person {
+    /// The team of the user, for roots that name a user and no team (ATR-1).
+    pub team: Option<Id>,
+    /// The role of the person in recoup.
+    pub role: Option<String>,
+}
+
+/// `[[recurring]]` (POOL-5).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Recurring {
+    /// Names the bill.
+    pub id: Id,
+    /// The pool that bears it, or
+    pub pool: Option<Id>,
+    /// the agent that does.
+    pub agent: Option<Id>,
+    /// The amount per period.
+    pub amount: Amount,
+    /// In this currency (default: the organisation's).
+    pub currency: Currency,
+    /// `month`: the only period for now.
+    pub period: String,
+    /// First local day.
+    pub from: NaiveDate,
+    /// First local day after it ended.
+    pub to: Option<NaiveDate>,
+}
+
+/// `[[rates]]` (MON-4).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ExchangeRate {
+    /// One unit of this
+    pub from_currency: Currency,
+    /// is `rate` units of this,
+    pub to_currency: Currency,
+    /// from 00:00 UTC of this date, until the next entry of the pair.
+    pub from: NaiveDate,
+    /// Units of `to_currency` for one of `from_currency`, positive.
+    pub rate: Amount,
+}
+
+/// `[[budgets]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Budget {
+    /// `organisation` or `team:`, `project:`, `agent:`, `user:`, `task:` and an id.
+    pub scope: String,
+    /// `month`, `week` or `day`.
+    pub period: String,
+    /// The limit.
+    pub limit: Amount,
+    /// Percentages at which somebody is told.
+    pub tiers: Vec<u32>,
+}
+
+/// `[[prices]]`: the same shape as an entry of the catalogue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OwnPrice {
+    /// Who sells it (with `model`).
+    pub provider: Option<Id>,
+    /// Which model (with `provider`).
+    pub model: Option<Id>,
+    /// Which SKU.
+    pub sku: Option<Id>,
+    /// Of what, with `sku`.
+    pub unit: Option<Id>,
+    /// In force from this instant, nanoseconds since 1970-01-01T00:00:00Z.
+    pub from_ns: i64,
+    /// Until this instant, exclusive.
+    pub to_ns: Option<i64>,
+    /// Currency of the price (default: the organisation's).
+    pub currency: Currency,
+    /// Rates per million tokens by class name.
+    pub per_million: BTreeMap<String, Amount>,
+    /// Rates above a context threshold.
+    pub long_context: Option<LongContext>,
+    /// Rates by service tier.
+    pub tiers: BTreeMap<String, TierRates>,
+    /// Price per unit, with `sku`.
+    pub price: Option<Amount>,
+}
+
+/// Rates above a context threshold (RAT-1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LongContext {
+    /// More tokens than this.
+    pub above: u64,
+    /// Rates per million tokens by class name.
+    pub per_million: BTreeMap<String, Amount>,
+}
+
+/// Rates of a service tier.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TierRates {
+    /// Rates per million tokens by class name.
+    pub per_million: BTreeMap<String, Amount>,
+    /// Rates above a context threshold.
+    pub long_context: Option<LongContext>,
+}

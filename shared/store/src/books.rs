@@ -1,0 +1,118 @@
+//! The books: JSON records under (partition, sort) keys, with versions for optimistic concurrency.
+//!
+//! Everything that is neither an event nor a document lives here: organisation versions, prices, keys, runs, facts of
+//! days, ledger entries, period states. The shape fits one SQLite table and one DynamoDB table alike.
+
+use async_trait::async_trait;
+
+use crate::error::StoreError;
+
+/// Writes in one atomic group (`DynamoDB`'s own limit).
+pub const WRITES_MAX: usize = 100;
+/// Bytes of one value (below `DynamoDB`'s 400 KB item).
+pub const VALUE_BYTES_MAX: usize = 350 * 1024;
+
+/// Names a record. Sort keys order by their bytes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// What kind of record, and of what: `organisation`, `facts/2026-10-01/0`.
+    pub partition: String,
+    /// Which one.
+    pub sort: String,
+}
+
+impl Key {
+    /// The key of a record.
+    pub fn new(partition: impl Into<String>, sort: impl Into<String>) -> Self {
+        Self { partition: partition.into(), sort: sort.into() }
+    }
+}
+
+/// A stored record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its name.
+    pub key: Key,
+    /// Starts at 1 and grows by one with each put.
+    pub version: u64,
+    /// JSON text.
+    pub value: String,
+}
+
+/// What must hold for a write to happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// Nothing.
+    Any,
+    /// No record stands there.
+    Absent,
+    /// The record has this version.
+    Version(u64),
+}
+
+/// One write of an atomic group.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// Puts a JSON value.
+    Put {
+        /// Where.
+        key: Key,
+        /// What, JSON text of at most [`VALUE_BYTES_MAX`].
+        value: String,
+        /// If.
+        expect: Expect,
+    },
+    /// Removes a record.
+    Delete {
+        /// Which.
+        key: Key,
+        /// If.
+        expect: Expect,
+    },
+}
+
+impl Write {
+    /// The record that is written.
+    #[must_use]
+    pub const fn key(&self) -> &Key {
+        match self {
+            Self::Put { key, .. } | Self::Delete { key, .. } => key,
+        }
+    }
+}
+
+/// Why a group of writes did not happen. Nothing of it did.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// A condition did not hold.
+    #[error("the record {}/{} was changed by somebody else", .0.partition, .0.sort)]
+    Conflict(Key),
+    /// More than [`WRITES_MAX`] writes or a value above [`VALUE_BYTES_MAX`].
+    #[error("{0}")]
+    TooLarge(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A page of a scan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Records in order of their sort key.
+    pub records: Vec<Record>,
+    /// Pass as `after` for the next page; `None`: that was all.
+    pub next: Option<String>,
+}
+
+/// A table of records.
+#[async_trait]
+pub trait Books: Send + Sync {
+    /// One record.
+    async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError>;
+    /// Records of a partition whose sort key begins with `prefix` and lies after `after` (exclusive), at most `limit`.
+    async fn scan(&self, partition: &str, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page, StoreError>;
+    /// Partitions whose name begins with `prefix`, in order, at most `limit`, after `after`.
+    async fn partitions(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>, StoreError>;
+    /// All of the writes or none, durably.
+    async fn write(&self, writes: Vec<Write>) -> Result<(), WriteError>;
+}
