@@ -31,8 +31,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in contract order.
-    pub const ALL: [Self; 6] =
-        [Self::Llm, Self::Tool, Self::Compute, Self::Storage, Self::Orchestration, Self::Agent];
+    pub const ALL: [Self; 6] = [Self::Llm, Self::Tool, Self::Compute, Self::Storage, Self::Orchestration, Self::Agent];
 
     /// The name in the contract.
     #[must_use]
@@ -180,7 +179,8 @@ impl Event {
     /// Start of the span in nanoseconds: the end less the duration.
     #[must_use]
     pub fn started_at_ns(&self) -> i64 {
-        let duration_ns = i64::try_from(self.duration_ms.unwrap_or_default()).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+        let duration_ns =
+            i64::try_from(self.duration_ms.unwrap_or_default()).unwrap_or(i64::MAX).saturating_mul(1_000_000);
         self.used_at_ns.saturating_sub(duration_ns)
     }
 

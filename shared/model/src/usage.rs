@@ -73,7 +73,12 @@ impl TokenClass {
     pub const fn is_input_side(self) -> bool {
         matches!(
             self,
-            Self::Input | Self::CacheRead | Self::CacheWrite5m | Self::CacheWrite1h | Self::AudioInput | Self::ImageInput
+            Self::Input
+                | Self::CacheRead
+                | Self::CacheWrite5m
+                | Self::CacheWrite1h
+                | Self::AudioInput
+                | Self::ImageInput
         )
     }
 
@@ -117,7 +122,10 @@ impl Usage {
 
     /// All tokens of the classes that `keep` accepts; saturates (a count is bounded at the door).
     fn sum(&self, keep: impl Fn(TokenClass) -> bool) -> u64 {
-        TokenClass::ALL.into_iter().filter(|class| keep(*class)).fold(0, |sum, class| sum.saturating_add(self.get(class)))
+        TokenClass::ALL
+            .into_iter()
+            .filter(|class| keep(*class))
+            .fold(0, |sum, class| sum.saturating_add(self.get(class)))
     }
 
     /// All tokens.

@@ -113,11 +113,7 @@ impl Amount {
 }
 
 fn scale_up(mantissa: i128, digits: u32) -> Result<Amount, AmountError> {
-    10_i128
-        .checked_pow(digits)
-        .and_then(|factor| mantissa.checked_mul(factor))
-        .map(Amount)
-        .ok_or(AmountError::TooLarge)
+    10_i128.checked_pow(digits).and_then(|factor| mantissa.checked_mul(factor)).map(Amount).ok_or(AmountError::TooLarge)
 }
 
 /// Mantissa and scale of a plain or scientific decimal text; a negative scale is folded into the mantissa.

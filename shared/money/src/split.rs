@@ -132,7 +132,8 @@ mod tests {
 
     #[test]
     fn spl_1_ties_go_to_the_smaller_id_as_bytes() {
-        let weights = [Share { id: b"z", weight: 1_u128 }, Share { id: b"B", weight: 1 }, Share { id: b"a", weight: 1 }];
+        let weights =
+            [Share { id: b"z", weight: 1_u128 }, Share { id: b"B", weight: 1 }, Share { id: b"a", weight: 1 }];
         assert_eq!(split(1, &weights), Some(vec![0, 1, 0]));
     }
 

@@ -3,6 +3,8 @@
 //! These are the checked values; `parse` reads the file, `diff` compares two versions, `history` knows which version
 //! holds on which local day.
 
+pub mod history;
+
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
@@ -10,6 +12,7 @@ use chrono_tz::Tz;
 use recoup_money::{Amount, Currency};
 use serde::Serialize;
 
+pub use self::history::{History, Version};
 use crate::event::Id;
 use crate::period::Calendar;
 
@@ -54,9 +57,9 @@ impl Organisation {
     /// The billing model of (team, agent) (PRC-7): the exception for the team, else the agent's, else token.
     #[must_use]
     pub fn billing(&self, team: &str, agent: Option<&str>) -> Billing {
-        agent.and_then(|agent| self.agents.get(agent)).map_or(Billing::Token, |agent| {
-            agent.billing_by_team.get(team).copied().unwrap_or(agent.billing)
-        })
+        agent
+            .and_then(|agent| self.agents.get(agent))
+            .map_or(Billing::Token, |agent| agent.billing_by_team.get(team).copied().unwrap_or(agent.billing))
     }
 
     /// The pool of a shared agent (ATR-4).
