@@ -10,9 +10,7 @@ pub const REGISTRY: &str = "shared/model/src/registry.rs";
 /// This crate talks about ids, so that its own text proves nothing.
 const OWN_FOLDER: &str = "tests/tidy/";
 
-const PREFIXES: &[&str] = &[
-    "MON", "SPL", "CRX", "EVT", "RAT", "ATR", "POOL", "PRC", "LED", "BUD", "ANO", "REC", "CLO",
-];
+const PREFIXES: &[&str] = &["MON", "SPL", "CRX", "EVT", "RAT", "ATR", "POOL", "PRC", "LED", "BUD", "ANO", "REC", "CLO"];
 
 /// An entry of the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,11 +29,7 @@ pub fn read_registry(text: &str) -> Vec<Invariant> {
     let read = |(at, _): (usize, &str)| {
         let (id, rest) = text.get(at + OPENING.len()..)?.split_once('"')?;
         let entry = rest.split(OPENING).next()?;
-        Some(Invariant {
-            id: id.to_owned(),
-            line: line_at(text, at),
-            is_enforced: entry.contains("enforced: true"),
-        })
+        Some(Invariant { id: id.to_owned(), line: line_at(text, at), is_enforced: entry.contains("enforced: true") })
     };
     text.match_indices(OPENING).filter_map(read).collect()
 }
@@ -49,62 +43,32 @@ pub fn check_known(registry: &[Invariant], sources: &[Source]) -> Vec<Finding> {
             let instead = format!("cite one of {REGISTRY}, or declare it there");
             Finding::new(&source.path, line, "citation", wrong, instead)
         };
-        citations(&source.text)
-            .into_iter()
-            .filter(unknown)
-            .map(finding)
-            .collect::<Vec<_>>()
+        citations(&source.text).into_iter().filter(unknown).map(finding).collect::<Vec<_>>()
     };
-    sources
-        .iter()
-        .filter(|source| is_cited_in(source))
-        .flat_map(check)
-        .collect()
+    sources.iter().filter(|source| is_cited_in(source)).flat_map(check).collect()
 }
 
 /// The invariants that no test cites.
 pub fn untested<'a>(registry: &'a [Invariant], sources: &[Source]) -> Vec<&'a Invariant> {
     let in_tests = |source: &Source| {
         let cited = citations(&source.text).into_iter();
-        cited
-            .filter(|(line, _)| source.is_test_line(*line))
-            .map(|(_, id)| id)
-            .collect::<Vec<_>>()
+        cited.filter(|(line, _)| source.is_test_line(*line)).map(|(_, id)| id).collect::<Vec<_>>()
     };
-    let cited: Vec<_> = sources
-        .iter()
-        .filter(|source| is_cited_in(source))
-        .flat_map(in_tests)
-        .collect();
-    registry
-        .iter()
-        .filter(|known| !cited.contains(&known.id))
-        .collect()
+    let cited: Vec<_> = sources.iter().filter(|source| is_cited_in(source)).flat_map(in_tests).collect();
+    registry.iter().filter(|known| !cited.contains(&known.id)).collect()
 }
 
 /// Enforced invariants that no test cites.
 pub fn check_tested(registry: &[Invariant], sources: &[Source]) -> Vec<Finding> {
     let finding = |known: &Invariant| {
         let wrong = format!("no test cites {}", known.id);
-        Finding::new(
-            REGISTRY,
-            known.line,
-            "untested",
-            wrong,
-            "name it in the test that shows it",
-        )
+        Finding::new(REGISTRY, known.line, "untested", wrong, "name it in the test that shows it")
     };
-    untested(registry, sources)
-        .into_iter()
-        .filter(|known| known.is_enforced)
-        .map(finding)
-        .collect()
+    untested(registry, sources).into_iter().filter(|known| known.is_enforced).map(finding).collect()
 }
 
 fn is_cited_in(source: &Source) -> bool {
-    let is_text = [".rs", ".md", ".py", ".toml"]
-        .iter()
-        .any(|extension| source.path.ends_with(extension));
+    let is_text = [".rs", ".md", ".py", ".toml"].iter().any(|extension| source.path.ends_with(extension));
     is_text && !source.path.starts_with(OWN_FOLDER)
 }
 
@@ -118,8 +82,7 @@ fn citations(text: &str) -> Vec<(usize, String)> {
             let number = after.get(..after.len() - rest.len())?;
             let continues = |letter: char| letter.is_alphanumeric() || matches!(letter, '-' | '_');
             let is_alone = !before.is_some_and(continues) && !rest.starts_with(continues);
-            (is_alone && matches!(number.len(), 1 | 2))
-                .then(|| (line_at(text, at), format!("{prefix}-{number}")))
+            (is_alone && matches!(number.len(), 1 | 2)).then(|| (line_at(text, at), format!("{prefix}-{number}")))
         })
     };
     PREFIXES.iter().flat_map(at_prefix).collect()
@@ -134,53 +97,27 @@ mod tests {
 
     #[test]
     fn the_registry_is_read_from_its_text() {
-        let found: Vec<_> = read_registry(REGISTRY)
-            .into_iter()
-            .map(|i| (i.id, i.line, i.is_enforced))
-            .collect();
+        let found: Vec<_> = read_registry(REGISTRY).into_iter().map(|i| (i.id, i.line, i.is_enforced)).collect();
         let expected = [("MON-1", 2, true), ("POOL-2", 3, false), ("PRC-0", 4, true)];
-        assert_eq!(
-            found,
-            expected.map(|(id, line, flag)| (id.to_owned(), line, flag))
-        );
+        assert_eq!(found, expected.map(|(id, line, flag)| (id.to_owned(), line, flag)));
     }
 
     #[test]
     fn an_unknown_id_is_refused() {
         let text = "//! MON-1, POOL-2's\n// PRC-9 and (MON-10) but not COMMON-3, MON-2026-01, MON-x or SHA-256\n";
-        let sources = [
-            Source::new("a/src/b.rs", text),
-            Source::new("a/b.svg", "PRC-8"),
-        ];
-        let found: Vec<_> = check_known(&read_registry(REGISTRY), &sources)
-            .into_iter()
-            .map(|f| (f.line, f.wrong))
-            .collect();
-        assert_eq!(
-            found,
-            ["MON-10", "PRC-9"].map(|id| (2, format!("{id} is not an invariant")))
-        );
+        let sources = [Source::new("a/src/b.rs", text), Source::new("a/b.svg", "PRC-8")];
+        let found: Vec<_> =
+            check_known(&read_registry(REGISTRY), &sources).into_iter().map(|f| (f.line, f.wrong)).collect();
+        assert_eq!(found, ["MON-10", "PRC-9"].map(|id| (2, format!("{id} is not an invariant"))));
     }
 
     #[test]
     fn only_tests_prove_an_invariant() {
         let registry = read_registry(REGISTRY);
-        let sources = [Source::new(
-            "a/src/b.rs",
-            "// PRC-0\n#[cfg(test)]\nmod tests {\n // MON-1\n}\n",
-        )];
-        let ids: Vec<_> = untested(&registry, &sources)
-            .into_iter()
-            .map(|known| known.id.as_str())
-            .collect();
+        let sources = [Source::new("a/src/b.rs", "// PRC-0\n#[cfg(test)]\nmod tests {\n // MON-1\n}\n")];
+        let ids: Vec<_> = untested(&registry, &sources).into_iter().map(|known| known.id.as_str()).collect();
         assert_eq!(ids, ["POOL-2", "PRC-0"]);
         let findings = check_tested(&registry, &sources);
-        assert_eq!(
-            findings
-                .iter()
-                .map(|f| f.wrong.as_str())
-                .collect::<Vec<_>>(),
-            ["no test cites PRC-0"]
-        );
+        assert_eq!(findings.iter().map(|f| f.wrong.as_str()).collect::<Vec<_>>(), ["no test cites PRC-0"]);
     }
 }

@@ -1,12 +1,10 @@
 //! Names that say nothing, doors left open, and traces of one machine.
 
 use crate::Finding;
-use crate::scan::{self, in_word, line_at, word_positions};
+use crate::scan::{in_word, line_at, word_positions};
 use crate::source::Source;
 
-const EMPTY_NAMES: &[&str] = &[
-    "common", "utils", "util", "helpers", "helper", "core", "manager", "misc",
-];
+const EMPTY_NAMES: &[&str] = &["common", "utils", "util", "helpers", "helper", "core", "manager", "misc"];
 
 const MACROS: &[(&str, &str)] = &[
     ("todo!", "write it, or return a named refusal"),
@@ -14,7 +12,9 @@ const MACROS: &[(&str, &str)] = &[
     ("dbg!", "use tracing, or delete it"),
 ];
 
-const REMINDERS: &[&str] = &["TODO", "FIXME", "XXX"];
+const LATER: &str = "do it, or write it down outside the tree";
+
+const REMINDERS: &[(&str, &str)] = &[("TODO", LATER), ("FIXME", LATER), ("XXX", LATER)];
 
 /// First folders of absolute paths that exist on somebody's machine only.
 const MACHINE_FOLDERS: &[&str] = &["work", "root", "home"];
@@ -31,30 +31,17 @@ pub fn check_names(paths: &[String], packages: &[String]) -> Vec<Finding> {
     };
     let in_package = |package: &String| Some(finding("Cargo.toml", empty_part(package)?));
     let of_paths = paths.iter().filter_map(in_path);
-    of_paths
-        .chain(packages.iter().filter_map(in_package))
-        .collect()
+    of_paths.chain(packages.iter().filter_map(in_package)).collect()
 }
 
 fn empty_part(name: &str) -> Option<&str> {
-    name.split(['-', '_', '.'])
-        .find(|part| EMPTY_NAMES.contains(part))
+    name.split(['-', '_', '.']).find(|part| EMPTY_NAMES.contains(part))
 }
 
 /// What no text of the tree may hold.
 pub fn check_texts(sources: &[Source]) -> Vec<Finding> {
-    let checks = [
-        inline_modules,
-        opening,
-        attributes,
-        macros,
-        reminders,
-        machine_paths,
-    ];
-    sources
-        .iter()
-        .flat_map(|source| checks.iter().flat_map(move |check| check(source)))
-        .collect()
+    let checks = [inline_modules, opening, attributes, leftovers, machine_paths];
+    sources.iter().flat_map(|source| checks.iter().flat_map(move |check| check(source))).collect()
 }
 
 fn inline_modules(source: &Source) -> Vec<Finding> {
@@ -63,15 +50,10 @@ fn inline_modules(source: &Source) -> Vec<Finding> {
         let name = after.split(|letter| !in_word(letter)).next()?;
         let empty = empty_part(name)?;
         let wrong = format!("the module name {empty} says nothing");
-        Some(at_byte(
-            source,
-            at,
-            ("name", wrong, "name it after what it holds"),
-        ))
+        let line = line_at(&source.code, at);
+        Some(Finding::new(&source.path, line, "name", wrong, "name it after what it holds"))
     };
-    word_positions(&source.code, "mod")
-        .filter_map(module)
-        .collect()
+    word_positions(&source.code, "mod").filter_map(module).collect()
 }
 
 fn opening(source: &Source) -> Vec<Finding> {
@@ -94,11 +76,8 @@ fn attributes(source: &Source) -> Vec<Finding> {
         let item = source.code.get(at..)?;
         let attribute = item.get(..attribute_length(item))?;
         let has = |word| word_positions(attribute, word).next().is_some();
-        let complaint = if has("allow") {
-            (
-                "a lint is switched off for good",
-                "use `#[expect(..., reason = \"...\")]`",
-            )
+        let (wrong, instead) = if has("allow") {
+            ("a lint is switched off for good", "expect it, with a reason")
         } else if has("expect") && !has("reason") {
             ("an expectation without a reason", "add `reason = \"...\"`")
         } else if has("ignore") {
@@ -106,11 +85,8 @@ fn attributes(source: &Source) -> Vec<Finding> {
         } else {
             return None;
         };
-        Some(at_byte(
-            source,
-            at,
-            ("attribute", complaint.0.to_owned(), complaint.1),
-        ))
+        let line = line_at(&source.code, at);
+        Some(Finding::new(&source.path, line, "attribute", wrong, instead))
     };
     source.code.match_indices('#').filter_map(judge).collect()
 }
@@ -133,86 +109,38 @@ fn attribute_length(code: &str) -> usize {
     code.len()
 }
 
-fn macros(source: &Source) -> Vec<Finding> {
-    let uses = |(name, instead): &(&'static str, &'static str)| {
-        let finding = |at| {
-            at_byte(
-                source,
-                at,
-                ("macro", format!("{name} is left in"), *instead),
-            )
+fn leftovers(source: &Source) -> Vec<Finding> {
+    let find = |text: &str, words: &[(&str, &str)]| {
+        let uses = |(word, instead): &(&str, &str)| {
+            let finding = |at| {
+                let wrong = format!("{word} is left in");
+                Finding::new(&source.path, line_at(text, at), "leftover", wrong, *instead)
+            };
+            word_positions(text, word).map(finding).collect::<Vec<_>>()
         };
-        word_positions(&source.code, name)
-            .map(finding)
-            .collect::<Vec<_>>()
+        words.iter().flat_map(uses).collect::<Vec<_>>()
     };
-    MACROS.iter().flat_map(uses).collect()
-}
-
-fn reminders(source: &Source) -> Vec<Finding> {
-    let uses = |word: &&'static str| {
-        let finding = |at| {
-            let line = line_at(&source.comments, at);
-            let wrong = format!("{word} is left in");
-            Finding::new(
-                &source.path,
-                line,
-                "reminder",
-                wrong,
-                "do it, or write it down outside the tree",
-            )
-        };
-        word_positions(&source.comments, word)
-            .map(finding)
-            .collect::<Vec<_>>()
-    };
-    REMINDERS.iter().flat_map(uses).collect()
+    [find(&source.code, MACROS), find(&source.comments, REMINDERS)].concat()
 }
 
 fn machine_paths(source: &Source) -> Vec<Finding> {
+    let text = source.text.as_str();
+    // Behind a letter or a closing bracket the slash continues a relative path or an address.
+    let begins = |at: &usize| {
+        let before = text.get(..*at).and_then(|head| head.chars().next_back());
+        !before.is_some_and(|letter| in_word(letter) || ".~}])*".contains(letter))
+    };
     let uses = |folder: &&str| {
         let wanted = format!("/{folder}/");
-        let finding = |(at, found): (usize, &str)| {
-            // Behind a letter or a closing bracket the slash continues a relative path or an address.
-            let before = source
-                .text
-                .get(..at)
-                .and_then(|head| head.chars().next_back());
-            let continues =
-                before.is_some_and(|letter| in_word(letter) || ".-~}])*/".contains(letter));
-            let wrong = format!("an absolute path below {found}");
+        let finding = |at| {
+            let wrong = format!("an absolute path below {wanted}");
             let instead = "make it relative to the workspace, or an argument";
-            (!continues).then(|| {
-                Finding::new(
-                    &source.path,
-                    line_at(&source.text, at),
-                    "machine",
-                    wrong,
-                    instead,
-                )
-            })
+            Finding::new(&source.path, line_at(text, at), "machine", wrong, instead)
         };
-        source
-            .text
-            .match_indices(&wanted)
-            .filter_map(finding)
-            .collect::<Vec<_>>()
+        let places = text.match_indices(&wanted).map(|(at, _)| at).filter(begins);
+        places.map(finding).collect::<Vec<_>>()
     };
     MACHINE_FOLDERS.iter().flat_map(uses).collect()
-}
-
-fn at_byte(
-    source: &Source,
-    at: usize,
-    (rule, wrong, instead): (&'static str, String, &str),
-) -> Finding {
-    Finding::new(
-        &source.path,
-        scan::line_at(&source.code, at),
-        rule,
-        wrong,
-        instead,
-    )
 }
 
 #[cfg(test)]
@@ -221,17 +149,12 @@ mod tests {
     use crate::source::Source;
 
     fn rules(path: &str, text: &str) -> Vec<&'static str> {
-        check_texts(&[Source::new(path, text)])
-            .iter()
-            .map(|finding| finding.rule)
-            .collect()
+        check_texts(&[Source::new(path, text)]).iter().map(|finding| finding.rule).collect()
     }
 
     #[test]
     fn empty_names_are_refused() {
-        let names = |path: &str, package: &str| {
-            check_names(&[path.to_owned()], &[package.to_owned()]).len()
-        };
+        let names = |path: &str, package: &str| check_names(&[path.to_owned()], &[package.to_owned()]).len();
         assert_eq!(names("shared/score/src/encoder.rs", "recoup-money"), 0);
         assert_eq!(names("shared/core/src/lib.rs", "recoup-core"), 2);
         assert_eq!(names("tests/test_helpers.py", "recoup-money"), 1);
@@ -266,16 +189,10 @@ mod tests {
 
     #[test]
     fn nothing_is_left_in() {
-        assert_eq!(rules("a/src/b.rs", "fn a() { todo!() }"), ["macro"]);
-        assert_eq!(
-            rules("a/src/b.rs", "unimplemented!(); std::dbg!(x);"),
-            ["macro", "macro"]
-        );
-        assert_eq!(
-            rules("a/src/b.rs", "// TODO later\n/* FIXME */ // XXX"),
-            ["reminder"; 3]
-        );
-        assert_eq!(rules("a/b.sh", "# TODO later"), ["reminder"]);
+        assert_eq!(rules("a/src/b.rs", "fn a() { todo!() }"), ["leftover"]);
+        assert_eq!(rules("a/src/b.rs", "unimplemented!(); std::dbg!(x);"), ["leftover"; 2]);
+        assert_eq!(rules("a/src/b.rs", "// TODO later\n/* FIXME */ // XXX"), ["leftover"; 3]);
+        assert_eq!(rules("a/b.sh", "# TODO later"), ["leftover"]);
         assert!(rules("a/src/b.rs", "let todo = \"TODO\"; // todos").is_empty());
     }
 
@@ -283,24 +200,12 @@ mod tests {
     fn paths_of_one_machine_are_refused() {
         let below = |before: &str, folder: &str| format!("{before}/{folder}/x");
         for folder in ["work", "root", "home"] {
-            assert_eq!(
-                rules("a.md", &below("see ", folder)),
-                ["machine"],
-                "{folder}"
-            );
-            assert_eq!(
-                rules("a/src/b.rs", &below("let a = \"", folder)),
-                ["machine"],
-                "{folder}"
-            );
-            assert!(
-                rules("a.md", &below("target", folder)).is_empty(),
-                "{folder}"
-            );
-            assert!(
-                rules("a.md", &below("$HOME", folder)).is_empty(),
-                "{folder}"
-            );
+            for before in ["see ", "let a = \"", "file://"] {
+                assert_eq!(rules("a.md", &below(before, folder)), ["machine"], "{before}");
+            }
+            for before in ["target", "$HOME", "..", "https://a.example"] {
+                assert!(rules("a.md", &below(before, folder)).is_empty(), "{before}");
+            }
         }
     }
 }

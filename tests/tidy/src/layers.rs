@@ -9,56 +9,27 @@ struct Layer {
     highest: Option<&'static str>,
 }
 
-const fn layer(
-    name: &'static str,
-    packages: &'static [&'static str],
-    highest: Option<&'static str>,
-) -> Layer {
-    Layer {
-        name,
-        packages,
-        highest,
-    }
+const fn layer(name: &'static str, packages: &'static [&'static str], highest: Option<&'static str>) -> Layer {
+    Layer { name, packages, highest }
 }
 
 /// From bottom to top.
 const LAYERS: &[Layer] = &[
     layer("money", &["recoup-money"], None),
     layer("model", &["recoup-model"], Some("money")),
-    layer(
-        "rules",
-        &["recoup-metering", "recoup-attribution", "recoup-pricing"],
-        Some("model"),
-    ),
+    layer("rules", &["recoup-metering", "recoup-attribution", "recoup-pricing"], Some("model")),
     layer("books", &["recoup-ledger", "recoup-budgets"], Some("rules")),
     layer("documents", &["recoup-documents"], Some("books")),
     layer("store", &["recoup-store"], Some("model")),
     layer("workflows", &["recoup-workflows"], Some("store")),
-    layer(
-        "edges",
-        &["recoup-store-sqlite", "recoup-store-aws", "recoup-http"],
-        Some("workflows"),
-    ),
+    layer("edges", &["recoup-store-sqlite", "recoup-store-aws", "recoup-http"], Some("workflows")),
     layer("functions", &["recoup", "recoup-lambda"], Some("edges")),
-    layer(
-        "tests",
-        &["recoup-suite", "recoup-bench", "recoup-tidy"],
-        Some("tests"),
-    ),
+    layer("tests", &["recoup-suite", "recoup-bench", "recoup-tidy"], Some("tests")),
 ];
 
 /// What the pure crates must not reach; a name also stands for its family (`aws` for `aws-sdk-s3`).
-pub const IMPURE_CRATES: &[&str] = &[
-    "tokio",
-    "axum",
-    "hyper",
-    "reqwest",
-    "rusqlite",
-    "aws",
-    "getrandom",
-    "rand",
-    "fastrand",
-];
+pub const IMPURE_CRATES: &[&str] =
+    &["tokio", "axum", "hyper", "reqwest", "rusqlite", "aws", "getrandom", "rand", "fastrand"];
 
 /// What the one-machine binary must not reach. `aws-lc-sys` counts: it is a long C build.
 pub const AWS_CRATES: &[&str] = &["aws"];
@@ -85,20 +56,14 @@ pub struct Dependency {
 
 /// Dependencies between members that point upwards or sideways, and members without a layer.
 pub fn check_direction(packages: &[Package]) -> Vec<Finding> {
-    packages
-        .iter()
-        .flat_map(|package| check_package(package, packages))
-        .collect()
+    packages.iter().flat_map(|package| check_package(package, packages)).collect()
 }
 
 fn check_package(package: &Package, members: &[Package]) -> Vec<Finding> {
     let finding = |wrong, instead| Finding::new(&package.manifest, 1, "layers", wrong, instead);
     let Some(layer) = layer_of(&package.name) else {
         let wrong = format!("the package {} has no layer", package.name);
-        return vec![finding(
-            wrong,
-            "place it in LAYERS of tests/tidy/src/layers.rs".to_owned(),
-        )];
+        return vec![finding(wrong, "place it in LAYERS of tests/tidy/src/layers.rs".to_owned())];
     };
     let below: Vec<_> = layers_below(layer).collect();
     let breaks = |used: &&Dependency| {
@@ -108,38 +73,19 @@ fn check_package(package: &Package, members: &[Package]) -> Vec<Finding> {
     };
     let describe = |used: &Dependency| {
         let wrong = format!("{} ({}) depends on {}", package.name, layer.name, used.name);
-        let allowed = if below.is_empty() {
-            "nothing".to_owned()
-        } else {
-            below.join(", ")
-        };
-        finding(
-            wrong,
-            format!("it may use {allowed}: move what it needs down, or its user up"),
-        )
+        let allowed = if below.is_empty() { "nothing".to_owned() } else { below.join(", ") };
+        finding(wrong, format!("it may use {allowed}: move what it needs down, or its user up"))
     };
-    package
-        .dependencies
-        .iter()
-        .filter(breaks)
-        .map(describe)
-        .collect()
+    package.dependencies.iter().filter(breaks).map(describe).collect()
 }
 
 fn layer_of(package: &str) -> Option<&'static Layer> {
-    LAYERS
-        .iter()
-        .find(|layer| layer.packages.contains(&package))
+    LAYERS.iter().find(|layer| layer.packages.contains(&package))
 }
 
 fn layers_below(layer: &Layer) -> impl Iterator<Item = &'static str> {
-    let highest = LAYERS
-        .iter()
-        .position(|other| Some(other.name) == layer.highest);
-    LAYERS
-        .iter()
-        .take(highest.map_or(0, |at| at + 1))
-        .map(|layer| layer.name)
+    let highest = LAYERS.iter().position(|other| Some(other.name) == layer.highest);
+    LAYERS.iter().take(highest.map_or(0, |at| at + 1)).map(|layer| layer.name)
 }
 
 /// Forbidden crates in the output of `cargo tree --prefix depth`, each with the way that leads to it.
@@ -148,9 +94,7 @@ pub fn check_reach(manifest: &str, tree: &str, forbidden: &[&str]) -> Vec<Findin
     let mut findings = Vec::new();
     for line in tree.lines() {
         let named = line.trim_start_matches(|letter: char| letter.is_ascii_digit());
-        let depth = line
-            .get(..line.len() - named.len())
-            .and_then(|digits| digits.parse().ok());
+        let depth = line.get(..line.len() - named.len()).and_then(|digits| digits.parse().ok());
         let (Some(depth), Some(name)) = (depth, named.split_whitespace().next()) else {
             continue;
         };
@@ -170,10 +114,9 @@ pub fn check_reach(manifest: &str, tree: &str, forbidden: &[&str]) -> Vec<Findin
 }
 
 fn is_of_family(name: &str, families: &[&str]) -> bool {
-    families.iter().any(|family| {
-        name.strip_prefix(family)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '_']))
-    })
+    families
+        .iter()
+        .any(|family| name.strip_prefix(family).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '_'])))
 }
 
 #[cfg(test)]
@@ -182,10 +125,7 @@ mod tests {
 
     fn package(name: &str, normal: &[&str], dev: &[&str]) -> Package {
         let entries = |names: &[&str], is_dev| {
-            let entry = |name: &&str| Dependency {
-                name: (*name).to_owned(),
-                is_dev,
-            };
+            let entry = |name: &&str| Dependency { name: (*name).to_owned(), is_dev };
             names.iter().map(entry).collect::<Vec<_>>()
         };
         Package {
@@ -197,28 +137,14 @@ mod tests {
 
     /// What is found in a workspace of `subject` and, without dependencies, all it names.
     fn wrongs(subject: Package) -> Vec<String> {
-        let mut members: Vec<_> = subject
-            .dependencies
-            .iter()
-            .map(|used| package(&used.name, &[], &[]))
-            .collect();
+        let mut members: Vec<_> = subject.dependencies.iter().map(|used| package(&used.name, &[], &[])).collect();
         members.push(subject);
-        check_direction(&members)
-            .into_iter()
-            .map(|finding| finding.wrong)
-            .collect()
+        check_direction(&members).into_iter().map(|finding| finding.wrong).collect()
     }
 
     #[test]
     fn dependencies_may_point_down() {
-        assert!(
-            wrongs(package(
-                "recoup-ledger",
-                &["recoup-money", "recoup-pricing"],
-                &["recoup-suite"]
-            ))
-            .is_empty()
-        );
+        assert!(wrongs(package("recoup-ledger", &["recoup-money", "recoup-pricing"], &["recoup-suite"])).is_empty());
         assert!(wrongs(package("recoup-suite", &["recoup", "recoup-tidy"], &[])).is_empty());
     }
 
@@ -234,25 +160,14 @@ mod tests {
             ("recoup-workflows", "recoup-suite"),
         ];
         for (user, used) in cases {
-            assert_eq!(
-                wrongs(package(user, &[used], &[])).len(),
-                1,
-                "{user} -> {used}"
-            );
+            assert_eq!(wrongs(package(user, &[used], &[])).len(), 1, "{user} -> {used}");
         }
-        assert_eq!(
-            wrongs(package("recoup-money", &[], &["recoup-model"])).len(),
-            1,
-            "dev-dependencies count"
-        );
+        assert_eq!(wrongs(package("recoup-money", &[], &["recoup-model"])).len(), 1, "dev-dependencies count");
     }
 
     #[test]
     fn an_unknown_member_must_be_placed() {
-        assert_eq!(
-            wrongs(package("recoup-new", &[], &[])),
-            ["the package recoup-new has no layer"]
-        );
+        assert_eq!(wrongs(package("recoup-new", &[], &[])), ["the package recoup-new has no layer"]);
     }
 
     #[test]
@@ -260,13 +175,7 @@ mod tests {
         let tree = "0recoup-money v0.1.0 (/x)\n1serde v1.0.0\n1a v1.0.0\n2rand_core v0.6.0\n1randomly v1.0.0\n\n";
         let found = check_reach("m", tree, IMPURE_CRATES);
         let wrongs: Vec<_> = found.iter().map(|finding| finding.wrong.as_str()).collect();
-        assert_eq!(
-            wrongs,
-            ["reaches rand_core: recoup-money -> a -> rand_core"]
-        );
-        assert_eq!(
-            check_reach("m", "0recoup v1\n1aws-lc-sys v1\n1awsome v1\n", AWS_CRATES).len(),
-            1
-        );
+        assert_eq!(wrongs, ["reaches rand_core: recoup-money -> a -> rand_core"]);
+        assert_eq!(check_reach("m", "0recoup v1\n1aws-lc-sys v1\n1awsome v1\n", AWS_CRATES).len(), 1);
     }
 }

@@ -42,25 +42,13 @@ impl Finding {
         wrong: impl Into<String>,
         instead: impl Into<String>,
     ) -> Self {
-        Self {
-            file: file.to_owned(),
-            line,
-            rule,
-            wrong: wrong.into(),
-            instead: instead.into(),
-        }
+        Self { file: file.to_owned(), line, rule, wrong: wrong.into(), instead: instead.into() }
     }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            file,
-            line,
-            rule,
-            wrong,
-            instead,
-        } = self;
+        let Self { file, line, rule, wrong, instead } = self;
         write!(out, "{file}:{line}: {rule}: {wrong}; {instead}")
     }
 }

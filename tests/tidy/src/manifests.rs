@@ -25,13 +25,7 @@ pub fn check_top_level(tracked: &[String]) -> Vec<Finding> {
     strangers.dedup();
     let finding = |entry| {
         let wrong = format!("{entry} is not an agreed top-level entry");
-        Finding::new(
-            entry,
-            1,
-            "top-level",
-            wrong,
-            "move it into one of the folders, or make it a dot-file",
-        )
+        Finding::new(entry, 1, "top-level", wrong, "move it into one of the folders, or make it a dot-file")
     };
     strangers.into_iter().map(finding).collect()
 }
@@ -45,12 +39,10 @@ pub fn check_versions(path: &str, text: &str) -> Vec<Finding> {
             return vec![Finding::new(path, 1, "manifest", wrong, "correct it")];
         }
     };
-    let inherits =
-        |entry: &toml::Value| entry.get("workspace").and_then(toml::Value::as_bool) == Some(true);
+    let inherits = |entry: &toml::Value| entry.get("workspace").and_then(toml::Value::as_bool) == Some(true);
     let finding = |name: &String| {
         let wrong = format!("{name} does not take its version from the workspace");
-        let instead =
-            format!("write `{name} = {{ workspace = true }}` and declare it in the root manifest");
+        let instead = format!("write `{name} = {{ workspace = true }}` and declare it in the root manifest");
         Finding::new(path, line_of(text, name), "version", wrong, instead)
     };
     dependency_tables(&manifest)
@@ -63,10 +55,7 @@ pub fn check_versions(path: &str, text: &str) -> Vec<Finding> {
 
 fn dependency_tables(manifest: &toml::Table) -> Vec<&toml::Table> {
     let targets = manifest.get("target").and_then(toml::Value::as_table);
-    let per_target = targets
-        .into_iter()
-        .flatten()
-        .filter_map(|(_, target)| target.as_table());
+    let per_target = targets.into_iter().flatten().filter_map(|(_, target)| target.as_table());
     let kinds = ["dependencies", "dev-dependencies", "build-dependencies"];
     std::iter::once(manifest)
         .chain(per_target)
@@ -90,36 +79,18 @@ mod tests {
 
     #[test]
     fn strangers_at_the_top_are_refused() {
-        let paths = [
-            "Cargo.toml",
-            "docs/a.md",
-            "docs/b.md",
-            ".config/x",
-            "shared/a.rs",
-        ]
-        .map(str::to_owned);
-        let found: Vec<_> = check_top_level(&paths)
-            .into_iter()
-            .map(|finding| finding.file)
-            .collect();
+        let paths = ["Cargo.toml", "docs/a.md", "docs/b.md", ".config/x", "shared/a.rs"].map(str::to_owned);
+        let found: Vec<_> = check_top_level(&paths).into_iter().map(|finding| finding.file).collect();
         assert_eq!(found, ["docs"]);
     }
 
     #[test]
     fn versions_live_in_the_workspace_only() {
-        let good =
-            "[dependencies]\na.workspace = true\nb = { workspace = true, features = [\"x\"] }\n";
+        let good = "[dependencies]\na.workspace = true\nb = { workspace = true, features = [\"x\"] }\n";
         assert!(check_versions("m", good).is_empty());
         let bad = "[dependencies]\na = \"1\"\n\n[dev-dependencies]\nb = { path = \"../b\" }\n\n[target.'cfg(unix)'.build-dependencies.c]\ngit = \"x\"\n";
-        let lines: Vec<_> = check_versions("m", bad)
-            .iter()
-            .map(|finding| finding.line)
-            .collect();
+        let lines: Vec<_> = check_versions("m", bad).iter().map(|finding| finding.line).collect();
         assert_eq!(lines, [2, 5, 7]);
-        assert!(
-            check_versions("m", "[")
-                .iter()
-                .any(|finding| finding.rule == "manifest")
-        );
+        assert!(check_versions("m", "[").iter().any(|finding| finding.rule == "manifest"));
     }
 }

@@ -16,11 +16,7 @@ pub struct PureCrate {
 }
 
 const fn exact(package: &'static str, folder: &'static str) -> PureCrate {
-    PureCrate {
-        package,
-        folder,
-        has_floats: false,
-    }
+    PureCrate { package, folder, has_floats: false }
 }
 
 /// The pure crates.
@@ -31,45 +27,25 @@ pub const PURE_CRATES: &[PureCrate] = &[
     exact("recoup-attribution", "shared/attribution"),
     exact("recoup-pricing", "pricing-models"),
     exact("recoup-ledger", "shared/ledger"),
-    PureCrate {
-        package: "recoup-budgets",
-        folder: "shared/budgets",
-        has_floats: true,
-    },
+    PureCrate { package: "recoup-budgets", folder: "shared/budgets", has_floats: true },
     exact("recoup-documents", "shared/documents"),
 ];
 
 const OUTSIDE: &[(&str, &str)] = &[
-    (
-        "std::fs",
-        "take the content as an argument, or include_str!",
-    ),
+    ("std::fs", "take the content as an argument, or include_str!"),
     ("std::env", "take the setting as an argument"),
     ("std::net", "leave the network to an adapter"),
     ("std::process", "return a value to the caller"),
     ("std::thread", "leave threads to the caller"),
-    (
-        "std::time",
-        "take the time as an argument (std::time::Duration is fine)",
-    ),
+    ("std::time", "take the time as an argument (std::time::Duration is fine)"),
     ("SystemTime", "take the time as an argument"),
     ("Instant::now", "take the time as an argument"),
     ("Utc::now", "take the time as an argument"),
     ("Local::now", "take the time as an argument"),
-    (
-        "chrono::Local",
-        "take the organisation's time zone as an argument",
-    ),
+    ("chrono::Local", "take the organisation's time zone as an argument"),
 ];
 
-const HASHED: &[&str] = &[
-    "HashMap",
-    "HashSet",
-    "hash_map",
-    "hash_set",
-    "RandomState",
-    "DefaultHasher",
-];
+const HASHED: &[&str] = &["HashMap", "HashSet", "hash_map", "hash_set", "RandomState", "DefaultHasher"];
 
 const HASH_MARK: &str = "// tidy: allow(hash-order) ";
 
@@ -79,12 +55,8 @@ pub fn check(sources: &[Source]) -> Vec<Finding> {
 }
 
 fn check_source(source: &Source) -> Vec<Finding> {
-    let lies_in = |pure: &&PureCrate| {
-        source
-            .path
-            .strip_prefix(pure.folder)
-            .is_some_and(|rest| rest.starts_with("/src/"))
-    };
+    let lies_in =
+        |pure: &&PureCrate| source.path.strip_prefix(pure.folder).is_some_and(|rest| rest.starts_with("/src/"));
     let Some(pure) = PURE_CRATES.iter().find(lies_in) else {
         return Vec::new();
     };
@@ -92,18 +64,8 @@ fn check_source(source: &Source) -> Vec<Finding> {
         if source.is_test_line(line) {
             return None;
         }
-        let (rule, instead) = judge(
-            &path,
-            pure,
-            source.text.lines().nth(line - 1).unwrap_or_default(),
-        )?;
-        Some(Finding::new(
-            &source.path,
-            line,
-            rule,
-            format!("a pure crate names {path}"),
-            instead,
-        ))
+        let (rule, instead) = judge(&path, pure, source.text.lines().nth(line - 1).unwrap_or_default())?;
+        Some(Finding::new(&source.path, line, rule, format!("a pure crate names {path}"), instead))
     };
     paths(&source.code).into_iter().filter_map(judge).collect()
 }
@@ -113,11 +75,8 @@ fn judge(path: &str, pure: &PureCrate, line: &str) -> Option<(&'static str, &'st
         return (!names(path, "std::time::Duration")).then_some(("purity", instead));
     }
     if HASHED.iter().any(|hashed| names(path, hashed)) {
-        let reason = line
-            .split_once(HASH_MARK)
-            .map_or("", |(_, reason)| reason.trim());
-        let instead =
-            "use a BTreeMap or BTreeSet, or mark the line `// tidy: allow(hash-order) <reason>`";
+        let reason = line.split_once(HASH_MARK).map_or("", |(_, reason)| reason.trim());
+        let instead = "use a BTreeMap or BTreeSet, or mark the line `// tidy: allow(hash-order) <reason>`";
         return reason.is_empty().then_some(("hash-order", instead));
     }
     if !pure.has_floats && path.split("::").any(is_float) {
@@ -153,11 +112,7 @@ fn paths(code: &str) -> Vec<(usize, String)> {
         let path = format!("{}{current}", prefixes.last().map_or("", String::as_str));
         let opens_group = letter == '{' && current.ends_with("::");
         if letter == '{' {
-            prefixes.push(if opens_group {
-                path.clone()
-            } else {
-                String::new()
-            });
+            prefixes.push(if opens_group { path.clone() } else { String::new() });
         }
         if !current.is_empty() && !opens_group {
             found.push((line, path.trim_matches(':').to_owned()));
@@ -178,10 +133,7 @@ mod tests {
     use crate::source::Source;
 
     fn rules(path: &str, text: &str) -> Vec<&'static str> {
-        check(&[Source::new(path, text)])
-            .iter()
-            .map(|finding| finding.rule)
-            .collect()
+        check(&[Source::new(path, text)]).iter().map(|finding| finding.rule).collect()
     }
 
     #[test]
@@ -223,31 +175,14 @@ mod tests {
     #[test]
     fn hash_order_needs_a_reason() {
         let path = "pricing-models/src/a.rs";
-        assert_eq!(
-            rules(path, "use std::collections::{BTreeMap, HashMap};"),
-            ["hash-order"]
-        );
-        assert_eq!(
-            rules(path, "let a: HashSet<u8>; // tidy: allow(hash-order)"),
-            ["hash-order"]
-        );
-        assert!(
-            rules(
-                path,
-                "let a: HashSet<u8>; // tidy: allow(hash-order) only asked, never walked"
-            )
-            .is_empty()
-        );
+        assert_eq!(rules(path, "use std::collections::{BTreeMap, HashMap};"), ["hash-order"]);
+        assert_eq!(rules(path, "let a: HashSet<u8>; // tidy: allow(hash-order)"), ["hash-order"]);
+        assert!(rules(path, "let a: HashSet<u8>; // tidy: allow(hash-order) only asked, never walked").is_empty());
     }
 
     #[test]
     fn floats_stay_out_of_amounts() {
-        for text in [
-            "fn a(b: f64) {}",
-            "let a = 1.5f32;",
-            "n.as_f64()",
-            "Decimal::from_f64_retain(x)",
-        ] {
+        for text in ["fn a(b: f64) {}", "let a = 1.5f32;", "n.as_f64()", "Decimal::from_f64_retain(x)"] {
             assert_eq!(rules("shared/money/src/a.rs", text), ["float"], "{text}");
         }
         assert!(rules("shared/budgets/src/a.rs", "fn a(b: f64) {}").is_empty());

@@ -27,12 +27,8 @@ pub fn masks(text: &str) -> Masks {
         let (piece, after) = rest.split_at_checked(length).unwrap_or((rest, ""));
         for letter in piece.chars() {
             let shown = |wanted| letter == '\n' || kind == wanted;
-            masks
-                .code
-                .push(if shown(Kind::Code) { letter } else { ' ' });
-            masks
-                .comments
-                .push(if shown(Kind::Comment) { letter } else { ' ' });
+            masks.code.push(if shown(Kind::Code) { letter } else { ' ' });
+            masks.comments.push(if shown(Kind::Comment) { letter } else { ' ' });
         }
         rest = after;
     }
@@ -81,9 +77,7 @@ fn raw_string_length(rest: &str) -> Option<usize> {
     let hashes = after.len() - body.len();
     let inside = body.strip_prefix('"')?;
     let closing = format!("\"{}", "#".repeat(hashes));
-    let end = inside
-        .find(&closing)
-        .map_or(inside.len(), |at| at + closing.len());
+    let end = inside.find(&closing).map_or(inside.len(), |at| at + closing.len());
     Some(rest.len() - inside.len() + end)
 }
 
@@ -129,8 +123,7 @@ pub fn item_length(code: &str) -> usize {
 
 /// The line, from 1, of a byte position.
 pub fn line_at(text: &str, at: usize) -> usize {
-    text.get(..at)
-        .map_or(1, |before| before.matches('\n').count() + 1)
+    text.get(..at).map_or(1, |before| before.matches('\n').count() + 1)
 }
 
 /// Whether a letter may belong to an identifier.
@@ -140,18 +133,13 @@ pub fn in_word(letter: char) -> bool {
 
 /// Byte positions of `word` where no letter of an identifier touches it.
 pub fn word_positions<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
-    text.match_indices(word)
-        .map(|(at, _)| at)
-        .filter(move |at| {
-            let before = text.get(..*at).and_then(|head| head.chars().next_back());
-            let after = text
-                .get(at + word.len()..)
-                .and_then(|tail| tail.chars().next());
-            let free = |edge: Option<char>, neighbour: Option<char>| {
-                !edge.is_some_and(in_word) || !neighbour.is_some_and(in_word)
-            };
-            free(word.chars().next(), before) && free(word.chars().next_back(), after)
-        })
+    text.match_indices(word).map(|(at, _)| at).filter(move |at| {
+        let before = text.get(..*at).and_then(|head| head.chars().next_back());
+        let after = text.get(at + word.len()..).and_then(|tail| tail.chars().next());
+        let free =
+            |edge: Option<char>, neighbour: Option<char>| !edge.is_some_and(in_word) || !neighbour.is_some_and(in_word);
+        free(word.chars().next(), before) && free(word.chars().next_back(), after)
+    })
 }
 
 /// A function or method as written.
@@ -169,17 +157,12 @@ pub struct Function {
 
 /// Every function of a code mask, nested ones too.
 pub fn functions(code: &str) -> Vec<Function> {
-    word_positions(code, "fn")
-        .filter_map(|at| function_at(code, at))
-        .collect()
+    word_positions(code, "fn").filter_map(|at| function_at(code, at)).collect()
 }
 
 fn function_at(code: &str, at: usize) -> Option<Function> {
     let after = code.get(at + 2..)?.trim_start();
-    let name: String = after
-        .chars()
-        .take_while(|letter| in_word(*letter))
-        .collect();
+    let name: String = after.chars().take_while(|letter| in_word(*letter)).collect();
     if name.is_empty() {
         // `fn(u8) -> u8` is a type.
         return None;
@@ -228,8 +211,7 @@ mod tests {
 
     #[test]
     fn literals_and_comments_are_not_code() {
-        let text =
-            "a /* { /* } */ { */ b // {\nc \"{\\\"{\" d r#\"\"{\"# e '{' '\\'' 'x: f br\"{\" g\n";
+        let text = "a /* { /* } */ { */ b // {\nc \"{\\\"{\" d r#\"\"{\"# e '{' '\\'' 'x: f br\"{\" g\n";
         let masks = masks(text);
         let words: Vec<_> = masks.code.split_whitespace().collect();
         assert_eq!(words, ["a", "b", "c", "d", "e", "'x:", "f", "b", "g"]);
@@ -255,10 +237,7 @@ mod tests {
 
     #[test]
     fn words_are_whole() {
-        assert_eq!(
-            word_positions("a xa ax a! a", "a").collect::<Vec<_>>(),
-            [0, 8, 11]
-        );
+        assert_eq!(word_positions("a xa ax a! a", "a").collect::<Vec<_>>(), [0, 8, 11]);
         assert_eq!(word_positions("dbg!(x) my_dbg!(x)", "dbg!").count(), 1);
     }
 }

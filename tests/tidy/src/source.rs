@@ -27,13 +27,7 @@ impl Source {
         } else {
             (String::new(), text.to_owned())
         };
-        Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-            test_lines: test_lines(&code),
-            code,
-            comments,
-        }
+        Self { path: path.to_owned(), text: text.to_owned(), test_lines: test_lines(&code), code, comments }
     }
 
     /// Whether it is Rust.
@@ -44,8 +38,7 @@ impl Source {
     /// Whether the whole file serves tests: it lies in a `tests`, `benches` or `cases` folder or is a module `tests.rs`.
     pub fn is_test_file(&self) -> bool {
         let mut parts = self.path.rsplit('/');
-        parts.next() == Some("tests.rs")
-            || parts.any(|folder| matches!(folder, "tests" | "benches" | "cases"))
+        parts.next() == Some("tests.rs") || parts.any(|folder| matches!(folder, "tests" | "benches" | "cases"))
     }
 
     /// Whether `line` belongs to a test file or stands below `#[cfg(test)]`.
@@ -63,10 +56,7 @@ impl Source {
 fn test_lines(code: &str) -> Vec<Range<usize>> {
     const OUTER: &str = "#[cfg(test)]";
     if code.contains("#![cfg(test)]") {
-        return vec![Range {
-            start: 1,
-            end: usize::MAX,
-        }];
+        return vec![Range { start: 1, end: usize::MAX }];
     }
     code.match_indices(OUTER)
         .filter_map(|(at, _)| {

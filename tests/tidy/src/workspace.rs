@@ -48,9 +48,7 @@ pub struct Workspace {
 impl Workspace {
     /// The workspace that holds this crate.
     pub fn own() -> Self {
-        Self {
-            root: Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."),
-        }
+        Self { root: Path::new(env!("CARGO_MANIFEST_DIR")).join("../..") }
     }
 
     /// Paths in git's index.
@@ -76,28 +74,18 @@ impl Workspace {
             Ok(text) => Some(Ok(Source::new(&path, &text))),
             // Images and archives.
             Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
-            Err(source) => Some(Err(ReadError::File {
-                path: path.into(),
-                source,
-            })),
+            Err(source) => Some(Err(ReadError::File { path: path.into(), source })),
         };
         self.paths()?.into_iter().filter_map(read).collect()
     }
 
     /// The members with what their manifests ask for.
     pub fn packages(&self) -> Result<Vec<Package>, ReadError> {
-        let metadata = MetadataCommand::new()
-            .current_dir(&self.root)
-            .no_deps()
-            .exec()?;
+        let metadata = MetadataCommand::new().current_dir(&self.root).no_deps().exec()?;
         let root = &metadata.workspace_root;
         let package = |package: &cargo_metadata::Package| Package {
             name: package.name.to_string(),
-            manifest: package
-                .manifest_path
-                .strip_prefix(root)
-                .unwrap_or(&package.manifest_path)
-                .to_string(),
+            manifest: package.manifest_path.strip_prefix(root).unwrap_or(&package.manifest_path).to_string(),
             dependencies: package.dependencies.iter().map(dependency).collect(),
         };
         Ok(metadata.packages.iter().map(package).collect())
@@ -107,25 +95,11 @@ impl Workspace {
     /// resolves features for this member alone. Procedural macros run in the compiler and are left out.
     pub fn tree(&self, package: &str, edges: &str) -> Result<String, ReadError> {
         let edges = format!("{edges},no-proc-macro");
-        self.run(
-            "cargo",
-            &[
-                "tree",
-                "--package",
-                package,
-                "--edges",
-                &edges,
-                "--prefix",
-                "depth",
-            ],
-        )
+        self.run("cargo", &["tree", "--package", package, "--edges", &edges, "--prefix", "depth"])
     }
 
     fn run(&self, program: &'static str, arguments: &[&str]) -> Result<String, ReadError> {
-        let started = Command::new(program)
-            .args(arguments)
-            .current_dir(&self.root)
-            .output();
+        let started = Command::new(program).args(arguments).current_dir(&self.root).output();
         let output = started.map_err(|source| ReadError::Start { program, source })?;
         if output.status.success() {
             Ok(String::from_utf8_lossy(&output.stdout).into_owned())
@@ -137,8 +111,5 @@ impl Workspace {
 }
 
 fn dependency(dependency: &cargo_metadata::Dependency) -> Dependency {
-    Dependency {
-        name: dependency.name.clone(),
-        is_dev: dependency.kind == DependencyKind::Development,
-    }
+    Dependency { name: dependency.name.clone(), is_dev: dependency.kind == DependencyKind::Development }
 }
