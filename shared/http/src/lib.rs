@@ -1,1 +1,112 @@
-//! Placeholder.
+//! The HTTP face: routes, authentication, problem+json, the OpenAPI document.
+//!
+//! Owns: how a request is read and an answer written, status codes, media types, limits of bodies and pages.
+//! Does not own: rules. A handler reads its arguments, calls one workflow and writes what it answers.
+//! Start reading at [`router`].
+
+mod admin;
+mod arguments;
+mod body;
+mod events;
+mod problem;
+mod reports;
+mod runs;
+mod statements;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::routing::{delete, get, post};
+use recoup_workflows::{App, Principal, Refusal};
+use serde_json::{Value, json};
+use tower::limit::GlobalConcurrencyLimitLayer;
+
+use crate::problem::Problem;
+
+/// Requests worked on at the same time; more wait.
+pub const REQUESTS_AT_ONCE_MAX: usize = 1_024;
+
+/// Who may reach the router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Whoever brings an API key.
+    Keys,
+    /// Whoever reaches it at all: a socket that only the operator can open.
+    Operator,
+}
+
+/// What every handler is given.
+#[derive(Clone)]
+struct Shared {
+    app: Arc<App>,
+    access: Access,
+}
+
+impl Shared {
+    /// Who asks.
+    async fn principal(&self, headers: &HeaderMap) -> Result<Principal, Problem> {
+        if self.access == Access::Operator {
+            return Ok(Principal::operator());
+        }
+        let header = headers.get(AUTHORIZATION).ok_or(Refusal::Unauthenticated(
+            "no API key: send `Authorization: Bearer KEY`; make a key with `recoup keys create`",
+        ))?;
+        let bearer = header.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
+        let bearer = bearer.ok_or(Refusal::Unauthenticated("the header has to read `Authorization: Bearer KEY`"))?;
+        Ok(self.app.authenticate(bearer.trim()).await?)
+    }
+}
+
+/// The whole API over one application.
+pub fn router(app: Arc<App>, access: Access) -> Router {
+    let shared = Shared { app, access };
+    Router::new()
+        .route("/healthz", get(health))
+        .route("/openapi.json", get(openapi))
+        .route("/v1/events", post(events::post_events).get(reports::get_events))
+        .route("/v1/costs", get(reports::get_costs))
+        .route("/v1/traces/{trace_id}", get(reports::get_trace))
+        .route("/v1/prices", get(admin::get_prices).post(admin::post_prices))
+        .route("/v1/prices/imports", get(admin::get_imports))
+        .route("/v1/prices/tasks", get(reports::get_task_prices))
+        .route("/v1/pools", get(reports::get_pools))
+        .route("/v1/variances", get(reports::get_variances))
+        .route("/v1/balances", get(reports::get_balances))
+        .route("/v1/periods", get(reports::get_periods))
+        .route("/v1/statements", get(statements::get_statements))
+        .route("/v1/statements/verify", post(statements::post_verify))
+        .route("/v1/statements/{period}/{team}", get(statements::get_statement))
+        .route("/v1/unpriced", get(reports::get_unpriced))
+        .route("/v1/findings", get(reports::get_findings))
+        .route("/v1/overview", get(reports::get_overview))
+        .route("/v1/runs", get(runs::get_runs).post(runs::post_run))
+        .route("/v1/runs/{run}", get(runs::get_run))
+        .route("/v1/organisation", get(admin::get_organisation).put(admin::put_organisation))
+        .route("/v1/keys", get(admin::get_keys).post(admin::post_key))
+        .route("/v1/keys/{id}", delete(admin::delete_key))
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(GlobalConcurrencyLimitLayer::new(REQUESTS_AT_ONCE_MAX))
+        .with_state(shared)
+}
+
+async fn health(State(shared): State<Shared>) -> Result<Json<Value>, Problem> {
+    shared.app.ports.log.last_seq().await.map_err(Refusal::from)?;
+    Ok(Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") })))
+}
+
+async fn openapi() -> ([(&'static str, &'static str); 1], &'static str) {
+    ([("content-type", "application/json")], include_str!("openapi.json"))
+}
+
+async fn unknown() -> Problem {
+    Problem::from(Refusal::NotFound("there is nothing at this path; see /openapi.json".into()))
+}
+
+async fn wrong_method() -> Problem {
+    Problem::method_not_allowed()
+}

@@ -76,13 +76,19 @@ impl Identity {
         first_eight(&Sha256::new().chain_update(b"t").chain_update(trace_id).finalize())
     }
 
+    /// The fingerprint of the trace that an event without a trace is by itself.
+    #[must_use]
+    pub fn trace_of_lone(event_id: &str) -> u64 {
+        first_eight(&Sha256::new().chain_update(b"s").chain_update(event_id).finalize())
+    }
+
     /// The identity of an event; without a trace it is a trace of its own, which no trace id can name.
     #[must_use]
     pub fn of(event: &Event) -> Self {
-        let trace = event.trace_id.as_ref().map_or_else(
-            || first_eight(&Sha256::new().chain_update(b"s").chain_update(event.event_id.as_bytes()).finalize()),
-            |trace_id| Self::trace_of(trace_id),
-        );
+        let trace = event
+            .trace_id
+            .as_ref()
+            .map_or_else(|| Self::trace_of_lone(&event.event_id), |trace_id| Self::trace_of(trace_id));
         Self::inside(trace, &event.event_id)
     }
 

@@ -1,1 +1,27 @@
-//! Placeholder.
+//! What recoup does, one workflow per duty: load through a port, decide in a pure crate, commit through a port.
+//!
+//! Owns: the order of steps, what is written together, who may see what, the names of records in the books.
+//! Does not own: rules of money (pure crates), storage (adapters), HTTP (`recoup-http`), configuration (`functions`).
+//! Invariants: EVT-2 (shared responses over traces), RAT-2 (re-run when a price arrives), CLO-1, CLO-3, LED-4.
+//! Start reading at [`App`], then [`ingest`], [`nightly`], [`close`].
+
+pub mod access;
+pub mod app;
+pub mod catalogue;
+pub mod close;
+pub mod error;
+pub mod facts;
+pub mod ingest;
+pub mod nightly;
+pub mod organisation;
+pub mod people;
+pub mod queries;
+mod records;
+pub mod runs;
+pub mod statements;
+pub mod traces;
+pub mod verify;
+
+pub use access::{Principal, Role};
+pub use app::{App, Ports};
+pub use error::Refusal;

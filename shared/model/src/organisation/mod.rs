@@ -3,7 +3,10 @@
 //! These are the checked values; `parse` reads the file, `diff` compares two versions, `history` knows which version
 //! holds on which local day.
 
+mod check;
+mod diff;
 pub mod history;
+mod parse;
 
 use std::collections::BTreeMap;
 
@@ -12,7 +15,10 @@ use chrono_tz::Tz;
 use recoup_money::{Amount, Currency};
 use serde::Serialize;
 
+pub use self::check::check_succession;
+pub use self::diff::{Change, ChangeKind, diff};
 pub use self::history::{History, Version};
+pub use self::parse::{FileProblem, parse, parse_with_notices};
 use crate::event::Id;
 use crate::period::Calendar;
 

@@ -1,0 +1,117 @@
+//! Nights and closes: start one, watch it.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use chrono::NaiveDate;
+use recoup_model::Period;
+use recoup_workflows::close::{CloseRequest, parse_as_of};
+use recoup_workflows::nightly::Through;
+use recoup_workflows::{App, Principal, Refusal};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::arguments::{Arguments, parse};
+use crate::problem::Problem;
+use crate::{Shared, body};
+
+/// Bytes of a request to run something.
+const REQUEST_BYTES_MAX: usize = 64 * 1024;
+
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+enum RunRequest {
+    Nightly {
+        #[serde(default)]
+        through: Option<String>,
+    },
+    Close {
+        period: String,
+        #[serde(default)]
+        plan: bool,
+        #[serde(default)]
+        as_of: Option<String>,
+    },
+}
+
+enum Job {
+    Nightly(Through),
+    Close(CloseRequest),
+}
+
+fn read_job(bytes: &[u8]) -> Result<Job, Problem> {
+    let request: RunRequest = serde_json::from_slice(bytes).map_err(|error| {
+        let detail = format!("{error}; write {{\"kind\":\"nightly\"}} or {{\"kind\":\"close\",\"period\":\"2026-10\"}}");
+        Problem::invalid("invalid-run", "body", detail)
+    })?;
+    Ok(match request {
+        RunRequest::Nightly { through } => Job::Nightly(match through.as_deref() {
+            None | Some("yesterday") => Through::Yesterday,
+            Some("all") => Through::All,
+            Some(day) => Through::Day(parse::<NaiveDate>("through", day, "yesterday, all or a day as 2026-10-31")?),
+        }),
+        RunRequest::Close { period, plan, as_of } => Job::Close(CloseRequest {
+            period: parse::<Period>("period", &period, "a month as 2026-10")?,
+            plan,
+            as_of_ns: as_of.as_deref().map(parse_as_of).transpose()?,
+        }),
+    })
+}
+
+async fn work(app: Arc<App>, principal: Principal, run: String, job: Job) -> Result<Value, Refusal> {
+    let outcome = match job {
+        Job::Nightly(through) => app.nightly(&principal, &run, through).await,
+        Job::Close(request) => app.close(&principal, &run, request).await,
+    };
+    if let Err(refusal) = &outcome {
+        tracing::error!(run, error = %refusal, "a run failed");
+    }
+    outcome
+}
+
+pub(crate) async fn post_run(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    arguments: Arguments,
+    request: Body,
+) -> Result<Response, Problem> {
+    let principal = shared.principal(&headers).await?;
+    principal.may_run()?;
+    arguments.only(&["wait"])?;
+    let wait = arguments.flag("wait")?;
+    let job = read_job(&body::read(&headers, request, REQUEST_BYTES_MAX).await?)?;
+    let run = shared.app.new_run()?;
+    shared.app.announce_run(&run, if matches!(job, Job::Close(_)) { "close" } else { "nightly" });
+    let working = tokio::spawn(work(Arc::clone(&shared.app), principal, run.clone(), job));
+    let location = format!("/v1/runs/{run}");
+    if !wait {
+        return Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(json!({ "run": run }))).into_response());
+    }
+    working.await.map_err(|error| Refusal::computation("finish a run", error))??;
+    Ok(([(LOCATION, location)], Json(shared.app.run(&run).await?)).into_response())
+}
+
+pub(crate) async fn get_run(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    Path(run): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    shared.principal(&headers).await?.may_see_all()?;
+    Ok(Json(json!(shared.app.run(&run).await?)))
+}
+
+pub(crate) async fn get_runs(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    arguments: Arguments,
+) -> Result<Json<Value>, Problem> {
+    shared.principal(&headers).await?.may_see_all()?;
+    arguments.only(&["limit", "cursor"])?;
+    let (rows, next) = shared.app.list_runs(arguments.text("cursor"), arguments.limit()?).await?;
+    Ok(Json(json!({ "rows": rows, "next_cursor": next })))
+}

@@ -1,0 +1,96 @@
+//! Statements: list, fetch, verify.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use recoup_model::Period;
+use recoup_workflows::statements::{Format, Issued};
+use recoup_workflows::verify::STATEMENT_BYTES_MAX;
+use serde_json::{Value, json};
+
+use crate::arguments::{Arguments, parse};
+use crate::problem::Problem;
+use crate::{Shared, body};
+
+const MONTH: &str = "a month as 2026-10";
+
+pub(crate) async fn get_statements(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    arguments: Arguments,
+) -> Result<Json<Value>, Problem> {
+    let principal = shared.principal(&headers).await?;
+    arguments.only(&["period", "limit", "cursor"])?;
+    let period = arguments.parsed::<Period>("period", MONTH)?;
+    let issued = shared.app.list_statements(&principal, period).await?;
+    let page = arguments.paging()?.cut(issued.iter().map(|one| json!(one)).collect());
+    Ok(Json(json!(page)))
+}
+
+pub(crate) async fn get_statement(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    Path((period, name)): Path<(String, String)>,
+    arguments: Arguments,
+) -> Result<Response, Problem> {
+    let principal = shared.principal(&headers).await?;
+    arguments.only(&["revision"])?;
+    let period: Period = parse("period", &period, MONTH)?;
+    let revision = arguments.parsed::<u32>("revision", "1")?;
+    let (team, format) = team_and_format(&name, &headers)?;
+    let (issued, bytes) = shared.app.statement(&principal, (period, team, revision), format).await?;
+    let etag = etag(&issued, format);
+    if headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).is_some_and(|known| matches_etag(known, &etag)) {
+        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, etag)]).into_response());
+    }
+    let suffix = if format == Format::Csv { "csv" } else { "json" };
+    let file = format!("attachment; filename=\"{}-r{}.{suffix}\"", file_name(&issued.statement), issued.revision);
+    let head = [(CONTENT_TYPE, format.media_type().to_owned()), (ETAG, etag), (CONTENT_DISPOSITION, file)];
+    Ok((head, bytes).into_response())
+}
+
+/// The format by the name's ending, else by `Accept`, else JSON.
+fn team_and_format<'a>(name: &'a str, headers: &HeaderMap) -> Result<(&'a str, Format), Problem> {
+    if let Some((team, ending)) = name.rsplit_once('.') {
+        if let Some(format) = Format::from_name(ending) {
+            return Ok((team, format));
+        }
+        if matches!(ending, "xlsx" | "pdf") {
+            let detail = format!("statements come as .json and .csv in this release, not as .{ending}");
+            return Err(Problem::unsupported(detail));
+        }
+    }
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let csv = accept.split(',').any(|kind| kind.trim().starts_with("text/csv"));
+    Ok((name, if csv { Format::Csv } else { Format::Json }))
+}
+
+fn etag(issued: &Issued, format: Format) -> String {
+    let suffix = if format == Format::Csv { "-csv" } else { "" };
+    format!("\"{}{suffix}\"", issued.digest)
+}
+
+fn matches_etag(known: &str, etag: &str) -> bool {
+    known.split(',').map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == etag)
+}
+
+fn file_name(statement: &str) -> String {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
+    statement.chars().map(safe).collect()
+}
+
+pub(crate) async fn post_verify(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    arguments: Arguments,
+    request: Body,
+) -> Result<Json<Value>, Problem> {
+    let principal = shared.principal(&headers).await?;
+    arguments.only(&[])?;
+    principal.seen_team()?;
+    let bytes = body::read(&headers, request, STATEMENT_BYTES_MAX).await?;
+    Ok(Json(shared.app.verify(&principal, &bytes).await?))
+}

@@ -1,0 +1,286 @@
+//! API keys: roles, default tags, who may see what. Only a digest of the secret is stored.
+
+use recoup_model::Tags;
+use recoup_store::{Books, Expect, Key};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::app::App;
+use crate::error::Refusal;
+use crate::records;
+
+/// The partition of keys.
+const KEYS: &str = "keys";
+/// Bytes of a key's secret part.
+const SECRET_BYTES: usize = 24;
+/// Bytes of a key's id.
+const KEY_ID_BYTES: usize = 6;
+/// Keys of one organisation.
+pub const KEYS_MAX: usize = 10_000;
+
+/// What a key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Send events.
+    Ingest,
+    /// See one team's numbers.
+    Viewer,
+    /// See one team's numbers; acts for it.
+    Lead,
+    /// See everything; run nights and closes; import prices.
+    Finance,
+    /// Everything.
+    Admin,
+}
+
+impl Role {
+    /// The role of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "ingest" => Some(Self::Ingest),
+            "viewer" => Some(Self::Viewer),
+            "lead" => Some(Self::Lead),
+            "finance" => Some(Self::Finance),
+            "admin" => Some(Self::Admin),
+            _ => None,
+        }
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    /// The id of the key; `None`: the operator at the machine itself.
+    pub key_id: Option<String>,
+    /// What it may do.
+    pub role: Role,
+    /// The team whose numbers it may see; for an ingest key the default team.
+    pub team: Option<String>,
+    /// Default tags of events that it brings.
+    pub tags: Tags,
+}
+
+impl Principal {
+    /// The operator at the machine: whoever may read the data folder.
+    #[must_use]
+    pub fn operator() -> Self {
+        Self { key_id: None, role: Role::Admin, team: None, tags: Tags::default() }
+    }
+
+    /// Refuses unless the key may send events.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`].
+    pub fn may_ingest(&self) -> Result<(), Refusal> {
+        self.need(matches!(self.role, Role::Ingest | Role::Admin), "send events; use a key with the role `ingest`")
+    }
+
+    /// Refuses unless the key may see the whole organisation.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`].
+    pub fn may_see_all(&self) -> Result<(), Refusal> {
+        self.need(matches!(self.role, Role::Finance | Role::Admin), "see the whole organisation; use `finance`")
+    }
+
+    /// Refuses unless the key may run nights and closes and change prices.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`].
+    pub fn may_run(&self) -> Result<(), Refusal> {
+        self.need(matches!(self.role, Role::Finance | Role::Admin), "do this; use a key with the role `finance`")
+    }
+
+    /// Refuses unless the key may change the organisation and keys.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`].
+    pub fn may_administer(&self) -> Result<(), Refusal> {
+        self.need(self.role == Role::Admin, "do this; use a key with the role `admin`")
+    }
+
+    /// The only team whose numbers the key may see; `None`: all of them.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`] for a key that may see nothing.
+    pub fn seen_team(&self) -> Result<Option<&str>, Refusal> {
+        match (self.role, self.team.as_deref()) {
+            (Role::Finance | Role::Admin, _) => Ok(None),
+            (Role::Viewer | Role::Lead, Some(team)) => Ok(Some(team)),
+            _ => Err(Refusal::Forbidden("this key may not read; use one with the role `viewer` or `finance`".into())),
+        }
+    }
+
+    /// Refuses unless the key may see this team's numbers.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`], which does not tell whether the team exists.
+    pub fn may_see_team(&self, team: &str) -> Result<(), Refusal> {
+        match self.seen_team()? {
+            Some(own) if own != team => Err(Refusal::Forbidden(format!("this key sees the team `{own}` only"))),
+            _ => Ok(()),
+        }
+    }
+
+    fn need(&self, allowed: bool, what: &str) -> Result<(), Refusal> {
+        if allowed { Ok(()) } else { Err(Refusal::Forbidden(format!("this key may not {what}"))) }
+    }
+}
+
+/// A key as stored and listed: never the secret.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KeyRecord {
+    /// Its id, the readable part of the key.
+    pub id: String,
+    /// What it may do.
+    pub role: Role,
+    /// Its team.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
+    /// Default tags of events that it brings.
+    #[serde(default)]
+    pub tags: Tags,
+    /// When it was made, RFC 3339.
+    pub created_at: String,
+    /// When it was revoked, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<String>,
+    /// SHA-256 of the secret part.
+    digest: String,
+}
+
+/// A key in a list.
+#[derive(Clone, Debug, Serialize)]
+pub struct KeySummary {
+    /// Its id, the readable part of the key.
+    pub id: String,
+    /// What it may do.
+    pub role: Role,
+    /// Its team.
+    pub team: Option<String>,
+    /// Default tags of events that it brings.
+    pub tags: Tags,
+    /// When it was made, RFC 3339.
+    pub created_at: String,
+    /// When it was revoked, RFC 3339.
+    pub revoked_at: Option<String>,
+}
+
+/// A key just made: the only time that the secret is seen.
+#[derive(Clone, Debug, Serialize)]
+pub struct NewKey {
+    /// What to send as `Authorization: Bearer`.
+    pub key: String,
+    /// Its id.
+    pub id: String,
+    /// What it may do.
+    pub role: Role,
+    /// Its team.
+    pub team: Option<String>,
+}
+
+fn random<const N: usize>() -> Result<[u8; N], Refusal> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| Refusal::computation("make a random key", error))?;
+    Ok(bytes)
+}
+
+impl App {
+    /// Makes a key. `viewer` and `lead` need a team that exists; default tags are for `ingest`.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] naming the argument.
+    pub async fn create_key(&self, role: Role, team: Option<String>, tags: Tags) -> Result<NewKey, Refusal> {
+        let needs_team = matches!(role, Role::Viewer | Role::Lead);
+        if needs_team && team.is_none() {
+            return Err(Refusal::invalid("missing-field", "team", "a viewer or lead sees one team: name it"));
+        }
+        if let Some(team) = &team {
+            let organisation = self.organisation_today().await?;
+            if !organisation.teams.contains_key(team.as_str()) {
+                let detail = format!("there is no team `{team}` in the organisation file");
+                return Err(Refusal::invalid("unknown-team", "team", detail));
+            }
+        }
+        let id = hex::encode(random::<KEY_ID_BYTES>()?);
+        let secret = hex::encode(random::<SECRET_BYTES>()?);
+        let mut tags = tags;
+        if role == Role::Ingest && tags.team.is_none() {
+            tags.team = team.as_deref().map(Into::into);
+        }
+        let record = KeyRecord {
+            id: id.clone(),
+            role,
+            team: team.clone(),
+            tags,
+            created_at: self.now_text(),
+            revoked_at: None,
+            digest: hex::encode(Sha256::digest(&secret)),
+        };
+        self.ports.books.write(vec![records::put(Key::new(KEYS, &id), &record, Expect::Absent)?]).await?;
+        Ok(NewKey { key: format!("recoup_{id}_{secret}"), id, role, team })
+    }
+
+    /// Every key, oldest id first, without secrets.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list_keys(&self) -> Result<Vec<KeySummary>, Refusal> {
+        let rows = records::all::<KeyRecord>(self.books(), KEYS, "").await?;
+        Ok(rows.into_iter().map(|(_, key, _)| summary(key)).collect())
+    }
+
+    /// Revokes a key; it stays in the list.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] without such a key.
+    pub async fn revoke_key(&self, id: &str) -> Result<KeySummary, Refusal> {
+        let at = Key::new(KEYS, id);
+        let Some((mut record, version)) = records::get::<KeyRecord>(self.books(), &at).await? else {
+            return Err(Refusal::NotFound(format!("there is no key `{id}`")));
+        };
+        record.revoked_at.get_or_insert(self.now_text());
+        self.ports.books.write(vec![records::put(at, &record, Expect::Version(version))?]).await?;
+        self.forget_keys();
+        Ok(summary(record))
+    }
+
+    /// Who holds a key: the text after `Bearer `.
+    ///
+    /// # Errors
+    /// [`Refusal::Unauthenticated`], the same for an unknown id and a wrong secret.
+    pub async fn authenticate(&self, bearer: &str) -> Result<Principal, Refusal> {
+        const UNKNOWN: Refusal = Refusal::Unauthenticated("the API key is not known; make one with `recoup keys create`");
+        let (id, secret) = bearer.strip_prefix("recoup_").and_then(|rest| rest.split_once('_')).ok_or(UNKNOWN)?;
+        let record = match self.cached_key(id) {
+            Some(record) => record,
+            None => {
+                let found = records::get::<KeyRecord>(self.books(), &Key::new(KEYS, id)).await?;
+                let (record, _) = found.ok_or(UNKNOWN)?;
+                self.cache_key(record.clone());
+                record
+            }
+        };
+        let stated = hex::encode(Sha256::digest(secret));
+        if !bool::from(stated.as_bytes().ct_eq(record.digest.as_bytes())) {
+            return Err(UNKNOWN);
+        }
+        if record.revoked_at.is_some() {
+            return Err(Refusal::Unauthenticated("the API key was revoked; make one with `recoup keys create`"));
+        }
+        Ok(Principal { key_id: Some(record.id), role: record.role, team: record.team, tags: record.tags })
+    }
+}
+
+fn summary(key: KeyRecord) -> KeySummary {
+    let KeyRecord { id, role, team, tags, created_at, revoked_at, digest: _ } = key;
+    KeySummary { id, role, team, tags, created_at, revoked_at }
+}
+
+/// Whether the books hold any key at all.
+pub(crate) async fn any_key(books: &dyn Books) -> Result<bool, Refusal> {
+    Ok(!books.scan(KEYS, "", None, 1).await?.records.is_empty())
+}

@@ -1,0 +1,153 @@
+//! The application: ports, and what is kept in memory between requests because it changes seldom.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, RwLock};
+
+use recoup_model::Organisation;
+use recoup_model::organisation::{History, Version};
+use recoup_model::period::format_instant;
+use recoup_pricing::{Catalogue, PriceBook};
+use recoup_store::{Books, Clock, Documents, EventLog};
+
+use crate::access::KeyRecord;
+use crate::error::Refusal;
+use crate::facts::FactsCache;
+use crate::people::Pseudonyms;
+use crate::runs::Runs;
+use crate::{catalogue, organisation};
+
+/// Keys remembered between requests; beyond it the memory is emptied.
+const KEYS_REMEMBERED_MAX: usize = 1_000;
+
+/// What the application stands on.
+#[derive(Clone)]
+pub struct Ports {
+    /// The event log.
+    pub log: Arc<dyn EventLog>,
+    /// The books.
+    pub books: Arc<dyn Books>,
+    /// Documents.
+    pub documents: Arc<dyn Documents>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What figures are made with: organisation versions and prices, as of now.
+pub struct World {
+    /// Organisation versions with people under their pseudonyms.
+    pub history: History,
+    /// Catalogue, imported and own prices.
+    pub prices: Arc<PriceBook>,
+    /// Every catalogue in order of precedence, the shipped one first.
+    pub catalogues: Vec<Arc<Catalogue>>,
+}
+
+/// Every workflow is a method of the application.
+pub struct App {
+    /// What it stands on.
+    pub ports: Ports,
+    /// Users to pseudonyms.
+    pub pseudonyms: Pseudonyms,
+    /// Lanes of the event log.
+    pub lanes: u16,
+    pub(crate) shipped: Arc<Catalogue>,
+    pub(crate) facts_cache: FactsCache,
+    pub(crate) runs: Runs,
+    world: RwLock<Option<Arc<World>>>,
+    keys: Mutex<BTreeMap<String, KeyRecord>>,
+}
+
+impl App {
+    /// An application over some ports. `user_key` makes pseudonyms; `lanes` is what the log was created with.
+    ///
+    /// # Errors
+    /// When the shipped catalogue cannot be read.
+    pub fn new(ports: Ports, user_key: [u8; 32], lanes: u16) -> Result<Self, Refusal> {
+        let shipped = Catalogue::shipped().map_err(|error| Refusal::computation("read the catalogue", error))?;
+        Ok(Self {
+            ports,
+            pseudonyms: Pseudonyms::new(user_key),
+            lanes,
+            shipped: Arc::new(shipped),
+            facts_cache: FactsCache::default(),
+            runs: Runs::default(),
+            world: RwLock::new(None),
+            keys: Mutex::new(BTreeMap::new()),
+        })
+    }
+
+    pub(crate) fn books(&self) -> &dyn Books {
+        self.ports.books.as_ref()
+    }
+
+    pub(crate) fn now_ns(&self) -> i64 {
+        self.ports.clock.now_ns()
+    }
+
+    pub(crate) fn now_text(&self) -> String {
+        format_instant(self.now_ns())
+    }
+
+    /// Organisation versions and prices as of now; refused until an organisation file was applied.
+    ///
+    /// # Errors
+    /// [`Refusal::Conflict`] without an organisation file.
+    pub async fn world(&self) -> Result<Arc<World>, Refusal> {
+        let remembered = self.world.read().ok().and_then(|world| world.clone());
+        if let Some(world) = remembered {
+            return Ok(world);
+        }
+        let history = organisation::load(self.books(), &self.pseudonyms).await?.ok_or_else(|| Refusal::Conflict {
+            kind: "no-organisation",
+            detail: "no organisation file was applied yet; run `recoup apply recoup.toml`".into(),
+        })?;
+        let mut catalogues = vec![Arc::clone(&self.shipped)];
+        catalogues.extend(catalogue::load(self.books()).await?);
+        let prices = PriceBook::new(&catalogues, &history)
+            .map_err(|error| Refusal::computation("put the prices together", error))?;
+        let world = Arc::new(World { history, prices: Arc::new(prices), catalogues });
+        if let Ok(mut remembered) = self.world.write() {
+            *remembered = Some(Arc::clone(&world));
+        }
+        Ok(world)
+    }
+
+    pub(crate) fn forget_world(&self) {
+        if let Ok(mut world) = self.world.write() {
+            *world = None;
+        }
+    }
+
+    /// The organisation version in force now.
+    ///
+    /// # Errors
+    /// [`Refusal::Conflict`] without an organisation file.
+    pub async fn organisation_today(&self) -> Result<Arc<Organisation>, Refusal> {
+        Ok(Arc::clone(&self.version_today().await?.organisation))
+    }
+
+    pub(crate) async fn version_today(&self) -> Result<Version, Refusal> {
+        let world = self.world().await?;
+        let today = world.history.calendar().day_of(self.now_ns());
+        Ok(world.history.on(today).clone())
+    }
+
+    pub(crate) fn cached_key(&self, id: &str) -> Option<KeyRecord> {
+        self.keys.lock().ok()?.get(id).cloned()
+    }
+
+    pub(crate) fn cache_key(&self, record: KeyRecord) {
+        if let Ok(mut keys) = self.keys.lock() {
+            if keys.len() >= KEYS_REMEMBERED_MAX {
+                keys.clear();
+            }
+            keys.insert(record.id.clone(), record);
+        }
+    }
+
+    pub(crate) fn forget_keys(&self) {
+        if let Ok(mut keys) = self.keys.lock() {
+            keys.clear();
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Facts of days in the books: written under a run, visible by one final record (the night).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use chrono::NaiveDate;
+use recoup_attribution::DayFacts;
+use recoup_attribution::facts::{AgentCost, EventSet};
+use recoup_model::{Digest, FindingKind, Id};
+use recoup_store::{Books, StoreError, Write};
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::error::Refusal;
+use crate::records;
+
+/// The partition of nights.
+pub(crate) const NIGHTS: &str = "nights";
+/// Days of facts remembered between queries.
+const REMEMBERED_MAX: usize = 100;
+
+/// A finished night of one day and lane. Exactly one is current; earlier ones are gone with their rows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Night {
+    /// The local day.
+    pub day: NaiveDate,
+    /// The lane.
+    pub lane: u16,
+    /// The run whose rows are current.
+    pub run: String,
+    /// Organisation version that held on the day.
+    pub organisation: Digest,
+    /// Names that were looked up, with the digest of the prices they could resolve to.
+    pub names: BTreeMap<String, Digest>,
+    /// Digest of the facts.
+    pub facts: Digest,
+    /// Events that counted.
+    pub events: u64,
+    /// When the run finished, RFC 3339.
+    pub finished_at: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    day: NaiveDate,
+    counted: BTreeMap<NaiveDate, EventSet>,
+    context: Option<EventSet>,
+    agents: BTreeMap<Id, AgentCost>,
+    price_names: BTreeSet<String>,
+    finding_counts: BTreeMap<FindingKind, u64>,
+}
+
+/// Facts remembered between queries.
+#[derive(Default)]
+pub(crate) struct FactsCache(Mutex<BTreeMap<(NaiveDate, u16, String), Arc<DayFacts>>>);
+
+pub(crate) fn night_sort(day: NaiveDate, lane: u16) -> String {
+    format!("{day}/{lane:03}")
+}
+
+pub(crate) fn facts_partition(day: NaiveDate, lane: u16) -> String {
+    format!("facts/{day}/{lane:03}")
+}
+
+/// The puts that store a day's facts under a run.
+pub(crate) fn facts_puts(facts: &DayFacts, lane: u16, run: &str) -> Result<Vec<Write>, StoreError> {
+    let partition = facts_partition(facts.day, lane);
+    let head = Head {
+        day: facts.day,
+        counted: facts.counted.clone(),
+        context: facts.context,
+        agents: facts.agents.clone(),
+        price_names: facts.price_names.clone(),
+        finding_counts: facts.finding_counts.clone(),
+    };
+    let mut puts = records::text_puts(&partition, &format!("{run}/head/"), &records::to_json(&head)?)?;
+    puts.extend(records::list_puts(&partition, &format!("{run}/cells/"), facts.cells.iter())?);
+    puts.extend(records::list_puts(&partition, &format!("{run}/users/"), facts.users.iter())?);
+    puts.extend(records::list_puts(&partition, &format!("{run}/tasks/"), facts.tasks.iter())?);
+    puts.extend(records::list_puts(&partition, &format!("{run}/pools/"), facts.pools.iter())?);
+    puts.extend(records::list_puts(&partition, &format!("{run}/findings/"), facts.findings.iter())?);
+    Ok(puts)
+}
+
+/// The digest of facts: of their puts, whatever run they belong to.
+pub(crate) fn facts_digest(puts: &[Write], run: &str) -> Digest {
+    use sha2::{Digest as _, Sha256};
+    let mut hash = Sha256::new();
+    for put in puts {
+        if let Write::Put { key, value, .. } = put {
+            hash.update(key.sort.strip_prefix(run).unwrap_or(&key.sort));
+            hash.update([0]);
+            hash.update(value);
+            hash.update([0]);
+        }
+    }
+    Digest(hash.finalize().into())
+}
+
+async fn read_facts(books: &dyn Books, night: &Night) -> Result<DayFacts, StoreError> {
+    let partition = facts_partition(night.day, night.lane);
+    let run = &night.run;
+    let head: Head =
+        serde_json::from_str(&records::text(books, &partition, &format!("{run}/head/")).await?).map_err(|error| {
+            StoreError::Damaged { what: format!("the facts of {}", night.day), detail: error.to_string() }
+        })?;
+    Ok(DayFacts {
+        day: head.day,
+        cells: records::list(books, &partition, &format!("{run}/cells/")).await?.into_iter().collect(),
+        users: records::list(books, &partition, &format!("{run}/users/")).await?.into_iter().collect(),
+        tasks: records::list(books, &partition, &format!("{run}/tasks/")).await?.into_iter().collect(),
+        pools: records::list(books, &partition, &format!("{run}/pools/")).await?.into_iter().collect(),
+        agents: head.agents,
+        counted: head.counted,
+        context: head.context,
+        price_names: head.price_names,
+        finding_counts: head.finding_counts,
+        findings: records::list(books, &partition, &format!("{run}/findings/")).await?,
+    })
+}
+
+impl App {
+    /// Every night, by day and lane.
+    pub(crate) async fn nights(&self) -> Result<Vec<(Night, u64)>, Refusal> {
+        let rows = records::all::<Night>(self.books(), NIGHTS, "").await?;
+        Ok(rows.into_iter().map(|(_, night, version)| (night, version)).collect())
+    }
+
+    async fn facts_of(&self, night: &Night) -> Result<Arc<DayFacts>, Refusal> {
+        let key = (night.day, night.lane, night.run.clone());
+        let remembered = self.facts_cache.0.lock().ok().and_then(|cache| cache.get(&key).cloned());
+        if let Some(facts) = remembered {
+            return Ok(facts);
+        }
+        let facts = Arc::new(read_facts(self.books(), night).await?);
+        if let Ok(mut cache) = self.facts_cache.0.lock() {
+            if cache.len() >= REMEMBERED_MAX {
+                cache.clear();
+            }
+            cache.insert(key, Arc::clone(&facts));
+        }
+        Ok(facts)
+    }
+
+    /// Facts of the local days from `from` (inclusive) to `to` (exclusive), lanes merged; days without a night are
+    /// left out.
+    pub(crate) async fn facts_between(
+        &self,
+        from: NaiveDate,
+        to: NaiveDate,
+    ) -> Result<BTreeMap<NaiveDate, Arc<DayFacts>>, Refusal> {
+        let mut days: BTreeMap<NaiveDate, Arc<DayFacts>> = BTreeMap::new();
+        for (night, _) in self.nights().await?.into_iter().filter(|(night, _)| night.day >= from && night.day < to) {
+            let facts = self.facts_of(&night).await?;
+            match days.get_mut(&night.day) {
+                None => {
+                    days.insert(night.day, facts);
+                }
+                Some(held) => Arc::make_mut(held)
+                    .merge(DayFacts::clone(&facts))
+                    .map_err(|error| Refusal::computation("add the lanes of a day", error))?,
+            }
+        }
+        Ok(days)
+    }
+}

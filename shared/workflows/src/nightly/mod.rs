@@ -1,0 +1,224 @@
+//! The nightly run: mark what new events touch, turn each such day into facts, settle the open periods.
+//!
+//! Plan (which days, and why), then execute (each day on its own, idempotent), then settle. I/O per day: the blocks of
+//! its UTC days, the other blocks of traces that reach beyond them, one group of puts, one final record.
+
+mod load;
+mod mark;
+mod settle;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::NaiveDate;
+use recoup_attribution::facts::DayFacts;
+use recoup_attribution::{Context, DayBuilder, resolve};
+use recoup_model::Period;
+use recoup_money::Amount;
+use recoup_store::{Expect, Key, Write};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+pub(crate) use load::{Cut, DayTraces, unreadable};
+pub(crate) use settle::{SETTLED, SettledPeriod, SettledRecord};
+
+use crate::access::Principal;
+use crate::app::{App, World};
+use crate::close;
+use crate::error::Refusal;
+use crate::facts::{NIGHTS, Night, facts_digest, facts_partition, facts_puts, night_sort};
+use crate::records;
+use crate::runs::Running;
+
+/// The partition of days that a night has to do.
+pub(crate) const DIRTY: &str = "dirty";
+/// Days worked on at the same time.
+const DAYS_AT_ONCE: usize = 2;
+
+/// Which days to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Through {
+    /// Every day that has something to do, up to the last local day that is over.
+    Yesterday,
+    /// Up to this local day.
+    Day(NaiveDate),
+    /// Every day that has something to do, an unfinished one too.
+    All,
+}
+
+/// A day that has something to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Dirty {
+    pub(crate) day: NaiveDate,
+    pub(crate) lane: u16,
+    /// Why: `new events`, `organisation changed`, `price changed: NAME`.
+    pub(crate) reason: String,
+}
+
+/// What a run did to a day.
+#[derive(Clone, Debug, Serialize)]
+pub struct DayOutcome {
+    /// The local day.
+    pub day: NaiveDate,
+    /// The lane.
+    pub lane: u16,
+    /// Why it was run.
+    pub reason: String,
+    /// Events that count now.
+    pub events: u64,
+    /// Events that counted before; `None`: the first run of this day.
+    pub events_before: Option<u64>,
+    /// Priced cost of the day now.
+    pub cost: Amount,
+    /// Whether any figure changed.
+    pub changed: bool,
+}
+
+impl App {
+    /// Runs the nights that have something to do and settles the open periods.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`], or what stopped it; days already done stay done.
+    pub async fn nightly(
+        self: &Arc<Self>,
+        principal: &Principal,
+        run: &str,
+        through: Through,
+    ) -> Result<Value, Refusal> {
+        principal.may_run()?;
+        let running = self.begin_run(run, "nightly").await?;
+        let outcome = self.nightly_steps(&running, through).await;
+        self.end_run(run, &outcome).await?;
+        outcome
+    }
+
+    async fn nightly_steps(self: &Arc<Self>, running: &Running, through: Through) -> Result<Value, Refusal> {
+        let world = self.world().await?;
+        self.mark_days(running, &world).await?;
+        let yesterday = world.history.calendar().day_of(self.now_ns()).pred_opt().unwrap_or_default();
+        let last = match through {
+            Through::Yesterday => yesterday,
+            Through::Day(day) => day,
+            Through::All => NaiveDate::MAX,
+        };
+        let closing = close::closing_period(self.books()).await?;
+        let plan: Vec<(Dirty, u64)> = records::all::<Dirty>(self.books(), DIRTY, "")
+            .await?
+            .into_iter()
+            .map(|(_, dirty, version)| (dirty, version))
+            .filter(|(dirty, _)| dirty.day <= last && closing.is_none_or(|period| !period.contains(dirty.day)))
+            .collect();
+        let days = self.run_days(running, &world, plan).await?;
+        self.progress(running, "settling the open periods", days.len(), days.len());
+        let periods = self.settle_open_periods(&world).await?;
+        let summary: Vec<_> = periods.iter().map(SettledPeriod::summary).collect();
+        serde_json::to_value(serde_json::json!({ "days": days, "periods": summary }))
+            .map_err(|error| Refusal::computation("write the outcome", error))
+    }
+
+    async fn run_days(
+        self: &Arc<Self>,
+        running: &Running,
+        world: &Arc<World>,
+        plan: Vec<(Dirty, u64)>,
+    ) -> Result<Vec<DayOutcome>, Refusal> {
+        let total = plan.len();
+        let mut queue = plan.into_iter();
+        let mut tasks = JoinSet::new();
+        let mut outcomes = Vec::with_capacity(total);
+        loop {
+            while tasks.len() < DAYS_AT_ONCE {
+                let Some((dirty, version)) = queue.next() else { break };
+                let (app, world, run) = (Arc::clone(self), Arc::clone(world), running.run.clone());
+                tasks.spawn(async move { app.run_day(world, &run, dirty, version).await });
+            }
+            let Some(joined) = tasks.join_next().await else { break };
+            let outcome: DayOutcome = joined.map_err(|error| Refusal::computation("run a day", error))??;
+            self.progress(running, format!("day {}", outcome.day), outcomes.len().saturating_add(1), total);
+            outcomes.push(outcome);
+        }
+        outcomes.sort_by_key(|outcome| (outcome.day, outcome.lane));
+        Ok(outcomes)
+    }
+
+    async fn run_day(&self, world: Arc<World>, run: &str, dirty: Dirty, version: u64) -> Result<DayOutcome, Refusal> {
+        let (day, lane) = (dirty.day, dirty.lane);
+        let traces = self.load_day(&world, (day, lane), Cut::NONE).await?;
+        let shared = Arc::clone(&world);
+        let facts = tokio::task::spawn_blocking(move || build_facts(&shared, day, &traces))
+            .await
+            .map_err(|error| Refusal::computation("attribute a day", error))??;
+        let puts = facts_puts(&facts, lane, run)?;
+        let digest = facts_digest(&puts, run);
+        let key = Key::new(NIGHTS, night_sort(day, lane));
+        let before = records::get::<Night>(self.books(), &key).await?;
+        let changed = before.as_ref().is_none_or(|(night, _)| night.facts != digest);
+        let night = Night {
+            day,
+            lane,
+            run: if changed { run.to_owned() } else { before.as_ref().map(|(n, _)| n.run.clone()).unwrap_or_default() },
+            organisation: world.history.on(day).digest,
+            names: facts.price_names.iter().map(|name| (name.clone(), world.prices.name_digest(name))).collect(),
+            facts: digest,
+            events: facts.counted.values().map(|set| set.events).sum(),
+            finished_at: self.now_text(),
+        };
+        if changed {
+            records::write_in_groups(self.books(), puts).await?;
+        }
+        let expect = before.as_ref().map_or(Expect::Absent, |(_, version)| Expect::Version(*version));
+        self.books().write(vec![records::put(key, &night, expect)?]).await?;
+        self.clear_dirty(day, lane, version).await?;
+        if let Some((old, _)) = before.as_ref().filter(|_| changed) {
+            records::remove_all(self.books(), &facts_partition(day, lane), &format!("{}/", old.run)).await?;
+        }
+        Ok(DayOutcome {
+            day,
+            lane,
+            reason: dirty.reason,
+            events: night.events,
+            events_before: before.map(|(night, _)| night.events),
+            cost: total_cost(&facts)?,
+            changed,
+        })
+    }
+
+    /// Takes the mark away, unless new events have marked the day again meanwhile.
+    async fn clear_dirty(&self, day: NaiveDate, lane: u16, version: u64) -> Result<(), Refusal> {
+        let key = Key::new(DIRTY, night_sort(day, lane));
+        match self.books().write(vec![Write::Delete { key, expect: Expect::Version(version) }]).await {
+            Ok(()) | Err(recoup_store::WriteError::Conflict(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn total_cost(facts: &DayFacts) -> Result<Amount, Refusal> {
+    Amount::checked_sum(facts.cells.values().map(|cell| cell.cost))
+        .ok_or_else(|| Refusal::computation("add a day's cost", "the sum overflows"))
+}
+
+/// Attributes every trace of a day and adds up what falls on it.
+pub(crate) fn build_facts(world: &World, day: NaiveDate, loaded: &DayTraces) -> Result<DayFacts, Refusal> {
+    let context = Context { history: &world.history, rater: world.prices.as_ref() };
+    let mut builder = DayBuilder::new(day);
+    for events in &loaded.traces {
+        let trace = resolve(events, &loaded.excluded, &context)
+            .map_err(|error| Refusal::computation("attribute a trace", error))?;
+        builder.add(&trace, &context).map_err(|error| Refusal::computation("add a trace to its day", error))?;
+    }
+    Ok(builder.finish())
+}
+
+/// Periods that have facts and are not closed, in order.
+pub(crate) fn open_periods(nights: &[(Night, u64)], closed: &[Period]) -> Vec<Period> {
+    let mut periods: BTreeMap<Period, ()> = BTreeMap::new();
+    for (night, _) in nights {
+        let period = Period::of(night.day);
+        if !closed.contains(&period) {
+            periods.insert(period, ());
+        }
+    }
+    periods.into_keys().collect()
+}

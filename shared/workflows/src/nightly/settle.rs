@@ -1,0 +1,313 @@
+//! Settling: facts of a period become prices, charges, pool shares, variance and ledger entries.
+//!
+//! Periods are settled in calendar order, each from where the one before it ends. What is late for a closed period
+//! becomes corrections in the first open period after the last closed one (LED-4).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::NaiveDate;
+use recoup_attribution::DayFacts;
+use recoup_ledger::{
+    Balances, Booked, Correction, Entry, Opening, PeriodInput, PoolRecord, PriceVersion, Settlement, Totals,
+    VarianceRecord, post, settle,
+};
+use recoup_model::{Digest, Finding, Period};
+use recoup_money::Amount;
+use recoup_store::{Expect, Key, Write};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::app::{App, World};
+use crate::close::{self, PeriodRecord};
+use crate::error::Refusal;
+use crate::facts::Night;
+use crate::records;
+
+/// The partition of what each period amounts to.
+pub(crate) const SETTLED: &str = "settled";
+/// The partition of internal prices; lists of earlier runs stay (PRC-3).
+pub(crate) const PRICES: &str = "prices";
+/// Months between the first and the last period that are settled in one run.
+const PERIODS_MAX: usize = 24;
+
+/// A period and what it amounts to.
+pub(crate) struct SettledPeriod {
+    pub(crate) period: Period,
+    pub(crate) through: NaiveDate,
+    pub(crate) opening: Opening,
+    pub(crate) settlement: Settlement,
+    pub(crate) corrections: Vec<Correction>,
+    pub(crate) nights: BTreeMap<String, Digest>,
+}
+
+/// What is kept of a settled period; lists lie beside it under the run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct SettledRecord {
+    pub(crate) period: Period,
+    pub(crate) run: String,
+    pub(crate) through: NaiveDate,
+    pub(crate) totals: Totals,
+    pub(crate) prices: Digest,
+    pub(crate) prices_run: String,
+}
+
+impl SettledPeriod {
+    /// What a run says about it.
+    pub(crate) fn summary(&self) -> Value {
+        json!({
+            "period": self.period,
+            "through": self.through,
+            "totals": self.settlement.totals,
+            "teams": self.settlement.lines.len(),
+            "prices": self.settlement.prices.len(),
+            "findings": self.settlement.findings.len(),
+        })
+    }
+}
+
+pub(crate) fn settled_partition(period: Period) -> String {
+    format!("settled/{period}")
+}
+
+fn nights_of(nights: &[(Night, u64)], period: Period) -> BTreeMap<String, Digest> {
+    let ours = nights.iter().filter(|(night, _)| period.contains(night.day));
+    ours.map(|(night, _)| (crate::facts::night_sort(night.day, night.lane), night.facts)).collect()
+}
+
+impl App {
+    /// Settles and publishes every open period.
+    pub(super) async fn settle_open_periods(&self, world: &World) -> Result<Vec<SettledPeriod>, Refusal> {
+        let settled = self.settle_chain(world).await?;
+        for period in &settled {
+            self.publish(period).await?;
+        }
+        Ok(settled)
+    }
+
+    /// Settles every open period in calendar order; writes nothing.
+    pub(crate) async fn settle_chain(&self, world: &World) -> Result<Vec<SettledPeriod>, Refusal> {
+        let nights = self.nights().await?;
+        let closed = close::period_records(self.books()).await?;
+        let closed_only: Vec<Period> = closed.iter().filter(|r| r.is_closed()).map(|r| r.period).collect();
+        let open = super::open_periods(&nights, &closed_only);
+        let (Some(first), Some(last)) = (open.first().copied(), open.last().copied()) else { return Ok(Vec::new()) };
+        let last_night = nights.iter().map(|(night, _)| night.day).max().unwrap_or_default();
+        let booked_in = open.iter().copied().find(|period| closed_only.last().is_some_and(|last| period > last));
+        let mut opening = self.opening_before(&closed, first).await?;
+        let mut settled = Vec::new();
+        let mut period = first;
+        for _ in 0..PERIODS_MAX {
+            if period > last {
+                break;
+            }
+            if let Some(record) = closed.iter().find(|record| record.is_closed() && record.period == period) {
+                opening = self.closing_of(record).await?;
+            } else {
+                let corrections = match booked_in {
+                    Some(booked_in) if booked_in == period => self.corrections(world, &closed).await?,
+                    _ => Vec::new(),
+                };
+                let through = period.days().last().unwrap_or_default().min(last_night);
+                let one = self.settle_one(world, period, (through, opening), &corrections).await?;
+                opening = one.settlement.closing.clone();
+                settled.push(SettledPeriod { nights: nights_of(&nights, period), ..one });
+            }
+            period = period.next();
+        }
+        Ok(settled)
+    }
+
+    async fn settle_one(
+        &self,
+        world: &World,
+        period: Period,
+        (through, opening): (NaiveDate, Opening),
+        corrections: &[Correction],
+    ) -> Result<SettledPeriod, Refusal> {
+        let days = self.period_facts(period).await?;
+        let input = PeriodInput {
+            period,
+            through,
+            history: &world.history,
+            days: &days,
+            opening: &opening,
+            own_prices: None,
+            corrections,
+        };
+        let settlement = settle(&input).map_err(|error| Refusal::computation("settle a period", error))?;
+        let corrections = corrections.to_vec();
+        Ok(SettledPeriod { period, through, opening, settlement, corrections, nights: BTreeMap::new() })
+    }
+
+    async fn period_facts(&self, period: Period) -> Result<BTreeMap<NaiveDate, DayFacts>, Refusal> {
+        let facts = self.facts_between(period.first_day(), period.next().first_day()).await?;
+        Ok(facts.into_iter().map(|(day, facts)| (day, Arc::unwrap_or_clone(facts))).collect())
+    }
+
+    async fn opening_before(&self, closed: &[PeriodRecord], first: Period) -> Result<Opening, Refusal> {
+        match closed.iter().rev().find(|record| record.is_closed() && record.period < first) {
+            Some(record) => self.closing_of(record).await,
+            None => Ok(Opening::default()),
+        }
+    }
+
+    /// What is late for closed periods, against their statements and the corrections booked so far (LED-4).
+    async fn corrections(&self, world: &World, closed: &[PeriodRecord]) -> Result<Vec<Correction>, Refusal> {
+        let nights = self.nights().await?;
+        let mut corrections = Vec::new();
+        for record in closed.iter().filter(|record| record.is_closed()) {
+            let earlier = self.corrections_booked(closed, record.period).await?;
+            if nights_of(&nights, record.period) == record.nights && earlier.is_empty() {
+                continue;
+            }
+            let recomputed = self.recompute_closed(world, record).await?;
+            let lines = self.lines_of_statements(record).await?;
+            let fresh = recoup_ledger::correct(Booked { lines: &lines, totals: &record.totals }, &earlier, &recomputed)
+                .map_err(|error| Refusal::computation("correct a closed period", error))?;
+            corrections.extend(fresh);
+        }
+        Ok(corrections)
+    }
+
+    /// A closed period over today's facts, with its own prices and organisation.
+    async fn recompute_closed(&self, world: &World, record: &PeriodRecord) -> Result<Settlement, Refusal> {
+        let days = self.period_facts(record.period).await?;
+        self.settle_closed(world, record, &days).await
+    }
+
+    /// A closed period over given facts, with its own prices, organisation and corrections.
+    pub(crate) async fn settle_closed(
+        &self,
+        world: &World,
+        record: &PeriodRecord,
+        days: &BTreeMap<NaiveDate, DayFacts>,
+    ) -> Result<Settlement, Refusal> {
+        let own = close::history_as_closed(&world.history, record)?;
+        let opening = self.opening_of(record).await?;
+        let prices = self.own_prices(record).await?;
+        let booked = self.corrections_in(record).await?;
+        let input = PeriodInput {
+            period: record.period,
+            through: record.period.days().last().unwrap_or_default(),
+            history: &own,
+            days,
+            opening: &opening,
+            own_prices: Some(&prices),
+            corrections: &booked,
+        };
+        settle(&input).map_err(|error| Refusal::computation("recompute a closed period", error))
+    }
+
+    /// Writes what a period amounts to: prices, ledger entries, and the final record that makes them current.
+    async fn publish(&self, settled: &SettledPeriod) -> Result<(), Refusal> {
+        let key = Key::new(SETTLED, settled.period.to_string());
+        let before = records::get::<SettledRecord>(self.books(), &key).await?;
+        let run = self.new_run()?;
+        let partition = settled_partition(settled.period);
+        let settlement = &settled.settlement;
+        let prices_text = records::to_json(&settlement.prices)?;
+        let prices = Digest::of(prices_text.as_bytes());
+        let same_prices = before.as_ref().filter(|(record, _)| record.prices == prices);
+        let prices_run = same_prices.map_or_else(|| run.clone(), |(record, _)| record.prices_run.clone());
+        let mut writes = Vec::new();
+        if same_prices.is_none() {
+            let prefix = format!("{}/{run}/", settled.period);
+            writes.extend(records::list_puts(PRICES, &prefix, settlement.prices.iter())?);
+        }
+        writes.extend(records::list_puts(&partition, &format!("{run}/balances/"), settlement.balances.accounts().iter())?);
+        writes.extend(records::list_puts(&partition, &format!("{run}/pools/"), settlement.pools.iter())?);
+        writes.extend(records::list_puts(&partition, &format!("{run}/variances/"), settlement.variances.iter())?);
+        writes.extend(records::list_puts(&partition, &format!("{run}/findings/"), settlement.findings.iter())?);
+        let balances = match &before {
+            Some((record, _)) => self.balances_of(record).await?,
+            None => Balances::default(),
+        };
+        let entries: Vec<Entry> = post(&balances, &settlement.balances)
+            .map_err(|error| Refusal::computation("post a night to the ledger", error))?;
+        writes.extend(self.entry_puts(settled.period, &run, &entries)?);
+        records::write_in_groups(self.books(), writes).await?;
+        let totals = settlement.totals;
+        let record =
+            SettledRecord { period: settled.period, run, through: settled.through, totals, prices, prices_run };
+        let expect = before.as_ref().map_or(Expect::Absent, |(_, version)| Expect::Version(*version));
+        self.books().write(vec![records::put(key, &record, expect)?]).await?;
+        if let Some((old, _)) = before {
+            records::remove_all(self.books(), &partition, &format!("{}/", old.run)).await?;
+        }
+        Ok(())
+    }
+
+    /// The puts of one balanced transaction.
+    pub(crate) fn entry_puts(&self, period: Period, run: &str, entries: &[Entry]) -> Result<Vec<Write>, Refusal> {
+        let booked_at = self.now_text();
+        let rows = entries.iter().map(|entry| json!({ "booked_at": booked_at, "entry": entry }));
+        Ok(records::list_puts(&format!("ledger/{period}"), &format!("{run}/"), rows)?)
+    }
+
+    async fn settled_list<T: serde::de::DeserializeOwned>(
+        &self,
+        partition: &str,
+        run: &str,
+        name: &str,
+    ) -> Result<Vec<T>, Refusal> {
+        Ok(records::list(self.books(), partition, &format!("{run}/{name}/")).await?)
+    }
+
+    /// The current record of a settled period.
+    pub(crate) async fn settled_record(&self, period: Period) -> Result<Option<SettledRecord>, Refusal> {
+        let key = Key::new(SETTLED, period.to_string());
+        Ok(records::get::<SettledRecord>(self.books(), &key).await?.map(|(record, _)| record))
+    }
+
+    /// Pools of a settled period: cost in, basis, ratios, parts out.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] for a period without a night.
+    pub async fn pools(&self, period: Period) -> Result<Vec<PoolRecord>, Refusal> {
+        let record = self.settled_record(period).await?.ok_or_else(|| no_night(period))?;
+        self.settled_list(&settled_partition(period), &record.run, "pools").await
+    }
+
+    /// Variances of a settled period.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] for a period without a night.
+    pub async fn variances(&self, period: Period) -> Result<Vec<VarianceRecord>, Refusal> {
+        let record = self.settled_record(period).await?.ok_or_else(|| no_night(period))?;
+        self.settled_list(&settled_partition(period), &record.run, "variances").await
+    }
+
+    /// Findings of a settled period.
+    pub(crate) async fn settled_findings(&self, period: Period) -> Result<Vec<Finding>, Refusal> {
+        match self.settled_record(period).await? {
+            Some(record) => self.settled_list(&settled_partition(period), &record.run, "findings").await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Account balances of a settled period; they sum to zero (LED-1).
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] for a period without a night.
+    pub async fn balances(&self, period: Period) -> Result<Balances, Refusal> {
+        let record = self.settled_record(period).await?.ok_or_else(|| no_night(period))?;
+        self.balances_of(&record).await
+    }
+
+    async fn balances_of(&self, record: &SettledRecord) -> Result<Balances, Refusal> {
+        let partition = settled_partition(record.period);
+        let rows: Vec<(String, Amount)> = self.settled_list(&partition, &record.run, "balances").await?;
+        Ok(rows.into_iter().collect())
+    }
+
+    /// The internal prices of a period as they are now.
+    pub(crate) async fn current_prices(&self, record: &SettledRecord) -> Result<Vec<PriceVersion>, Refusal> {
+        let prefix = format!("{}/{}/", record.period, record.prices_run);
+        Ok(records::list(self.books(), PRICES, &prefix).await?)
+    }
+}
+
+pub(crate) fn no_night(period: Period) -> Refusal {
+    Refusal::NotFound(format!("no night of {period} has run yet; run `recoup nightly`"))
+}

@@ -1,0 +1,204 @@
+//! The organisation file: apply a version, show the difference, keep every version.
+
+use std::sync::Arc;
+
+use chrono::{Days, NaiveDate};
+use recoup_model::organisation::{
+    Change, FileProblem, History, Organisation, Version, check_succession, diff, parse, parse_with_notices,
+};
+use recoup_model::{Calendar, Digest, Id, limits};
+use recoup_store::{Books, Expect, Key};
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::close;
+use crate::error::Refusal;
+use crate::people::Pseudonyms;
+use crate::records;
+
+/// The partition of versions.
+const ORGANISATION: &str = "organisation";
+/// Versions of one organisation.
+const VERSIONS_MAX: u32 = 100_000;
+
+#[derive(Serialize, Deserialize)]
+struct VersionRecord {
+    number: u32,
+    effective: Option<NaiveDate>,
+    applied_at: String,
+    digest: Digest,
+}
+
+/// A version in a list.
+#[derive(Clone, Debug, Serialize)]
+pub struct VersionSummary {
+    /// From 1.
+    pub number: u32,
+    /// First local day on which it holds; `None`: for all time before the next.
+    pub effective: Option<NaiveDate>,
+    /// SHA-256 of the file.
+    pub digest: Digest,
+    /// The file as it was applied.
+    pub text: String,
+}
+
+/// What applying a file changes, or would change.
+#[derive(Clone, Debug, Serialize)]
+pub struct Applied {
+    /// The version that the file is or would be.
+    pub version: u32,
+    /// First local day on which it holds; `None`: for all time.
+    pub effective: Option<NaiveDate>,
+    /// What differs from the version that held on that day.
+    pub changes: Vec<Change>,
+    /// What is not wrong but worth a look, with its line.
+    pub notices: Vec<String>,
+    /// Whether it was written.
+    pub applied: bool,
+    /// SHA-256 of the file.
+    pub digest: Digest,
+}
+
+fn text_partition(number: u32) -> String {
+    format!("organisation-text/{number:06}")
+}
+
+/// Every version, people under their pseudonyms; `None`: none was applied yet.
+pub(crate) async fn load(books: &dyn Books, pseudonyms: &Pseudonyms) -> Result<Option<History>, Refusal> {
+    let mut versions = Vec::new();
+    for (_, record, _) in records::all::<VersionRecord>(books, ORGANISATION, "").await? {
+        let text = records::text(books, &text_partition(record.number), "").await?;
+        let mut organisation = parse(&text).map_err(|problems| {
+            let detail = problems.first().map(ToString::to_string).unwrap_or_default();
+            Refusal::computation("read a stored organisation file", detail)
+        })?;
+        organisation.people = std::mem::take(&mut organisation.people)
+            .into_iter()
+            .map(|(user, person)| (pseudonyms.of(&user), person))
+            .collect();
+        versions.push(Version {
+            number: record.number,
+            effective: record.effective,
+            digest: record.digest,
+            text,
+            organisation: Arc::new(organisation),
+        });
+    }
+    Ok(History::new(versions))
+}
+
+fn refuse(problems: &[FileProblem]) -> Refusal {
+    Refusal::Problems {
+        kind: "invalid-organisation-file",
+        summary: format!("the organisation file has {} problem(s); nothing was applied", problems.len()),
+        problems: problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+impl App {
+    /// Applies an organisation file, or only shows what it would change.
+    ///
+    /// The first version holds for all time. A later one holds from `effective`, by default the next local midnight,
+    /// never inside a closed period.
+    ///
+    /// # Errors
+    /// Every problem of the file with its line; or why the date cannot be.
+    pub async fn apply_organisation(
+        &self,
+        text: &str,
+        effective: Option<NaiveDate>,
+        dry_run: bool,
+    ) -> Result<Applied, Refusal> {
+        if text.len() > limits::ORGANISATION_BYTES_MAX {
+            let most = limits::ORGANISATION_BYTES_MAX;
+            return Err(Refusal::TooLarge(format!("the organisation file has more than {most} bytes")));
+        }
+        let (organisation, notices) = parse_with_notices(text).map_err(|problems| refuse(&problems))?;
+        let notices: Vec<String> = notices.iter().map(ToString::to_string).collect();
+        self.check_lanes(&organisation)?;
+        let digest = Digest::of(text.as_bytes());
+        let Some(history) = load(self.books(), &self.pseudonyms).await? else {
+            let changes = diff(None, &organisation);
+            let applied = Applied { version: 1, effective: None, changes, notices, applied: !dry_run, digest };
+            return self.write_version(applied, text).await;
+        };
+        let number = u32::try_from(history.versions().len()).unwrap_or(VERSIONS_MAX).saturating_add(1);
+        let effective = self.effective_day(&history, effective).await?;
+        let before = parse(&history.on(effective).text).map_err(|problems| refuse(&problems))?;
+        let problems = check_succession(&before, &organisation);
+        if !problems.is_empty() {
+            return Err(refuse(&problems));
+        }
+        let changes = diff(Some(&before), &organisation);
+        let changed = history.on(effective).digest != digest;
+        let applied =
+            Applied { version: number, effective: Some(effective), changes, notices, applied: changed && !dry_run, digest };
+        self.write_version(applied, text).await
+    }
+
+    fn check_lanes(&self, organisation: &Organisation) -> Result<(), Refusal> {
+        if organisation.policy.lanes == self.lanes {
+            return Ok(());
+        }
+        let detail = format!(
+            "policy.lanes is {} but this event log was created with {}; lanes are fixed when the log is created",
+            organisation.policy.lanes, self.lanes
+        );
+        Err(Refusal::invalid("lanes-fixed", "policy.lanes", detail))
+    }
+
+    async fn effective_day(&self, history: &History, wanted: Option<NaiveDate>) -> Result<NaiveDate, Refusal> {
+        let calendar: Calendar = history.calendar();
+        let today = calendar.day_of(self.now_ns());
+        let day = wanted.or_else(|| today.checked_add_days(Days::new(1))).unwrap_or(today);
+        let closed = close::closed_periods(self.books()).await?;
+        match closed.last() {
+            Some(last) if day < last.next().first_day() => Err(Refusal::invalid(
+                "inside-closed-period",
+                "effective",
+                format!("{day} lies in or before the closed period {last}; use {} or later", last.next().first_day()),
+            )),
+            _ => Ok(day),
+        }
+    }
+
+    async fn write_version(&self, applied: Applied, text: &str) -> Result<Applied, Refusal> {
+        if !applied.applied {
+            return Ok(applied);
+        }
+        if applied.version > VERSIONS_MAX {
+            return Err(Refusal::TooLarge(format!("there are {VERSIONS_MAX} versions already")));
+        }
+        let pieces = records::text_puts(&text_partition(applied.version), "", text)?;
+        records::write_in_groups(self.books(), pieces).await?;
+        let users: Vec<Id> = parse(text).map(|parsed| parsed.people.into_keys().collect()).unwrap_or_default();
+        self.pseudonyms.remember(self.books(), &users).await?;
+        let record = VersionRecord {
+            number: applied.version,
+            effective: applied.effective,
+            applied_at: self.now_text(),
+            digest: applied.digest,
+        };
+        let key = Key::new(ORGANISATION, format!("{:06}", applied.version));
+        self.books().write(vec![records::put(key, &record, Expect::Absent)?]).await?;
+        self.forget_world();
+        Ok(applied)
+    }
+
+    /// Every version that was applied, oldest first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn organisation_versions(&self) -> Result<Vec<VersionSummary>, Refusal> {
+        let history = load(self.books(), &self.pseudonyms).await?;
+        let versions = history.iter().flat_map(|history| history.versions().iter().cloned());
+        Ok(versions
+            .map(|version| VersionSummary {
+                number: version.number,
+                effective: version.effective,
+                digest: version.digest,
+                text: version.text,
+            })
+            .collect())
+    }
+}
