@@ -1,7 +1,7 @@
 //! API keys: roles, default tags, who may see what. Only a digest of the secret is stored.
 
 use recoup_model::Tags;
-use recoup_store::{Books, Expect, Key};
+use recoup_store::{Expect, Key};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
@@ -278,9 +278,4 @@ impl App {
 fn summary(key: KeyRecord) -> KeySummary {
     let KeyRecord { id, role, team, tags, created_at, revoked_at, digest: _ } = key;
     KeySummary { id, role, team, tags, created_at, revoked_at }
-}
-
-/// Whether the books hold any key at all.
-pub(crate) async fn any_key(books: &dyn Books) -> Result<bool, Refusal> {
-    Ok(!books.scan(KEYS, "", None, 1).await?.records.is_empty())
 }

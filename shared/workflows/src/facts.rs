@@ -32,6 +32,8 @@ pub struct Night {
     pub organisation: Digest,
     /// Names that were looked up, with the digest of the prices they could resolve to.
     pub names: BTreeMap<String, Digest>,
+    /// Digest of the exchange rates, which reported costs may need.
+    pub exchange: Digest,
     /// Digest of the facts.
     pub facts: Digest,
     /// Events that counted.

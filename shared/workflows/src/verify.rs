@@ -88,8 +88,7 @@ impl App {
             }
         }
         let settlement = self.settle_closed(&own, record, &days).await?;
-        let manifest = Manifest::build(record.period, &own.history, &days, own.prices.digest())
-            .map_err(|error| Refusal::computation("recompute the manifest", error))?;
+        let manifest = Manifest::build(record.period, &own.history, &days, own.prices.digest());
         let version = own.history.on(record.period.days().last().unwrap_or_default());
         Statement::build(&Id::from(team), &settlement, version, 1, &manifest)
             .map_err(|error| Refusal::computation("recompute a statement", error))

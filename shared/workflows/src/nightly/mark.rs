@@ -97,10 +97,12 @@ impl App {
                 let changed = |(name, digest): &(&String, &_)| world.prices.name_digest(name) != **digest;
                 night.names.iter().find(changed).map(|(name, _)| format!("price changed: {name}"))
             };
-            let reason = if night.organisation == world.history.on(night.day).digest {
-                changed_price()
-            } else {
+            let reason = if night.organisation != world.history.on(night.day).digest {
                 Some("organisation changed".to_owned())
+            } else if night.exchange != world.prices.exchange_digest() {
+                Some("exchange rates changed".to_owned())
+            } else {
+                changed_price()
             };
             if let Some(reason) = reason {
                 marks.insert((night.day, night.lane), reason);

@@ -160,6 +160,7 @@ impl App {
             run: if changed { run.to_owned() } else { before.as_ref().map(|(n, _)| n.run.clone()).unwrap_or_default() },
             organisation: world.history.on(day).digest,
             names: facts.price_names.iter().map(|name| (name.clone(), world.prices.name_digest(name))).collect(),
+            exchange: world.prices.exchange_digest(),
             facts: digest,
             events: facts.counted.values().map(|set| set.events).sum(),
             finished_at: self.now_text(),

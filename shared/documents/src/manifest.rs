@@ -1,0 +1,116 @@
+//! The manifest: which events, prices, organisation and rules the statements of a month were made from.
+
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
+use recoup_attribution::DayFacts;
+use recoup_model::organisation::History;
+use recoup_model::period::TIME_ZONE_DATA;
+use recoup_model::{Digest, Period};
+use serde::{Deserialize, Serialize};
+
+use crate::canonical::canonical_json;
+
+/// The rules that figures are made by; raised only when a figure can change.
+pub const RULES_VERSION: u32 = 1;
+
+/// The events of one UTC day, as far as they lie in one local day, that counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DayEvents {
+    /// The local day.
+    pub local_day: NaiveDate,
+    /// The UTC day; `None`: events on other days of traces that touch the local day. They decide who pays.
+    pub utc_day: Option<NaiveDate>,
+    /// How many.
+    pub events: u64,
+    /// SHA-256 over the sorted (identity, content digest).
+    pub digest: Digest,
+}
+
+/// A version of the organisation file that held in the month.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrganisationVersion {
+    /// From 1.
+    pub number: u32,
+    /// First local day on which it holds; `None`: for all time before the next.
+    pub effective: Option<NaiveDate>,
+    /// SHA-256 of the file, policies and pools included.
+    pub digest: Digest,
+}
+
+/// What the statements of a month were made from. Same manifest, same statements, byte for byte.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The month.
+    pub period: Period,
+    /// The IANA zone whose month it is.
+    pub time_zone: String,
+    /// Version of the time zone data.
+    pub time_zone_data: String,
+    /// Events that counted, in order of days.
+    pub days: Vec<DayEvents>,
+    /// How many events of the month counted.
+    pub events: u64,
+    /// Digest of every price, the organisation's own and imported ones included.
+    pub catalogue: Digest,
+    /// Versions of the organisation file that held in the month.
+    pub organisation: Vec<OrganisationVersion>,
+    /// Rules version.
+    pub rules: u32,
+}
+
+impl Manifest {
+    /// The manifest of a month over the facts of its days.
+    #[must_use]
+    pub fn build<D: Borrow<DayFacts>>(
+        period: Period,
+        history: &History,
+        days: &BTreeMap<NaiveDate, D>,
+        catalogue: Digest,
+    ) -> Self {
+        let mut parts = Vec::new();
+        for (local_day, facts) in days.range(period.first_day()..period.next().first_day()) {
+            let facts: &DayFacts = facts.borrow();
+            let counted = facts.counted.iter().map(|(utc_day, set)| (Some(*utc_day), set));
+            let context = facts.context.iter().map(|set| (None, set));
+            parts.extend(counted.chain(context).map(|(utc_day, set)| DayEvents {
+                local_day: *local_day,
+                utc_day,
+                events: set.events,
+                digest: set.digest,
+            }));
+        }
+        let events =
+            parts.iter().filter(|part| part.utc_day.is_some()).fold(0_u64, |n, part| n.saturating_add(part.events));
+        Self {
+            period,
+            time_zone: history.calendar().zone().name().to_owned(),
+            time_zone_data: TIME_ZONE_DATA.to_owned(),
+            days: parts,
+            events,
+            catalogue,
+            organisation: versions_in(period, history),
+            rules: RULES_VERSION,
+        }
+    }
+
+    /// SHA-256 of its canonical JSON.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::of(&canonical_json(self))
+    }
+}
+
+fn versions_in(period: Period, history: &History) -> Vec<OrganisationVersion> {
+    let mut versions: BTreeMap<u32, OrganisationVersion> = BTreeMap::new();
+    for day in period.days() {
+        let version = history.on(day);
+        versions.entry(version.number).or_insert_with(|| OrganisationVersion {
+            number: version.number,
+            effective: version.effective,
+            digest: version.digest,
+        });
+    }
+    versions.into_values().collect()
+}

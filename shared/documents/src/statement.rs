@@ -1,0 +1,151 @@
+//! The statement of one team and month (CLO-2).
+
+use recoup_ledger::{Line, LineKind, Settlement};
+use recoup_model::organisation::{Mode, Version};
+use recoup_model::{Digest, Id, Period};
+use recoup_money::{Amount, Currency, round_statement};
+use serde::{Deserialize, Serialize};
+
+use crate::manifest::Manifest;
+
+/// Why a statement could not be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DocumentError {
+    /// A sum does not fit.
+    #[error("the statement of {0} overflows")]
+    Overflow(Id),
+}
+
+/// What a statement was made from, in short.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestRef {
+    /// Digest of the whole manifest.
+    pub digest: Digest,
+    /// Events of the month that counted, of all teams.
+    pub events: u64,
+    /// Digest of every price.
+    pub catalogue: Digest,
+    /// Digest of the organisation file that held at the end of the month.
+    pub organisation: Digest,
+    /// Rules version.
+    pub rules: u32,
+}
+
+/// A line as printed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatementLine {
+    /// The exact line.
+    #[serde(flatten)]
+    pub line: Line,
+    /// Its amount in the currency's minor unit; the amounts sum to the total (MON-2).
+    pub amount: String,
+}
+
+/// The statement of one team and month. Its canonical JSON is what is hashed; times of issue stand outside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statement {
+    /// Its number.
+    pub statement: String,
+    /// From 1; a new revision never changes an amount (LED-4).
+    pub revision: u32,
+    /// The organisation's name.
+    pub organisation: String,
+    /// The team.
+    pub team: String,
+    /// Where the team's cost is booked.
+    pub cost_centre: Option<String>,
+    /// The month.
+    pub period: Period,
+    /// The currency of every amount.
+    pub currency: Currency,
+    /// `showback` or `chargeback`.
+    pub mode: String,
+    /// Lines in their documented order.
+    pub lines: Vec<StatementLine>,
+    /// Sum of the exact amounts.
+    pub exact_total: Amount,
+    /// The total in the currency's minor unit.
+    pub total: String,
+    /// Events whose cost is not known.
+    pub unpriced_events: u64,
+    /// What it was made from.
+    pub manifest: ManifestRef,
+    /// What a reader has to know.
+    pub notes: Vec<String>,
+}
+
+const fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Showback => "showback",
+        Mode::Chargeback => "chargeback",
+    }
+}
+
+impl Statement {
+    /// The statement of a team over a settled month. `version` is the organisation at the end of the month.
+    ///
+    /// # Errors
+    /// [`DocumentError::Overflow`].
+    pub fn build(
+        team: &Id,
+        settlement: &Settlement,
+        version: &Version,
+        revision: u32,
+        manifest: &Manifest,
+    ) -> Result<Self, DocumentError> {
+        let organisation = &version.organisation;
+        let currency = organisation.currency;
+        let lines = settlement.lines.get(team).cloned().unwrap_or_default();
+        let exact: Vec<i128> = lines.iter().map(|line| line.exact.pico()).collect();
+        let overflow = || DocumentError::Overflow(team.clone());
+        let (total, amounts) = round_statement(&exact, currency.minor_unit_pico()).ok_or_else(overflow)?;
+        let exact_total = Amount::checked_sum(lines.iter().map(|line| line.exact)).ok_or_else(overflow)?;
+        let known = organisation.teams.get(team);
+        let mode = known.map_or(Mode::Showback, |known| known.mode);
+        let unpriced_events = settlement.unpriced_events.get(&Some(team.clone())).copied().unwrap_or_default();
+        let notes = notes(mode, unpriced_events, &lines);
+        let printed = lines.into_iter().zip(amounts);
+        Ok(Self {
+            statement: format!("{}-{team}", settlement.period),
+            revision,
+            organisation: organisation.name.clone(),
+            team: team.to_string(),
+            cost_centre: known.and_then(|known| known.cost_centre.clone()),
+            period: settlement.period,
+            currency,
+            mode: mode_name(mode).to_owned(),
+            lines: printed.map(|(line, units)| StatementLine { line, amount: currency.format_minor(units) }).collect(),
+            exact_total,
+            total: currency.format_minor(total),
+            unpriced_events,
+            manifest: ManifestRef {
+                digest: manifest.digest(),
+                events: manifest.events,
+                catalogue: manifest.catalogue,
+                organisation: version.digest,
+                rules: manifest.rules,
+            },
+            notes,
+        })
+    }
+}
+
+fn notes(mode: Mode, unpriced_events: u64, lines: &[Line]) -> Vec<String> {
+    let mut notes = Vec::new();
+    if mode == Mode::Showback {
+        notes.push("Showback: for information only. Nothing is booked.".to_owned());
+    }
+    if unpriced_events > 0 {
+        let events = if unpriced_events == 1 { "event has" } else { "events have" };
+        notes.push(format!(
+            "{unpriced_events} {events} no price yet: their cost is not in this statement and not zero."
+        ));
+    }
+    if lines.iter().any(|line| line.key.kind == LineKind::Correction) {
+        notes.push(
+            "Corrections change closed months named in original_period; the statements of those stay as they are."
+                .to_owned(),
+        );
+    }
+    notes
+}
