@@ -253,7 +253,8 @@ impl App {
     /// # Errors
     /// [`Refusal::Unauthenticated`], the same for an unknown id and a wrong secret.
     pub async fn authenticate(&self, bearer: &str) -> Result<Principal, Refusal> {
-        const UNKNOWN: Refusal = Refusal::Unauthenticated("the API key is not known; make one with `recoup keys create`");
+        const UNKNOWN: Refusal =
+            Refusal::Unauthenticated("the API key is not known; make one with `recoup keys create`");
         let (id, secret) = bearer.strip_prefix("recoup_").and_then(|rest| rest.split_once('_')).ok_or(UNKNOWN)?;
         let record = match self.cached_key(id) {
             Some(record) => record,

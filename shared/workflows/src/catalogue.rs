@@ -85,8 +85,8 @@ pub(crate) async fn load(books: &dyn Books) -> Result<Vec<Arc<Catalogue>>, Refus
     let mut catalogues = Vec::new();
     for (_, import, _) in records::all::<ImportRecord>(books, CATALOGUE, "").await? {
         let entries: Vec<PriceEntry> = records::list(books, &entries_partition(import.number), "").await?;
-        let catalogue =
-            Catalogue::from_entries(&import.source, entries).map_err(|error| Refusal::computation("read an imported price list", error))?;
+        let catalogue = Catalogue::from_entries(&import.source, entries)
+            .map_err(|error| Refusal::computation("read an imported price list", error))?;
         catalogues.push(Arc::new(catalogue));
     }
     Ok(catalogues)

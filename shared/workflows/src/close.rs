@@ -389,7 +389,8 @@ impl App {
         let mut rows: BTreeMap<Period, Value> = BTreeMap::new();
         let settled = records::all::<crate::nightly::SettledRecord>(self.books(), crate::nightly::SETTLED, "").await?;
         for (_, record, _) in settled {
-            let row = json!({ "period": record.period, "state": "open", "through": record.through, "totals": record.totals });
+            let row =
+                json!({ "period": record.period, "state": "open", "through": record.through, "totals": record.totals });
             rows.insert(record.period, row);
         }
         for record in closed {
@@ -483,7 +484,9 @@ fn outcome_of(record: &PeriodRecord, detail: &str) -> Value {
 /// # Errors
 /// [`Refusal::Invalid`] naming `as_of`.
 pub fn parse_as_of(text: &str) -> Result<i64, Refusal> {
-    let bad = || Refusal::invalid("invalid-time", "as_of", format!("`{text}` is no RFC 3339 time; write 2026-11-04T00:00:00Z"));
+    let bad = || {
+        Refusal::invalid("invalid-time", "as_of", format!("`{text}` is no RFC 3339 time; write 2026-11-04T00:00:00Z"))
+    };
     let full = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
     let instant = DateTime::parse_from_rfc3339(&full).map_err(|_| bad())?;
     instant.with_timezone(&Utc).timestamp_nanos_opt().ok_or_else(bad)

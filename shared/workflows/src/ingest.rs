@@ -201,9 +201,10 @@ fn conflict_problem() -> ItemProblem {
     ItemProblem {
         kind: "conflict",
         field: "event_id".into(),
-        detail: "an event with this trace_id and event_id but other content was recorded first and stays; to correct it \
+        detail:
+            "an event with this trace_id and event_id but other content was recorded first and stays; to correct it \
                  send a new event_id with `supersedes`"
-            .into(),
+                .into(),
     }
 }
 

@@ -131,8 +131,14 @@ impl App {
         }
         let changes = diff(Some(&before), &organisation);
         let changed = history.on(effective).digest != digest;
-        let applied =
-            Applied { version: number, effective: Some(effective), changes, notices, applied: changed && !dry_run, digest };
+        let applied = Applied {
+            version: number,
+            effective: Some(effective),
+            changes,
+            notices,
+            applied: changed && !dry_run,
+            digest,
+        };
         self.write_version(applied, text).await
     }
 

@@ -50,16 +50,8 @@ pub enum Dimension {
 
 impl Dimension {
     /// Every dimension, in contract order.
-    pub const ALL: [Self; 8] = [
-        Self::Team,
-        Self::Agent,
-        Self::TaskType,
-        Self::Project,
-        Self::User,
-        Self::Model,
-        Self::Kind,
-        Self::Day,
-    ];
+    pub const ALL: [Self; 8] =
+        [Self::Team, Self::Agent, Self::TaskType, Self::Project, Self::User, Self::Model, Self::Kind, Self::Day];
 
     /// The name in the contract.
     #[must_use]
@@ -99,7 +91,7 @@ impl DayRange {
     /// [`Refusal::Invalid`] when it is empty or spans more than [`QUERY_DAYS_MAX`] days.
     pub fn new(from: NaiveDate, to: NaiveDate) -> Result<Self, Refusal> {
         let days = to.signed_duration_since(from).num_days();
-        if days < 1 || days > QUERY_DAYS_MAX {
+        if !(1..=QUERY_DAYS_MAX).contains(&days) {
             let detail = format!("`to` has to lie 1 to {QUERY_DAYS_MAX} days after `from` (it is excluded)");
             return Err(Refusal::invalid("invalid-range", "to", detail));
         }
@@ -256,9 +248,7 @@ impl App {
     async fn name_users(&self, rows: &mut [Value]) -> Result<(), Refusal> {
         for row in rows.iter_mut().take(NAMES_MAX) {
             let Some(pseudonym) = row.get("user").and_then(Value::as_str).map(str::to_owned) else { continue };
-            if let (Some(name), Some(row)) =
-                (Pseudonyms::name(self.books(), &pseudonym).await?, row.as_object_mut())
-            {
+            if let (Some(name), Some(row)) = (Pseudonyms::name(self.books(), &pseudonym).await?, row.as_object_mut()) {
                 row.insert("user".into(), Value::String(name));
                 row.insert("user_pseudonym".into(), Value::String(pseudonym));
             }

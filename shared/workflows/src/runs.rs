@@ -103,12 +103,12 @@ impl App {
     }
 
     pub(crate) fn progress(&self, running: &Running, doing: impl Into<String>, done: usize, total: usize) {
-        if let Ok(mut watched) = self.runs.watched.lock() {
-            if let Some(record) = watched.get_mut(&running.run) {
-                record.doing = doing.into();
-                record.done = u64::try_from(done).unwrap_or(u64::MAX);
-                record.total = u64::try_from(total).unwrap_or(u64::MAX);
-            }
+        if let Ok(mut watched) = self.runs.watched.lock()
+            && let Some(record) = watched.get_mut(&running.run)
+        {
+            record.doing = doing.into();
+            record.done = u64::try_from(done).unwrap_or(u64::MAX);
+            record.total = u64::try_from(total).unwrap_or(u64::MAX);
         }
     }
 

@@ -70,11 +70,7 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal::Forbidden`] for a key that may not read.
-    pub async fn list_statements(
-        &self,
-        principal: &Principal,
-        period: Option<Period>,
-    ) -> Result<Vec<Issued>, Refusal> {
+    pub async fn list_statements(&self, principal: &Principal, period: Option<Period>) -> Result<Vec<Issued>, Refusal> {
         let team = principal.seen_team()?;
         let closed = close::period_records(self.books()).await?;
         let issued = closed
@@ -112,9 +108,8 @@ impl App {
 
     async fn document(&self, issued: &Issued) -> Result<Vec<u8>, Refusal> {
         let bytes = self.ports.documents.get(&issued.path).await?;
-        let bytes = bytes.ok_or_else(|| {
-            Refusal::computation("read a statement", format!("the document {} is gone", issued.path))
-        })?;
+        let bytes = bytes
+            .ok_or_else(|| Refusal::computation("read a statement", format!("the document {} is gone", issued.path)))?;
         if Digest::of(&bytes) != issued.digest {
             let detail = format!("the document {} was altered: its digest is not the one issued", issued.path);
             return Err(Refusal::computation("read a statement", detail));
@@ -123,10 +118,7 @@ impl App {
     }
 
     /// The lines of the statements of a closed period, by team.
-    pub(crate) async fn lines_of_statements(
-        &self,
-        record: &PeriodRecord,
-    ) -> Result<BTreeMap<Id, Vec<Line>>, Refusal> {
+    pub(crate) async fn lines_of_statements(&self, record: &PeriodRecord) -> Result<BTreeMap<Id, Vec<Line>>, Refusal> {
         let mut lines = BTreeMap::new();
         for issued in record.statements.iter().filter(|issued| issued.revision == 1) {
             let statement = read(&self.document(issued).await?)?;

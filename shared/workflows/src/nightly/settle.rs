@@ -215,7 +215,11 @@ impl App {
             let prefix = format!("{}/{run}/", settled.period);
             writes.extend(records::list_puts(PRICES, &prefix, settlement.prices.iter())?);
         }
-        writes.extend(records::list_puts(&partition, &format!("{run}/balances/"), settlement.balances.accounts().iter())?);
+        writes.extend(records::list_puts(
+            &partition,
+            &format!("{run}/balances/"),
+            settlement.balances.accounts().iter(),
+        )?);
         writes.extend(records::list_puts(&partition, &format!("{run}/pools/"), settlement.pools.iter())?);
         writes.extend(records::list_puts(&partition, &format!("{run}/variances/"), settlement.variances.iter())?);
         writes.extend(records::list_puts(&partition, &format!("{run}/findings/"), settlement.findings.iter())?);
