@@ -4,9 +4,32 @@
 //! agents, and the [`DayFacts`] that a night stores.
 //! Does not own: prices (it asks a [`recoup_model::Rater`]), the split of pools, ledger entries.
 //! Invariants: EVT-2 (shared responses), EVT-3, EVT-5, ATR-1 to ATR-5, PRC-0, PRC-4 (active time).
-//! Start reading at [`facts`].
+//! Start reading at [`resolve`], then [`facts`].
 
+mod corrections;
+mod day;
+mod error;
 pub mod facts;
+mod frames;
+mod graph;
+mod merge;
+mod notes;
+mod order;
 mod pairs;
+mod payer;
+mod resolve;
+mod response;
+mod sum;
+mod task;
+mod trace;
+mod tree;
+mod wrapper;
 
+pub use day::DayBuilder;
+pub use error::AttributionError;
 pub use facts::DayFacts;
+pub use payer::{Payer, PayerSource};
+pub use resolve::{Context, resolve};
+pub use response::{billed_report, root_names_team};
+pub use task::Task;
+pub use trace::{Place, Span, TagFrom, Trace, Unobserved};

@@ -1,0 +1,170 @@
+//! What a person should look at in a trace, in words.
+
+use recoup_model::{Basis, Finding, FindingKind, Id, Rating, Severity};
+
+use crate::corrections::Corrections;
+use crate::order::Ordered;
+use crate::payer::{Payer, PayerSource};
+use crate::resolve::{Context, Days};
+use crate::task::{Task, is_billed_by_time};
+use crate::trace::{Place, Span};
+use crate::tree::Tree;
+
+/// The findings of one trace, each with the index of the span that it concerns.
+pub(crate) struct Notes<'a> {
+    trace: &'a Id,
+    spans: &'a [Span],
+    found: Vec<(Finding, usize)>,
+}
+
+/// One severity per kind, so that a cap on the number kept never prefers the lighter ones.
+const fn severity_of(kind: FindingKind) -> Severity {
+    match kind {
+        FindingKind::SharedResponse | FindingKind::Superseded | FindingKind::ReportedUsed => Severity::Info,
+        _ => Severity::Warning,
+    }
+}
+
+impl<'a> Notes<'a> {
+    pub(crate) const fn new(trace: &'a Id, spans: &'a [Span]) -> Self {
+        Self { trace, spans, found: Vec::new() }
+    }
+
+    fn add(&mut self, kind: FindingKind, at: usize, detail: String) {
+        let event = self.spans.get(at).map_or("", |span| &*span.event.event_id);
+        let subject = format!("{}/{event}", self.trace);
+        self.found.push((Finding { severity: severity_of(kind), kind, subject, detail }, at));
+    }
+
+    /// Sorted, in two columns.
+    pub(crate) fn finish(mut self) -> (Vec<Finding>, Vec<usize>) {
+        self.found.sort_unstable();
+        self.found.into_iter().unzip()
+    }
+
+    /// Root, orphans, loops and corrections.
+    pub(crate) fn add_shape(&mut self, tree: &Tree, events: &Ordered<'_>, corrections: &Corrections) {
+        for (at, span) in self.spans.iter().enumerate().filter(|(_, span)| span.superseded_by.is_none()) {
+            let parent = span.event.parent_id.as_deref().unwrap_or_default();
+            match span.place {
+                Place::Orphan if at != 0 => {
+                    let detail =
+                        format!("the parent `{parent}` is not there; the span hangs on the root until it comes");
+                    self.add(FindingKind::Orphan, at, detail);
+                }
+                Place::LoopCut => {
+                    let detail = format!("the parent `{parent}` closes a loop, which is cut here; correct `parent_id`");
+                    self.add(FindingKind::ParentLoop, at, detail);
+                }
+                _ => {}
+            }
+        }
+        if tree.parentless > 1 {
+            let detail =
+                format!("{} spans have no parent; this one is the root, the others hang on it", tree.parentless);
+            self.add(FindingKind::SeveralRoots, 0, detail);
+        }
+        if tree.parentless == 0 {
+            let detail = "no span without a parent has arrived; the cost passes through until it comes".to_owned();
+            self.add(FindingKind::RootMissing, 0, detail);
+        }
+        for rank in &corrections.unknown {
+            let target =
+                events.get(*rank).and_then(|recorded| recorded.event.supersedes.as_deref()).unwrap_or_default();
+            let detail =
+                format!("`supersedes` names `{target}`, which is not in the trace or closes a loop; it counts");
+            self.add(FindingKind::SupersedesUnknown, tree.positions.get(*rank).copied().unwrap_or_default(), detail);
+        }
+        self.add_superseded(tree, corrections);
+    }
+
+    fn add_superseded(&mut self, tree: &Tree, corrections: &Corrections) {
+        for (at, span) in self.spans.iter().enumerate() {
+            let Some(by) = &span.superseded_by else { continue };
+            let several = tree.ranks.get(at).map_or(0, |rank| corrections.corrections_of(*rank));
+            let detail = match several {
+                0 | 1 => format!("`{by}` stands for it; it bears no cost"),
+                _ => format!(
+                    "{several} events correct it and all of them count, `{by}` in its place; to replace a correction, \
+                     name the correction"
+                ),
+            };
+            self.add(FindingKind::Superseded, at, detail);
+        }
+    }
+
+    /// The payer.
+    pub(crate) fn add_payer(&mut self, payer: &Payer) {
+        match (&payer.named, &payer.team, payer.source) {
+            (Some(named), None, source) => {
+                let detail = format!(
+                    "the team `{named}` is not in the organisation file: unattributed; add it or correct the tag"
+                );
+                let at = if let PayerSource::Span(at) = source { at } else { 0 };
+                self.add(FindingKind::UnknownTeam, at, detail);
+            }
+            (None, ..) => {
+                let detail = "nothing names a team; tag the root, its user or its API key".to_owned();
+                self.add(FindingKind::Unattributed, 0, detail);
+            }
+            _ => {}
+        }
+    }
+
+    /// The task.
+    pub(crate) fn add_task(&mut self, payer: &Payer, task: Option<&Task>, context: &Context<'_>) {
+        let timeless = |task: &&Task| !task.of.timed && is_billed_by_time(payer.team.as_ref(), &task.of, context);
+        if task.filter(timeless).is_some() {
+            let detail =
+                "billed by time, but no span other than `agent` has a `duration_ms`: it passes through at cost";
+            self.add(FindingKind::NoDuration, 0, detail.to_owned());
+        }
+    }
+
+    /// Prices and priority of each span.
+    pub(crate) fn add_spans(&mut self, days: &mut Days<'_>) {
+        for (at, span) in self.spans.iter().enumerate() {
+            if span.excluded {
+                let detail = "another report of the same provider call is billed".to_owned();
+                self.add(FindingKind::SharedResponse, at, detail);
+            }
+            if !span.counts() {
+                continue;
+            }
+            self.add_rating(at, span);
+            let agents = &days.organisation_on(span.local_day).agents;
+            let declared = span.agent.as_ref().and_then(|agent| agents.get(agent)).is_some_and(|agent| agent.critical);
+            if span.event.critical && !declared {
+                let agent = span.agent.as_deref().unwrap_or("-");
+                let detail = format!("the agent `{agent}` is not declared `critical` in the organisation file");
+                self.add(FindingKind::CriticalIgnored, at, detail);
+            }
+        }
+    }
+
+    fn add_rating(&mut self, at: usize, span: &Span) {
+        for reason in span.unpriced() {
+            let provider = span.event.provider.as_deref().unwrap_or("-");
+            let model = span.event.model.as_deref().unwrap_or("-");
+            let sku = span.event.quantity.as_ref().map_or("-", |quantity| &*quantity.sku);
+            let detail =
+                format!("no price ({reason:?}): provider `{provider}`, model `{model}`, sku `{sku}`; add a price");
+            self.add(FindingKind::Unpriced, at, detail);
+        }
+        if let Rating::Priced { basis, disagrees, .. } = &span.own {
+            if *disagrees {
+                let detail = "the reported cost differs from the catalogue's beyond 0.2x to 5x".to_owned();
+                self.add(FindingKind::ReportedDisagrees, at, detail);
+            }
+            if *basis == Basis::Reported {
+                let detail = "the reported cost is used: there is no price or no usage".to_owned();
+                self.add(FindingKind::ReportedUsed, at, detail);
+            }
+        }
+        if let Some(unobserved) = &span.unobserved {
+            let tokens = unobserved.usage.total();
+            let detail = format!("{tokens} tokens are reported here and nowhere below; instrument the calls below");
+            self.add(FindingKind::UnobservedUsage, at, detail);
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Wrappers, frames, re-entrance.
+
+use std::collections::BTreeSet;
+
+use recoup_model::TokenClass::{CacheRead, Input, Output, Reasoning};
+use recoup_model::{FindingKind, Kind, Rating, UnpricedReason, Usage};
+
+use crate::support::*;
+
+fn excess(trace: &recoup_attribution::Trace, event_id: &str) -> Usage {
+    find(trace, event_id).unobserved.as_ref().map_or(Usage::NONE, |unobserved| unobserved.usage)
+}
+
+#[test]
+fn evt_5_a_wrapper_bills_only_what_nobody_below_reports() {
+    let trace = resolved([
+        span("w").frame("triage").usage(&[(Input, 100), (Output, 50)]).reported(1_000_000_000),
+        span("a").below("w").model("m").usage(&[(Input, 60), (Output, 50)]),
+        span("tool").below("w").kind(Kind::Tool).units(1),
+    ]);
+    assert_eq!(excess(&trace, "w"), Usage::NONE.with(Input, 40));
+    assert_eq!(pico(find(&trace, "w").exclusive), 40_000);
+    assert_eq!(pico(trace.cost), 40_000 + 110_000 + 500);
+    assert_eq!(subjects(&trace, FindingKind::UnobservedUsage), ["t/w"]);
+    let facts = facts(1, [&trace]);
+    let cell = facts.cells.iter().find(|(key, _)| key.unobserved).unwrap();
+    assert_eq!((cell.0.kind, cell.0.model.as_deref(), cell.1.events), (Kind::Agent, Some("m"), 1));
+}
+
+#[test]
+fn evt_5_sides_are_compared_apart_and_less_than_below_adds_nothing() {
+    let trace = resolved([
+        span("w").frame("triage").model("m").usage(&[(Input, 10), (Output, 70)]),
+        span("a").below("w").model("m").usage(&[(Input, 60), (Reasoning, 50)]),
+    ]);
+    assert_eq!(excess(&trace, "w"), Usage::NONE.with(Output, 20));
+    let fully_seen = resolved([
+        span("w").frame("triage").model("m").usage(&[(Input, 60), (Output, 50)]),
+        span("a").below("w").model("m").usage(&[(CacheRead, 60), (Reasoning, 50)]),
+    ]);
+    assert!(find(&fully_seen, "w").unobserved.is_none());
+    assert!(!kinds(&fully_seen).contains(&FindingKind::UnobservedUsage));
+}
+
+#[test]
+fn evt_5_an_excess_is_split_over_the_classes_that_exceed() {
+    // Input side: 100 against 70; `input` exceeds by 30, `cache_read` by 20, so 30 split 3 : 2.
+    let trace = resolved([
+        span("w").frame("triage").model("m").usage(&[(Input, 60), (CacheRead, 40)]),
+        span("a").below("w").model("m").usage(&[
+            (Input, 30),
+            (CacheRead, 20),
+            (recoup_model::TokenClass::ImageInput, 20),
+        ]),
+    ]);
+    assert_eq!(excess(&trace, "w"), Usage::NONE.with(Input, 18).with(CacheRead, 12));
+}
+
+#[test]
+fn evt_5_without_usage_below_the_wrapper_s_own_is_the_excess() {
+    let own = [(Input, 3), (CacheRead, 5), (Output, 7), (Reasoning, 11)];
+    let trace =
+        resolved([span("w").frame("triage").model("n").usage(&own), span("a").below("w").model("m").reported(9)]);
+    assert_eq!(excess(&trace, "w"), own.iter().fold(Usage::NONE, |usage, (class, n)| usage.with(*class, *n)));
+    assert_eq!(pico(trace.cost), 26 * 7_000 + 9);
+}
+
+#[test]
+fn evt_5_nested_wrappers_count_the_largest_once() {
+    let trace = resolved([
+        span("outer").frame("triage").model("m").usage(&[(Input, 130)]),
+        span("inner").below("outer").frame("search").model("m").usage(&[(Input, 100)]),
+        span("a").below("inner").tokens(60),
+        span("b").below("outer").tokens(10),
+    ]);
+    assert_eq!(excess(&trace, "inner").total(), 40);
+    assert_eq!(excess(&trace, "outer").total(), 20);
+    assert_eq!(pico(trace.cost), 130_000);
+}
+
+#[test]
+fn evt_5_without_a_model_the_only_one_below_prices_else_nothing_does() {
+    let wrapper = span("w").frame("triage").usage(&[(Input, 100)]);
+    let one = resolved([
+        wrapper.clone(),
+        span("a").below("w").model("n").usage(&[(Input, 1)]),
+        span("b").below("a").model("n").usage(&[(Input, 1)]),
+    ]);
+    assert_eq!(pico(find(&one, "w").exclusive), 98 * 7_000);
+    for below in [vec![], vec![span("a").below("w").tokens(1), span("b").below("w").model("n").usage(&[(Input, 1)])]] {
+        let trace = resolved([wrapper.clone()].into_iter().chain(below));
+        let unobserved = find(&trace, "w").unobserved.clone().unwrap();
+        assert_eq!(unobserved.rating, Rating::Unpriced(UnpricedReason::UnknownModel));
+        assert_eq!(subjects(&trace, FindingKind::Unpriced), ["t/w"]);
+    }
+}
+
+#[test]
+fn evt_5_an_llm_event_is_no_wrapper() {
+    let trace = resolved([span("a").tokens(100), span("b").below("a").tokens(40)]);
+    assert_eq!(pico(trace.cost), 140_000);
+}
+
+#[test]
+fn evt_5_what_is_billed_elsewhere_was_observed_and_what_is_superseded_was_not() {
+    let spans = |response: &str| {
+        [
+            span("w").frame("triage").model("m").usage(&[(Input, 100)]),
+            span("a").below("w").tokens(80).response(response),
+            span("b").below("w").tokens(90),
+            span("c").below("w").tokens(10).supersedes("b"),
+        ]
+    };
+    let excluded: BTreeSet<_> = [spans("x")[1].identity()].into();
+    let trace = resolved_without(spans("x"), &excluded);
+    assert_eq!(excess(&trace, "w").total(), 10);
+    assert_eq!(pico(trace.cost), 20_000);
+}
+
+#[test]
+fn evt_5_the_quantity_of_a_wrapper_is_billed_beside_its_excess() {
+    let trace = resolved([
+        span("w").frame("triage").model("m").usage(&[(Input, 4)]).units(2).reported(77),
+        span("a").below("w").tokens(1),
+    ]);
+    assert_eq!(pico(find(&trace, "w").exclusive), 3_000 + 1_000);
+    let facts = facts(1, [&trace]);
+    assert_eq!(facts.cells.values().map(|cell| cell.events).sum::<u64>(), 2);
+    assert_eq!(facts.users.values().map(|user| user.events).sum::<u64>(), 2);
+}
+
+#[test]
+fn atr_2_a_re_entrant_agent_is_rolled_up_once() {
+    // A(1) -> B(10) -> A(100), and an llm call (1000) below the inner A.
+    let trace = resolved([
+        span("a1").agent("A").tokens(1),
+        span("b").below("a1").agent("B").tokens(10),
+        span("a2").below("b").agent("A").tokens(100),
+        span("call").below("a2").tokens(1_000),
+    ]);
+    assert_eq!(pico(trace.cost), 1_111_000);
+    let frames: Vec<_> = ["a1", "b", "a2", "call"].map(|id| find(&trace, id).frame).into();
+    assert_eq!(frames, [Some(1), Some(1), Some(2), None]);
+    let agents = facts(1, [&trace]).agents;
+    let (a, b) = (&agents["A"], &agents["B"]);
+    assert_eq!(
+        (pico(a.exclusive), pico(a.inclusive), pico(a.reentrant), a.frames),
+        (1_101_000, 1_111_000, 1_100_000, 2)
+    );
+    assert_eq!((pico(b.exclusive), pico(b.inclusive), pico(b.reentrant), b.frames), (10_000, 1_110_000, 0, 1));
+}
+
+#[test]
+fn atr_2_siblings_are_first_frames_and_an_agent_span_always_starts_one() {
+    let trace = resolved([
+        span("r").frame("A"),
+        span("b1").below("r").agent("B").tokens(1),
+        span("b2").below("r").agent("B").tokens(2),
+        span("again").below("r").frame("A"),
+        span("unnamed").below("r").kind(Kind::Agent),
+        span("x").below("again").tokens(4),
+    ]);
+    let frames: Vec<_> = ["b1", "b2", "again", "unnamed", "x"].map(|id| find(&trace, id).frame).into();
+    assert_eq!(frames, [Some(1), Some(1), Some(2), None, None]);
+    let agents = facts(1, [&trace]).agents;
+    assert_eq!(pico(agents["B"].inclusive), 3_000);
+    assert_eq!((pico(agents["A"].inclusive), pico(agents["A"].reentrant)), (7_000, 4_000));
+}
