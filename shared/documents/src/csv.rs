@@ -18,6 +18,8 @@ const COLUMNS: &[&str] = &[
     "model",
     "class",
     "sku",
+    "bucket",
+    "unobserved",
     "quantity",
     "unit",
     "price",
@@ -94,6 +96,8 @@ fn cells(statement: &Statement, printed: &StatementLine) -> Vec<String> {
         optional(key.model.as_ref()),
         key.class.map(|class| class.name().to_owned()).unwrap_or_default(),
         optional(key.sku.as_ref()),
+        key.bucket.map(|bucket| bucket.name().to_owned()).unwrap_or_default(),
+        if key.unobserved { "true".to_owned() } else { String::new() },
         plain(line.quantity),
         optional(key.unit.as_ref()),
         plain(line.price),
@@ -117,4 +121,15 @@ fn total_row(statement: &Statement) -> Vec<String> {
     row.extend(std::iter::repeat_n(String::new(), blanks));
     row.extend([statement.exact_total.to_string(), statement.total.clone(), statement.currency.to_string()]);
     row
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{quote, text};
+
+    #[test]
+    fn clo_2_text_is_quoted_and_never_a_formula() {
+        let cells = ["=1+1", "+a", "-a", "@a", "\ta", "a-b", "a,\"b\"\r\n", ""].map(|cell| quote(&text(cell)));
+        assert_eq!(cells, ["'=1+1", "'+a", "'-a", "'@a", "'\ta", "a-b", "\"a,\"\"b\"\"\r\n\"", ""]);
+    }
 }

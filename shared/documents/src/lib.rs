@@ -11,8 +11,8 @@ mod csv;
 mod manifest;
 mod statement;
 
-pub use canonical::canonical_json;
+pub use canonical::{canonical_json, digest};
 pub use compare::{Difference, compare};
 pub use csv::statement_csv;
-pub use manifest::{DayEvents, Manifest, RULES_VERSION};
+pub use manifest::{DayEvents, Manifest, OrganisationVersion, RULES_VERSION};
 pub use statement::{DocumentError, ManifestRef, Statement, StatementLine};

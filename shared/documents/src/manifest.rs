@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 use recoup_attribution::DayFacts;
+use recoup_ledger::{Correction, Opening};
 use recoup_model::organisation::History;
 use recoup_model::period::TIME_ZONE_DATA;
 use recoup_model::{Digest, Period};
 use serde::{Deserialize, Serialize};
 
-use crate::canonical::canonical_json;
+use crate::canonical::digest;
 
 /// The rules that figures are made by; raised only when a figure can change.
 pub const RULES_VERSION: u32 = 1;
@@ -21,6 +22,7 @@ pub struct DayEvents {
     /// The local day.
     pub local_day: NaiveDate,
     /// The UTC day; `None`: events on other days of traces that touch the local day. They decide who pays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub utc_day: Option<NaiveDate>,
     /// How many.
     pub events: u64,
@@ -34,6 +36,7 @@ pub struct OrganisationVersion {
     /// From 1.
     pub number: u32,
     /// First local day on which it holds; `None`: for all time before the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effective: Option<NaiveDate>,
     /// SHA-256 of the file, policies and pools included.
     pub digest: Digest,
@@ -56,6 +59,12 @@ pub struct Manifest {
     pub catalogue: Digest,
     /// Versions of the organisation file that held in the month.
     pub organisation: Vec<OrganisationVersion>,
+    /// Digest of what the month before handed over: smoothed sums and carried variance; `None`: not stated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opening: Option<Digest>,
+    /// Digest of the corrections that are booked in the month; `None`: not stated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corrections: Option<Digest>,
     /// Rules version.
     pub rules: u32,
 }
@@ -91,14 +100,24 @@ impl Manifest {
             events,
             catalogue,
             organisation: versions_in(period, history),
+            opening: None,
+            corrections: None,
             rules: RULES_VERSION,
         }
+    }
+
+    /// The same manifest naming what came from other months: without it two openings share a manifest.
+    #[must_use]
+    pub fn with_inputs(mut self, opening: &Opening, corrections: &[Correction]) -> Self {
+        self.opening = Some(digest(opening));
+        self.corrections = Some(digest(&corrections));
+        self
     }
 
     /// SHA-256 of its canonical JSON.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        Digest::of(&canonical_json(self))
+        digest(self)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The statement of one team and month (CLO-2).
 
+use std::collections::BTreeMap;
+
 use recoup_ledger::{Line, LineKind, Settlement};
 use recoup_model::organisation::{Mode, Version};
 use recoup_model::{Digest, Id, Period};
@@ -11,9 +13,17 @@ use crate::manifest::Manifest;
 /// Why a statement could not be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentError {
-    /// A sum does not fit.
-    #[error("the statement of {0} overflows")]
+    /// A sum does not fit (MON-3).
+    #[error("the statement of `{0}` overflows; look for a line with an absurd amount")]
     Overflow(Id),
+    /// Settlement and manifest are of different months.
+    #[error("the settlement is of {settlement} and the manifest of {manifest}; build both from the same days")]
+    OtherPeriod {
+        /// The settlement's month.
+        settlement: Period,
+        /// The manifest's month.
+        manifest: Period,
+    },
 }
 
 /// What a statement was made from, in short.
@@ -53,6 +63,7 @@ pub struct Statement {
     /// The team.
     pub team: String,
     /// Where the team's cost is booked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_centre: Option<String>,
     /// The month.
     pub period: Period,
@@ -82,10 +93,11 @@ const fn mode_name(mode: Mode) -> &'static str {
 }
 
 impl Statement {
-    /// The statement of a team over a settled month. `version` is the organisation at the end of the month.
+    /// The statement of a team over a settled month. `version` is the organisation at the end of the month. A team
+    /// without lines gets a statement of zero; one that has left the organisation is shown and not booked.
     ///
     /// # Errors
-    /// [`DocumentError::Overflow`].
+    /// [`DocumentError`].
     pub fn build(
         team: &Id,
         settlement: &Settlement,
@@ -93,6 +105,9 @@ impl Statement {
         revision: u32,
         manifest: &Manifest,
     ) -> Result<Self, DocumentError> {
+        if settlement.period != manifest.period {
+            return Err(DocumentError::OtherPeriod { settlement: settlement.period, manifest: manifest.period });
+        }
         let organisation = &version.organisation;
         let currency = organisation.currency;
         let lines = settlement.lines.get(team).cloned().unwrap_or_default();
@@ -103,7 +118,8 @@ impl Statement {
         let known = organisation.teams.get(team);
         let mode = known.map_or(Mode::Showback, |known| known.mode);
         let unpriced_events = settlement.unpriced_events.get(&Some(team.clone())).copied().unwrap_or_default();
-        let notes = notes(mode, unpriced_events, &lines);
+        let corrected = corrected(&lines, &amounts).ok_or_else(overflow)?;
+        let notes = notes(mode, unpriced_events, (corrected, currency));
         let printed = lines.into_iter().zip(amounts);
         Ok(Self {
             statement: format!("{}-{team}", settlement.period),
@@ -130,7 +146,19 @@ impl Statement {
     }
 }
 
-fn notes(mode: Mode, unpriced_events: u64, lines: &[Line]) -> Vec<String> {
+/// Printed corrections by the month that they correct.
+fn corrected(lines: &[Line], amounts: &[i128]) -> Option<BTreeMap<Period, i128>> {
+    let mut sums: BTreeMap<Period, i128> = BTreeMap::new();
+    for (line, amount) in lines.iter().zip(amounts) {
+        if let (LineKind::Correction, Some(period)) = (line.key.kind, line.key.original_period) {
+            let sum = sums.entry(period).or_default();
+            *sum = sum.checked_add(*amount)?;
+        }
+    }
+    Some(sums)
+}
+
+fn notes(mode: Mode, unpriced_events: u64, (corrected, currency): (BTreeMap<Period, i128>, Currency)) -> Vec<String> {
     let mut notes = Vec::new();
     if mode == Mode::Showback {
         notes.push("Showback: for information only. Nothing is booked.".to_owned());
@@ -141,11 +169,9 @@ fn notes(mode: Mode, unpriced_events: u64, lines: &[Line]) -> Vec<String> {
             "{unpriced_events} {events} no price yet: their cost is not in this statement and not zero."
         ));
     }
-    if lines.iter().any(|line| line.key.kind == LineKind::Correction) {
-        notes.push(
-            "Corrections change closed months named in original_period; the statements of those stay as they are."
-                .to_owned(),
-        );
-    }
+    notes.extend(corrected.into_iter().map(|(period, sum)| {
+        let sum = currency.format_minor(sum);
+        format!("Corrections of {period}: {sum} {currency}; the statements of that month stay as they are.")
+    }));
     notes
 }

@@ -1,0 +1,71 @@
+//! What keeps a period from being closed (CLO-1): every finding, not the first.
+
+use chrono::{Days, NaiveDate};
+use recoup_model::period::format_instant;
+use recoup_model::{Calendar, Finding, FindingKind, Period, Severity};
+
+use crate::journal::Balances;
+
+/// What a close knows besides its settlement.
+#[derive(Clone, Copy, Debug)]
+pub struct CloseFacts<'a> {
+    /// The month.
+    pub period: Period,
+    /// The organisation's calendar.
+    pub calendar: Calendar,
+    /// Days for late events after the period's end.
+    pub soft_close_days: u32,
+    /// As of when, nanoseconds since 1970-01-01T00:00:00Z.
+    pub as_of_ns: i64,
+    /// Days of the period without a current night.
+    pub missing_nights: &'a [NaiveDate],
+    /// Blocks that cannot be read, each with its reason.
+    pub unreadable_blocks: &'a [(String, String)],
+    /// The balances that would be closed.
+    pub balances: &'a Balances,
+}
+
+impl CloseFacts<'_> {
+    /// The first instant at which the period may be closed: local midnight after the last soft-close day.
+    #[must_use]
+    pub fn closable_ns(&self) -> i64 {
+        let end = self.period.next().first_day();
+        let day = end.checked_add_days(Days::new(u64::from(self.soft_close_days))).unwrap_or(NaiveDate::MAX);
+        self.calendar.day_start_ns(day)
+    }
+}
+
+/// All findings that block a close (CLO-1). Nothing else does.
+#[must_use]
+pub fn close_findings(facts: &CloseFacts<'_>) -> Vec<Finding> {
+    let blocking = |kind, subject: String, detail| Finding { severity: Severity::Blocking, kind, subject, detail };
+    let mut findings: Vec<Finding> = still_open(facts)
+        .map(|detail| blocking(FindingKind::PeriodOpen, facts.period.to_string(), detail))
+        .into_iter()
+        .collect();
+    findings.extend(facts.missing_nights.iter().map(|day| {
+        let detail = format!("{day} has no current night; run `recoup nightly --all`");
+        blocking(FindingKind::NightMissing, day.to_string(), detail)
+    }));
+    findings.extend(facts.unreadable_blocks.iter().map(|(block, reason)| {
+        let detail = format!("the block cannot be read ({reason}); restore it from a backup");
+        blocking(FindingKind::BlockUnreadable, block.clone(), detail)
+    }));
+    let trial = facts.balances.trial();
+    if trial.is_none_or(|sum| !sum.is_zero()) {
+        let sum = trial.map_or_else(|| "more than fits".to_owned(), |sum| sum.to_string());
+        let detail = format!("all balances together are {sum} instead of 0; run the nights of the period again");
+        findings.push(blocking(FindingKind::TrialBalance, facts.period.to_string(), detail));
+    }
+    findings
+}
+
+fn still_open(facts: &CloseFacts<'_>) -> Option<String> {
+    let closable_ns = facts.closable_ns();
+    if facts.as_of_ns >= closable_ns {
+        return None;
+    }
+    let (_, end_ns) = facts.calendar.period_bounds_ns(facts.period);
+    let what = if facts.as_of_ns < end_ns { "the period is" } else { "its soft-close days are" };
+    Some(format!("{what} not over; close it from {} on", format_instant(closable_ns)))
+}

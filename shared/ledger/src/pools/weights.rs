@@ -1,0 +1,114 @@
+//! What a pool's cost is divided by, and what stands in where there is none (POOL-1, SPL-3).
+
+use std::collections::BTreeMap;
+
+use num_bigint::BigUint;
+use num_traits::Zero;
+use recoup_attribution::facts::PoolUse;
+use recoup_model::Id;
+use recoup_model::organisation::PoolBasis;
+use recoup_money::Amount;
+
+use super::Group;
+use crate::charges::Sums;
+use crate::error::{LedgerError, fits};
+use crate::line::Bearer;
+use crate::settle::PeriodInput;
+
+/// The consumers of one pool. At least one weight is not zero.
+#[derive(Debug, Default)]
+pub(super) struct Weights {
+    /// On which basis; `None`: nobody could be found, the cost is unallocated.
+    pub(super) basis: Option<PoolBasis>,
+    pub(super) bearers: BTreeMap<Bearer, BigUint>,
+    /// Pools of the group, by place.
+    pub(super) pools: BTreeMap<usize, BigUint>,
+}
+
+impl Weights {
+    fn are_zero(&self) -> bool {
+        self.bearers.values().chain(self.pools.values()).all(Zero::is_zero)
+    }
+
+    fn without_zeros(mut self) -> Self {
+        self.bearers.retain(|_, weight| !weight.is_zero());
+        self.pools.retain(|_, weight| !weight.is_zero());
+        self
+    }
+}
+
+/// The weights of the pool at a place of its group: on its own basis, else by invocations, direct cost, even over the
+/// active teams, and in the end on the account `unallocated` (SPL-3).
+pub(super) fn pool_weights(
+    (input, sums): (&PeriodInput<'_>, &Sums),
+    group: &Group<'_>,
+    at: usize,
+) -> Result<Weights, LedgerError> {
+    let Some(member) = group.members.get(at) else { return Ok(unallocated()) };
+    let own = member.pool.basis;
+    let organisation = &input.organisation().organisation;
+    // ATR-6: unattributed cost would come back to the account that it was taken from.
+    let takes_unattributed = organisation.policy.unattributed_pool.as_ref() == Some(&member.id);
+    for basis in [own, PoolBasis::Invocations, PoolBasis::DirectCost, PoolBasis::Even] {
+        let mut weights = match basis {
+            PoolBasis::Invocations => used(input, group, (at, |usage| usage.invocations)),
+            PoolBasis::Tokens => used(input, group, (at, |usage| usage.tokens)),
+            PoolBasis::Duration => used(input, group, (at, |usage| usage.duration_ms)),
+            PoolBasis::DirectCost => bearers(sums.direct.iter().map(|(bearer, cost)| (bearer.clone(), *cost)))?,
+            PoolBasis::Fixed => bearers(member.pool.percent.iter().map(|(team, part)| (team_of(team), *part)))?,
+            PoolBasis::Even if sums.active.is_empty() && own == PoolBasis::Even => even(organisation.teams.keys()),
+            PoolBasis::Even => even(sums.active.iter()),
+        };
+        if takes_unattributed {
+            weights.bearers.remove(&Bearer::Unattributed);
+        }
+        if !weights.are_zero() {
+            weights.basis = Some(basis);
+            return Ok(weights.without_zeros());
+        }
+    }
+    Ok(unallocated())
+}
+
+fn team_of(team: &Id) -> Bearer {
+    Bearer::Team(team.clone())
+}
+
+fn unallocated() -> Weights {
+    Weights { bearers: [(Bearer::Unallocated, BigUint::from(1_u8))].into(), ..Weights::default() }
+}
+
+fn even<'a>(teams: impl Iterator<Item = &'a Id>) -> Weights {
+    let bearers = teams.map(|team| (team_of(team), BigUint::from(1_u8))).collect();
+    Weights { bearers, ..Weights::default() }
+}
+
+fn bearers(amounts: impl Iterator<Item = (Bearer, Amount)>) -> Result<Weights, LedgerError> {
+    let weigh = |(bearer, amount): (Bearer, Amount)| {
+        let weight = u128::try_from(amount.pico()).ok().map(BigUint::from);
+        Ok((bearer, fits(weight, "a direct cost below zero")?))
+    };
+    Ok(Weights { bearers: amounts.map(weigh).collect::<Result<_, LedgerError>>()?, ..Weights::default() })
+}
+
+/// Use of the pool in the period to date (POOL-4). Use below another pool of the group counts for that pool, where the
+/// method passes it on; below a pool of another group it counts for the payer.
+fn used(input: &PeriodInput<'_>, group: &Group<'_>, (at, measure): (usize, fn(&PoolUse) -> u64)) -> Weights {
+    let mut weights = Weights::default();
+    let place = |pool: &Id| group.members.iter().position(|member| member.id == *pool);
+    let of_pool = |facts: &&recoup_attribution::DayFacts| !facts.pools.is_empty();
+    for facts in input.facts().filter(of_pool) {
+        for (key, usage) in &facts.pools {
+            if place(&key.pool) != Some(at) {
+                continue;
+            }
+            let weight = BigUint::from(measure(usage));
+            match key.via.as_ref().and_then(place).filter(|via| *via != at) {
+                Some(via) if group.passes_on(at, via) => *weights.pools.entry(via).or_default() += weight,
+                Some(_) => {}
+                None => *weights.bearers.entry(Bearer::of_payer(key.team.as_ref())).or_default() += weight,
+            }
+        }
+    }
+    weights
+}

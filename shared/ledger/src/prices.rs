@@ -1,0 +1,289 @@
+//! Internal prices of a period: one night after the other, and which price is in force on which day (PRC-2, PRC-3).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{Days, NaiveDate};
+use recoup_attribution::DayFacts;
+use recoup_model::organisation::{Billing, History};
+use recoup_model::{Digest, Id, Organisation};
+use recoup_money::{Amount, PICO_PER_UNIT};
+use recoup_pricing::internal::time::task_minutes_pico;
+use recoup_pricing::internal::{Observation, PricePolicy, PriceState, advance};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{LedgerError, fits};
+use crate::line::{PriceModel, PricedKey};
+use crate::settle::PeriodInput;
+
+/// Where a price came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PriceOrigin {
+    /// The task type's `seed_price` (PRC-2).
+    Seed,
+    /// A night.
+    Night,
+}
+
+/// A price and the local days on which it is in force: a maximal run of days of one period with the same price (PRC-3).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PriceVersion {
+    /// What it prices.
+    #[serde(flatten)]
+    pub key: PricedKey,
+    /// First local day, never before the period's first.
+    pub from: NaiveDate,
+    /// First local day on which it is not in force any more; `None`: it is the last.
+    pub to: Option<NaiveDate>,
+    /// The price per task or minute.
+    pub price: Amount,
+    /// Where it came from.
+    pub origin: PriceOrigin,
+    /// Digest of the state that gave it, as JSON.
+    pub inputs: Digest,
+}
+
+/// The price of one day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rate {
+    pub(crate) price: Amount,
+    /// First local day of its version.
+    pub(crate) from: NaiveDate,
+}
+
+/// All prices of a period.
+#[derive(Debug)]
+pub(crate) struct InternalPrices {
+    first: NaiveDate,
+    /// The day after the last night.
+    last: NaiveDate,
+    versions: BTreeMap<PricedKey, Vec<PriceVersion>>,
+}
+
+impl InternalPrices {
+    /// The price in force on a day. For a task that ended before the period it is that of the period's first day, for
+    /// one that ended after the last night that which this night gave: a close must not wait for later nights.
+    pub(crate) fn in_force(&self, key: &PricedKey, day: NaiveDate) -> Option<Rate> {
+        let day = day.clamp(self.first, self.last);
+        let holds = |version: &&PriceVersion| version.from <= day && version.to.is_none_or(|to| day < to);
+        let version = self.versions.get(key)?.iter().find(holds)?;
+        Some(Rate { price: version.price, from: version.from })
+    }
+
+    /// The rate at the start of the period; where there was none, the first one (LED-2).
+    pub(crate) fn at_start(&self, key: &PricedKey) -> Option<Amount> {
+        Some(self.versions.get(key)?.first()?.price)
+    }
+
+    /// Every version, by what it prices and day.
+    pub(crate) fn into_versions(self) -> Vec<PriceVersion> {
+        self.versions.into_values().flatten().collect()
+    }
+}
+
+/// What the nights of a period leave behind.
+#[derive(Debug)]
+pub(crate) struct Nights {
+    pub(crate) prices: InternalPrices,
+    pub(crate) states: BTreeMap<PricedKey, PriceState>,
+}
+
+/// Prices every day up to the last night, or, for a closed period, reads its own prices.
+pub(crate) fn price_period(input: &PeriodInput<'_>) -> Result<Nights, LedgerError> {
+    let first = input.period.first_day();
+    let last = next_day(input.through);
+    let mut keys = known_keys(input);
+    let mut versions = BTreeMap::new();
+    if let Some(own) = input.own_prices {
+        for version in own {
+            keys.remove(&version.key);
+            versions.entry(version.key.clone()).or_insert_with(Vec::new).push(version.clone());
+        }
+        // What nobody knew when the period was closed has its seed price, as it would have had then.
+        let mut quotes = Quotes::default();
+        for key in &keys {
+            quotes.seed(input, key)?;
+        }
+        versions.extend(quotes.into_versions());
+        return Ok(Nights { prices: InternalPrices { first, last, versions }, states: BTreeMap::new() });
+    }
+    let (quotes, states) = run_nights(input, &keys)?;
+    Ok(Nights { prices: InternalPrices { first, last, versions: quotes.into_versions() }, states })
+}
+
+fn next_day(day: NaiveDate) -> NaiveDate {
+    day.checked_add_days(Days::new(1)).unwrap_or(day)
+}
+
+/// Everything that may have a price in the period: what had one before it, and every task that ended or cost in it.
+fn known_keys(input: &PeriodInput<'_>) -> BTreeSet<PricedKey> {
+    let mut pairs: BTreeSet<(&Id, &Id)> = BTreeSet::new();
+    for facts in input.facts() {
+        pairs.extend(facts.tasks.keys().filter_map(|key| Some((key.agent.as_ref()?, &key.task_type))));
+        let of_cells = facts.cells.keys().filter_map(|cell| cell.task.as_ref());
+        pairs.extend(of_cells.filter_map(|task| Some((task.agent.as_ref()?, &task.task_type))));
+    }
+    let both = [PriceModel::Task, PriceModel::Time];
+    let key =
+        |(agent, task_type): (&Id, &Id), model| PricedKey { agent: agent.clone(), task_type: task_type.clone(), model };
+    let from_tasks = pairs.into_iter().flat_map(|pair| both.map(|model| key(pair, model)));
+    from_tasks.chain(input.opening.prices.keys().cloned()).collect()
+}
+
+fn run_nights(
+    input: &PeriodInput<'_>,
+    keys: &BTreeSet<PricedKey>,
+) -> Result<(Quotes, BTreeMap<PricedKey, PriceState>), LedgerError> {
+    let mut quotes = Quotes::default();
+    let mut states = input.opening.prices.clone();
+    let mut carried = input.opening.carried.clone();
+    for day in input.local_days() {
+        for key in keys {
+            quotes.quote(day, day, key, (states.get(key), input))?;
+        }
+        let organisation = &input.history.on(day).organisation;
+        let seen = input.days.get(&day).map(observations).transpose()?.unwrap_or_default();
+        for key in keys {
+            let state = states.remove(key);
+            let seen = seen.get(key).copied().unwrap_or_default();
+            if state.is_none() && !begins(organisation, key, &seen) {
+                continue;
+            }
+            // LED-3 `carry`: what was over-recovered makes the next price cheaper, once.
+            let carried = carried.remove(key).unwrap_or_default();
+            let cost = fits(seen.cost.checked_sub(carried), "the cost of a day's tasks")?;
+            let policy = price_policy(organisation, input.period.next().first_day() == next_day(day));
+            let advanced = advance(state, day, &Observation { cost, ..seen }, &policy).map_err(|source| {
+                let (agent, task_type) = (key.agent.clone(), key.task_type.clone());
+                LedgerError::Price { model: key.model.billing().name(), agent, task_type, day, source }
+            })?;
+            states.extend(advanced.map(|state| (key.clone(), state)));
+        }
+    }
+    for key in keys {
+        quotes.quote(next_day(input.through), input.through, key, (states.get(key), input))?;
+    }
+    Ok((quotes, states))
+}
+
+/// Task prices begin with the first task; time prices with the first task on a day on which a team is billed by time.
+fn begins(organisation: &Organisation, key: &PricedKey, seen: &Observation) -> bool {
+    seen.tasks > 0
+        && match key.model {
+            PriceModel::Task => true,
+            PriceModel::Time => organisation.agents.get(&key.agent).is_some_and(|agent| {
+                agent.billing == Billing::Time || agent.billing_by_team.values().any(|model| *model == Billing::Time)
+            }),
+        }
+}
+
+fn price_policy(organisation: &Organisation, period_starts_tomorrow: bool) -> PricePolicy {
+    let policy = &organisation.policy;
+    PricePolicy {
+        half_life_days: policy.half_life_days,
+        price_grid: policy.price_grid,
+        min_tasks: policy.min_tasks,
+        min_days: policy.min_days,
+        lock: policy.price_lock,
+        band_percent: policy.price_band_percent,
+        period_starts_tomorrow,
+    }
+}
+
+/// The tasks of a day by what prices them, whoever pays: also tasks of teams with another billing model, and of nobody.
+fn observations(facts: &DayFacts) -> Result<BTreeMap<PricedKey, Observation>, LedgerError> {
+    let mut tasks: BTreeMap<PricedKey, Observation> = BTreeMap::new();
+    let mut active_ns: BTreeMap<PricedKey, u64> = BTreeMap::new();
+    for (task, value) in &facts.tasks {
+        let Some(agent) = &task.agent else { continue };
+        let key = |model| PricedKey { agent: agent.clone(), task_type: task.task_type.clone(), model };
+        let by_task = (value.direct_cost, value.tasks, value.completed);
+        // Tasks without any duration are no evidence for a time price (PRC-4).
+        let by_time = if value.active_ns == 0 {
+            (value.timed_cost, 0, 0)
+        } else {
+            (value.timed_cost, value.tasks, value.completed)
+        };
+        for (model, (cost, count, completed)) in [(PriceModel::Task, by_task), (PriceModel::Time, by_time)] {
+            let seen = tasks.entry(key(model)).or_default();
+            seen.cost = fits(seen.cost.checked_add(cost), "the cost of a day's tasks")?;
+            seen.tasks = fits(seen.tasks.checked_add(count), "the number of tasks")?;
+            seen.completed = fits(seen.completed.checked_add(completed), "the number of tasks")?;
+        }
+        let active = active_ns.entry(key(PriceModel::Time)).or_default();
+        *active = fits(active.checked_add(value.active_ns), "the active time of a day's tasks")?;
+    }
+    for (key, seen) in &mut tasks {
+        seen.quantity = match key.model {
+            PriceModel::Task => whole(seen.completed)?,
+            PriceModel::Time => task_minutes_pico(active_ns.get(key).copied().unwrap_or_default()),
+        };
+    }
+    Ok(tasks)
+}
+
+/// A count as a decimal quantity.
+pub(crate) fn whole(count: u64) -> Result<Amount, LedgerError> {
+    fits(Amount::from_pico(PICO_PER_UNIT).checked_mul(i128::from(count)), "a quantity")
+}
+
+/// Prices day by day, joined to versions.
+#[derive(Debug, Default)]
+struct Quotes(BTreeMap<PricedKey, Vec<PriceVersion>>);
+
+impl Quotes {
+    /// Notes what is in force on `day`: the state's price, else for tasks the seed price of `seed_day`'s organisation.
+    fn quote(
+        &mut self,
+        day: NaiveDate,
+        seed_day: NaiveDate,
+        key: &PricedKey,
+        (state, input): (Option<&PriceState>, &PeriodInput<'_>),
+    ) -> Result<(), LedgerError> {
+        let night = state.and_then(|state| Some((state.price?, PriceOrigin::Night)));
+        let Some((price, origin)) =
+            night.or_else(|| Some((seed_price(input.history, seed_day, key)?, PriceOrigin::Seed)))
+        else {
+            self.end(key, day);
+            return Ok(());
+        };
+        if self.open(key).is_some_and(|version| version.price == price) {
+            return Ok(());
+        }
+        self.end(key, day);
+        let inputs = Digest::of(&serde_json::to_vec(&state)?);
+        let version = PriceVersion { key: key.clone(), from: day, to: None, price, origin, inputs };
+        self.0.entry(key.clone()).or_default().push(version);
+        Ok(())
+    }
+
+    /// Seed prices for every day of the period.
+    fn seed(&mut self, input: &PeriodInput<'_>, key: &PricedKey) -> Result<(), LedgerError> {
+        for day in input.local_days() {
+            self.quote(day, day, key, (None, input))?;
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, key: &PricedKey) -> Option<&mut PriceVersion> {
+        self.0.get_mut(key)?.last_mut().filter(|version| version.to.is_none())
+    }
+
+    fn end(&mut self, key: &PricedKey, day: NaiveDate) {
+        if let Some(version) = self.open(key) {
+            version.to = Some(day);
+        }
+    }
+
+    fn into_versions(self) -> BTreeMap<PricedKey, Vec<PriceVersion>> {
+        self.0
+    }
+}
+
+/// The price before there is evidence (PRC-2). A seed is a price per task; minutes have none.
+fn seed_price(history: &History, day: NaiveDate, key: &PricedKey) -> Option<Amount> {
+    match key.model {
+        PriceModel::Task => history.on(day).organisation.task_types.get(&key.task_type)?.seed_price,
+        PriceModel::Time => None,
+    }
+}

@@ -1,0 +1,132 @@
+//! Costs that arrive as a bill and not as events (POOL-5), pro rata by day while the period runs.
+
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
+use recoup_model::organisation::{Billing, Recurring};
+use recoup_model::{FindingKind, Id, Organisation, Severity};
+use recoup_money::{Amount, Currency, PICO_PER_UNIT, mul_div_half_even};
+
+use crate::charges::{Sums, add};
+use crate::draft::Draft;
+use crate::error::{LedgerError, fits};
+use crate::journal::PROVIDER;
+use crate::line::{Bearer, Line, LineKey, LineKind};
+use crate::settle::PeriodInput;
+
+/// Where a bill goes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Target {
+    Pool(Id),
+    /// The owner of an agent that is not shared, and the agent.
+    Owner(Id, Id),
+    Nobody,
+}
+
+/// One bill as it stood on some days of the period.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Bill {
+    id: Id,
+    target: Target,
+    amount: Amount,
+    currency: Currency,
+}
+
+/// Days of a bill, and the sum of the rates of these days into the organisation's currency.
+#[derive(Debug, Default)]
+struct Run {
+    days: u64,
+    rates: Amount,
+    /// The first day without a rate.
+    without_rate: Option<NaiveDate>,
+}
+
+/// Charges the bills of the period: amount x sum of the days' rates / days of the month, rounded half to even once.
+///
+/// Each day counts with the organisation version, the entry and the exchange rate in force on it: a bill that changes
+/// in the middle of a month changes from that day on.
+pub(crate) fn charge(input: &PeriodInput<'_>, draft: &mut Draft, sums: &mut Sums) -> Result<(), LedgerError> {
+    let days = i128::try_from(input.period.days().count()).unwrap_or(i128::MAX);
+    for (bill, run) in runs(input)? {
+        if let Some(day) = run.without_rate {
+            let detail = format!(
+                "the recurring bill `{}` in {} has no exchange rate on {day}; add one to `[[rates]]`",
+                bill.id, bill.currency
+            );
+            draft.find(Severity::Warning, FindingKind::Unpriced, &bill.id, detail);
+        }
+        let divisor = fits(PICO_PER_UNIT.checked_mul(days), "a recurring bill")?;
+        let cost = mul_div_half_even(bill.amount.pico(), run.rates.pico(), divisor).map(Amount::from_pico);
+        let cost = fits(cost, "a recurring bill")?;
+        sums.priced_cost = fits(sums.priced_cost.checked_add(cost), "the priced cost")?;
+        match bill.target.clone() {
+            Target::Pool(pool) => add(&mut sums.pools, pool, cost)?,
+            Target::Nobody => sums.add_unattributed(input, draft, cost)?,
+            Target::Owner(team, agent) => {
+                add(&mut sums.direct, Bearer::Team(team.clone()), cost)?;
+                let months = mul_div_half_even(i128::from(run.days), PICO_PER_UNIT, days).map(Amount::from_pico);
+                let line = Line::new(line_key(&bill, agent), cost).with_quantity(fits(months, "a number of months")?);
+                draft.bear(PROVIDER, &Bearer::Team(team), line)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn line_key(bill: &Bill, agent: Id) -> LineKey {
+    LineKey {
+        agent: Some(agent),
+        billing: Some(Billing::Token),
+        sku: Some(bill.id.clone()),
+        unit: Some(Id::from("month")),
+        ..LineKey::of(LineKind::Charge)
+    }
+}
+
+fn runs(input: &PeriodInput<'_>) -> Result<BTreeMap<Bill, Run>, LedgerError> {
+    let mut runs: BTreeMap<Bill, Run> = BTreeMap::new();
+    for day in input.local_days() {
+        let organisation = &input.history.on(day).organisation;
+        let runs_on = |entry: &&Recurring| entry.from <= day && entry.to.is_none_or(|to| day < to);
+        for entry in organisation.recurring.iter().filter(runs_on) {
+            let bill = Bill {
+                id: entry.id.clone(),
+                target: target(organisation, entry),
+                amount: entry.amount,
+                currency: entry.currency,
+            };
+            let run = runs.entry(bill).or_default();
+            run.days = fits(run.days.checked_add(1), "the days of a recurring bill")?;
+            match rate_on(organisation, entry.currency, day) {
+                Some(rate) => run.rates = fits(run.rates.checked_add(rate), "the rates of a recurring bill")?,
+                None => run.without_rate = run.without_rate.or(Some(day)),
+            }
+        }
+    }
+    Ok(runs)
+}
+
+fn target(organisation: &Organisation, entry: &Recurring) -> Target {
+    if let Some(pool) = &entry.pool {
+        return Target::Pool(pool.clone());
+    }
+    let Some((id, agent)) = entry.agent.as_ref().and_then(|id| Some((id, organisation.agents.get(id)?))) else {
+        return Target::Nobody;
+    };
+    match (&agent.shared_pool, &agent.owner) {
+        (Some(pool), _) => Target::Pool(pool.clone()),
+        (None, Some(owner)) if organisation.teams.contains_key(owner) => Target::Owner(owner.clone(), id.clone()),
+        (None, _) => Target::Nobody,
+    }
+}
+
+/// The dated rate into the organisation's currency (MON-4); of several of one date the last in the file.
+fn rate_on(organisation: &Organisation, currency: Currency, day: NaiveDate) -> Option<Amount> {
+    if currency == organisation.currency {
+        return Some(Amount::from_pico(PICO_PER_UNIT));
+    }
+    let applies = |rate: &&recoup_model::organisation::ExchangeRate| {
+        rate.from_currency == currency && rate.to_currency == organisation.currency && rate.from <= day
+    };
+    organisation.rates.iter().filter(applies).max_by_key(|rate| rate.from).map(|rate| rate.rate)
+}

@@ -1,0 +1,214 @@
+//! From the facts of a period's days to charges, pools, variance, balances and lines: one pure function, [`settle`].
+
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
+use recoup_attribution::DayFacts;
+use recoup_model::organisation::{History, PoolRecovery, Version};
+use recoup_model::{Finding, Id, Period};
+use recoup_money::Amount;
+use recoup_pricing::internal::PriceState;
+use serde::{Deserialize, Serialize};
+
+use crate::charges::{self, Sums};
+use crate::correct::Correction;
+use crate::draft::Draft;
+use crate::error::{LedgerError, fits};
+use crate::journal::{ABSORBED, Balances, MARKUP, PROVIDER_CORRECTIONS, UNALLOCATED, UNATTRIBUTED, UNPRICED};
+use crate::line::{Bearer, Line, PricedKey};
+use crate::pools::{self, PoolRecord};
+use crate::prices::{self, PriceVersion};
+use crate::recurring;
+use crate::variance::{self, VarianceRecord};
+
+/// Everything that a period's figures are made from.
+#[derive(Clone, Copy, Debug)]
+pub struct PeriodInput<'a> {
+    /// The month.
+    pub period: Period,
+    /// The last local day of the period that has a night.
+    pub through: NaiveDate,
+    /// All versions of the organisation file.
+    pub history: &'a History,
+    /// Facts by local day; days outside the period or after `through` are left alone.
+    pub days: &'a BTreeMap<NaiveDate, DayFacts>,
+    /// What the period before left behind.
+    pub opening: &'a Opening,
+    /// To recompute a closed period: its own prices. None are computed and none published.
+    pub own_prices: Option<&'a [PriceVersion]>,
+    /// Corrections of earlier periods that are booked in this one (LED-4).
+    pub corrections: &'a [Correction],
+}
+
+impl<'a> PeriodInput<'a> {
+    /// The facts of the period's days, in order.
+    pub(crate) fn facts(&self) -> impl Iterator<Item = &'a DayFacts> + use<'a> {
+        self.days.range(self.period.first_day()..=self.through).map(|(_, facts)| facts)
+    }
+
+    /// The local days of the period up to the last night, with facts or without.
+    pub(crate) fn local_days(&self) -> impl Iterator<Item = NaiveDate> + use<'a> {
+        let through = self.through;
+        self.period.days().take_while(move |day| *day <= through)
+    }
+
+    /// The organisation on the last night: its policies and pools hold for the whole period (POOL-4).
+    pub(crate) fn organisation(&self) -> &'a Version {
+        self.history.on(self.through)
+    }
+}
+
+/// What one period hands to the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opening {
+    /// Smoothed sums at the start of the period.
+    #[serde(with = "crate::pairs", default)]
+    pub prices: BTreeMap<PricedKey, PriceState>,
+    /// Variance carried in (LED-3): charges less actual cost of earlier periods.
+    #[serde(with = "crate::pairs", default)]
+    pub carried: BTreeMap<PricedKey, Amount>,
+}
+
+/// The terms of CLO-4.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Priced cost used in the period, recurring bills included.
+    pub priced_cost: Amount,
+    /// Actual cost that nobody named pays for.
+    pub unattributed: Amount,
+    /// Cost that nobody could bear.
+    pub unallocated: Amount,
+    /// Markup on charges; zero as long as no price model has one.
+    pub markup: Amount,
+    /// Corrections booked in this period.
+    pub corrections: Amount,
+    /// Difference to invoices (REC-2); zero until invoices are reconciled.
+    pub residual: Amount,
+    /// Variance that the centre keeps, positive where it gained.
+    pub absorbed: Amount,
+    /// Variance on its way into the next period.
+    pub carried_out: Amount,
+    /// Variance that came from the period before.
+    pub carried_in: Amount,
+    /// Sum of all lines of all teams.
+    pub exact_total: Amount,
+}
+
+/// A settled period. `settle` of the same input gives the same value, and its JSON the same bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settlement {
+    /// The month.
+    pub period: Period,
+    /// The last local day that went in.
+    pub through: NaiveDate,
+    /// Lines by team, for every team that has one, in statement order. A team that left the organisation during the
+    /// period keeps its lines: cost is never dropped.
+    pub lines: BTreeMap<Id, Vec<Line>>,
+    /// How each pool was split (POOL-3).
+    pub pools: Vec<PoolRecord>,
+    /// The price versions of the period; none where own prices were used.
+    pub prices: Vec<PriceVersion>,
+    /// Variance by agent, task type and billing model.
+    pub variances: Vec<VarianceRecord>,
+    /// Balances of all accounts.
+    pub balances: Balances,
+    /// The terms of CLO-4.
+    pub totals: Totals,
+    /// Unpriced events by the payer's team; `None`: no payer.
+    #[serde(with = "crate::pairs")]
+    pub unpriced_events: BTreeMap<Option<Id>, u64>,
+    /// Events that counted on the period's days.
+    pub events: u64,
+    /// What a person should look at. Findings of single days stand in their facts.
+    pub findings: Vec<Finding>,
+    /// What the next period opens with; empty where own prices were used, as a closed period hands nothing on twice.
+    pub closing: Opening,
+}
+
+/// Settles a period up to its last night.
+///
+/// # Errors
+/// [`LedgerError`]: an overflow, a day outside the period, closed pools, an unknown pool or policy.
+pub fn settle(input: &PeriodInput<'_>) -> Result<Settlement, LedgerError> {
+    check_input(input)?;
+    let nights = prices::price_period(input)?;
+    let mut draft = Draft::default();
+    let mut sums = charges::sum_cells(input, &nights.prices, &mut draft)?;
+    charges::charge_tasks(input, &nights.prices, &mut draft, &mut sums)?;
+    recurring::charge(input, &mut draft, &mut sums)?;
+    let pools = pools::allocate(input, &sums, &mut draft)?;
+    let variances = variance::close(input, &sums, &mut draft)?;
+    for correction in input.corrections {
+        draft.bear(PROVIDER_CORRECTIONS, &correction.bearer, correction.line.clone())?;
+    }
+    // LED-1: accounts that stay at zero are still accounts. Unpriced cost is unknown, so that its memo has no amount.
+    draft.balances.transfer(MARKUP, UNPRICED, Amount::ZERO)?;
+    let totals = total(input, &draft, &sums, &variances)?;
+    let closing = match input.own_prices {
+        Some(_) => Opening::default(),
+        None => Opening { prices: nights.states, carried: variance::carried_out(&variances) },
+    };
+    let prices = if input.own_prices.is_some() { Vec::new() } else { nights.prices.into_versions() };
+    let (lines, balances, findings) = draft.finish();
+    Ok(Settlement {
+        period: input.period,
+        through: input.through,
+        lines,
+        pools,
+        prices,
+        variances,
+        balances,
+        totals,
+        unpriced_events: sums.unpriced_events,
+        events: sums.events,
+        findings,
+        closing,
+    })
+}
+
+fn check_input(input: &PeriodInput<'_>) -> Result<(), LedgerError> {
+    if !input.period.contains(input.through) {
+        return Err(LedgerError::ThroughOutside { through: input.through, period: input.period });
+    }
+    match input.organisation().organisation.policy.pool_recovery {
+        PoolRecovery::Line => Ok(()),
+        // PRC-1: needs POOL-4's nightly differences of each (team, agent) inside the smoothed sums.
+        PoolRecovery::Price => {
+            Err(LedgerError::Unsupported { field: "pool_recovery", value: "price", instead: "line" })
+        }
+    }
+}
+
+fn total(
+    input: &PeriodInput<'_>,
+    draft: &Draft,
+    sums: &Sums,
+    variances: &[VarianceRecord],
+) -> Result<Totals, LedgerError> {
+    let sum = |amounts: &mut dyn Iterator<Item = Amount>, what| fits(Amount::checked_sum(amounts), what);
+    let corrections = sum(&mut input.corrections.iter().map(|correction| correction.line.exact), "the corrections")?;
+    Ok(Totals {
+        priced_cost: sums.priced_cost,
+        unattributed: draft.balances.of(UNATTRIBUTED),
+        unallocated: draft.balances.of(UNALLOCATED),
+        markup: Amount::ZERO,
+        corrections,
+        residual: Amount::ZERO,
+        // A correction that the centre bears lowers what it keeps.
+        absorbed: fits(draft.balances.of(ABSORBED).checked_neg(), "the absorbed variance")?,
+        carried_out: sum(&mut variances.iter().map(|record| record.carried_out), "the carried variance")?,
+        carried_in: sum(&mut variances.iter().map(|record| record.carried_in), "the carried variance")?,
+        exact_total: sum(&mut draft.lines().map(|line| line.exact), "the sum of all lines")?,
+    })
+}
+
+impl Correction {
+    /// Whether a team bears it.
+    #[must_use]
+    pub fn team(&self) -> Option<&Id> {
+        match &self.bearer {
+            Bearer::Team(team) => Some(team),
+            Bearer::Unattributed | Bearer::Unallocated | Bearer::Absorbed => None,
+        }
+    }
+}
