@@ -22,10 +22,7 @@ use crate::{Shared, body};
 /// Bytes of a request for a key.
 const KEY_BYTES_MAX: usize = 16 * 1024;
 
-pub(crate) async fn get_organisation(
-    State(shared): State<Shared>,
-    headers: HeaderMap,
-) -> Result<Json<Value>, Problem> {
+pub(crate) async fn get_organisation(State(shared): State<Shared>, headers: HeaderMap) -> Result<Json<Value>, Problem> {
     shared.principal(&headers).await?.may_see_all()?;
     Ok(Json(json!({ "versions": shared.app.organisation_versions().await? })))
 }

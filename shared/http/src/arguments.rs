@@ -72,7 +72,10 @@ impl Arguments {
 
     /// `limit` and `cursor`.
     pub(crate) fn paging(&self) -> Result<Paging, Problem> {
-        Ok(Paging { skip: self.parsed("cursor", "the next_cursor of the last answer")?.unwrap_or(0), limit: self.limit()? })
+        Ok(Paging {
+            skip: self.parsed("cursor", "the next_cursor of the last answer")?.unwrap_or(0),
+            limit: self.limit()?,
+        })
     }
 
     /// `limit`.

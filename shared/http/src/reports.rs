@@ -30,11 +30,7 @@ fn dimensions(arguments: &Arguments) -> Result<Vec<Dimension>, Problem> {
     Ok(found)
 }
 
-pub(crate) async fn get_costs(
-    State(shared): State<Shared>,
-    headers: HeaderMap,
-    arguments: Arguments,
-) -> Answer<Rows> {
+pub(crate) async fn get_costs(State(shared): State<Shared>, headers: HeaderMap, arguments: Arguments) -> Answer<Rows> {
     let principal = shared.principal(&headers).await?;
     arguments.only(&["from", "to", "group_by", "limit", "cursor"])?;
     let range = arguments.range(&shared.app).await?;
@@ -50,11 +46,7 @@ pub(crate) async fn get_trace(
     Ok(Json(shared.app.trace(&principal, &trace_id).await?))
 }
 
-pub(crate) async fn get_events(
-    State(shared): State<Shared>,
-    headers: HeaderMap,
-    arguments: Arguments,
-) -> Answer<Rows> {
+pub(crate) async fn get_events(State(shared): State<Shared>, headers: HeaderMap, arguments: Arguments) -> Answer<Rows> {
     let principal = shared.principal(&headers).await?;
     arguments.only(&["team", "from", "to", "limit", "cursor"])?;
     let range = arguments.range(&shared.app).await?;
@@ -129,10 +121,9 @@ pub(crate) async fn get_balances(
 ) -> Answer<Value> {
     let period = period_of(&shared, &headers, &arguments).await?;
     let balances = shared.app.balances(period).await?;
-    let sum = balances
-        .trial()
-        .ok_or_else(|| Refusal::computation("add up the accounts", "the sum overflows"))?;
-    let rows: Vec<_> = balances.accounts().iter().map(|(account, amount)| json!({ "account": account, "amount": amount })).collect();
+    let sum = balances.trial().ok_or_else(|| Refusal::computation("add up the accounts", "the sum overflows"))?;
+    let rows: Vec<_> =
+        balances.accounts().iter().map(|(account, amount)| json!({ "account": account, "amount": amount })).collect();
     Ok(Json(json!({ "rows": rows, "total": sum })))
 }
 

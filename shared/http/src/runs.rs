@@ -46,7 +46,8 @@ enum Job {
 
 fn read_job(bytes: &[u8]) -> Result<Job, Problem> {
     let request: RunRequest = serde_json::from_slice(bytes).map_err(|error| {
-        let detail = format!("{error}; write {{\"kind\":\"nightly\"}} or {{\"kind\":\"close\",\"period\":\"2026-10\"}}");
+        let detail =
+            format!("{error}; write {{\"kind\":\"nightly\"}} or {{\"kind\":\"close\",\"period\":\"2026-10\"}}");
         Problem::invalid("invalid-run", "body", detail)
     })?;
     Ok(match request {

@@ -43,7 +43,8 @@ pub(crate) async fn get_statement(
     let (team, format) = team_and_format(&name, &headers)?;
     let (issued, bytes) = shared.app.statement(&principal, (period, team, revision), format).await?;
     let etag = etag(&issued, format);
-    if headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).is_some_and(|known| matches_etag(known, &etag)) {
+    if headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).is_some_and(|known| matches_etag(known, &etag))
+    {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, etag)]).into_response());
     }
     let suffix = if format == Format::Csv { "csv" } else { "json" };

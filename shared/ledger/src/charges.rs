@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use recoup_attribution::DayFacts;
 use recoup_attribution::facts::{CellKey, CellValue, Item, TaskKey, TaskValue};
 use recoup_model::organisation::Billing;
-use recoup_model::{FindingKind, Id, Kind, Severity};
+use recoup_model::{FindingKind, Id, Severity};
 use recoup_money::Amount;
 use recoup_pricing::internal::task::task_charge;
 use recoup_pricing::internal::time::{task_minutes_pico, time_charge};
@@ -66,9 +66,6 @@ struct Bought<'a> {
     provider: Option<&'a Id>,
     model: Option<&'a Id>,
     item: &'a Item,
-    /// Only of a reported cost, which has neither class nor SKU.
-    bucket: Option<Kind>,
-    unobserved: bool,
 }
 
 /// What passes through, before it becomes lines.
@@ -184,8 +181,6 @@ fn bought<'a>(team: &'a Id, cell: &'a CellKey) -> Bought<'a> {
         provider: cell.provider.as_ref(),
         model: cell.model.as_ref(),
         item: &cell.item,
-        bucket: (cell.item == Item::Reported).then_some(cell.kind),
-        unobserved: cell.unobserved,
     }
 }
 
@@ -231,8 +226,6 @@ fn token_line(bought: &Bought<'_>, value: &CellValue) -> Result<Line, LedgerErro
         model: bought.model.cloned(),
         class,
         sku,
-        bucket: bought.bucket,
-        unobserved: bought.unobserved,
         unit,
         ..LineKey::of(LineKind::Charge)
     };

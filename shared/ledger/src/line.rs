@@ -2,7 +2,7 @@
 
 use chrono::NaiveDate;
 use recoup_model::organisation::Billing;
-use recoup_model::{Id, Kind, Period, TokenClass};
+use recoup_model::{Id, Period, TokenClass};
 use recoup_money::Amount;
 use serde::{Deserialize, Serialize};
 
@@ -65,12 +65,6 @@ pub struct LineKey {
     /// First local day, inside the period, of the price version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<NaiveDate>,
-    /// The cost bucket of a reported cost, which has neither class nor SKU.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bucket: Option<Kind>,
-    /// Whether it is an excess that a wrapper reported and nobody below did (EVT-5).
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub unobserved: bool,
     /// Of what the quantity is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<Id>,
@@ -97,8 +91,6 @@ impl LineKey {
             class: None,
             sku: None,
             from: None,
-            bucket: None,
-            unobserved: false,
             unit: None,
             original_period: None,
             original_kind: None,
@@ -232,10 +224,6 @@ pub struct PricedKey {
     pub task_type: Id,
     /// Per task or per minute.
     pub model: PriceModel,
-}
-
-fn is_false(flag: &bool) -> bool {
-    !*flag
 }
 
 mod billing_name {

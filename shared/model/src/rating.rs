@@ -124,7 +124,7 @@ pub struct PriceQuery<'a> {
 }
 
 /// Prices events. Implemented by the catalogue; attribution asks it and knows no price itself.
-pub trait Rater {
+pub trait Rater: Send + Sync {
     /// The rating of an event by its own usage, quantity and reported cost.
     fn rate(&self, event: &Event) -> Rating;
     /// The rating of tokens alone.

@@ -5,8 +5,11 @@
 //! Invariants: EVT-2 (first recorded stays), CLO-3 (a document is written once).
 //! Start reading at [`event_log`].
 
+pub mod block;
 pub mod books;
 pub mod clock;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod documents;
 pub mod error;
 pub mod event_log;

@@ -196,7 +196,8 @@ impl App {
         let findings = self.close_findings(world, request, &settled).await?;
         let days = self.facts_between(period.first_day(), period.next().first_day()).await?;
         let version = world.history.on(period.days().last().unwrap_or_default());
-        let manifest = Manifest::build(period, &world.history, &days, world.prices.digest());
+        let manifest = Manifest::build(period, &world.history, &days, world.prices.digest())
+            .with_inputs(&settled.opening, &settled.corrections);
         let mut ready = Vec::new();
         for team in settled.settlement.lines.keys() {
             let statement = Statement::build(team, &settled.settlement, version, 1, &manifest)

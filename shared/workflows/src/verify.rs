@@ -88,7 +88,8 @@ impl App {
             }
         }
         let settlement = self.settle_closed(&own, record, &days).await?;
-        let manifest = Manifest::build(record.period, &own.history, &days, own.prices.digest());
+        let manifest = Manifest::build(record.period, &own.history, &days, own.prices.digest())
+            .with_inputs(&self.opening_of(record).await?, &self.corrections_in(record).await?);
         let version = own.history.on(record.period.days().last().unwrap_or_default());
         Statement::build(&Id::from(team), &settlement, version, 1, &manifest)
             .map_err(|error| Refusal::computation("recompute a statement", error))

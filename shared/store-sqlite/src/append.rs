@@ -1,0 +1,185 @@
+//! One group of events into the log, inside a transaction: who is new (EVT-2), then blocks, then the indexes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use recoup_model::limits::{BLOCK_BYTES_MAX, BLOCK_EVENTS_MAX};
+use recoup_model::{Digest, Identity, Recorded};
+use recoup_store::block::{self, BlockError};
+use recoup_store::{Appended, Incoming, StoreError};
+use rusqlite::{OptionalExtension as _, Transaction, params};
+
+use crate::days::{date_of_day, day_of_instant};
+use crate::failure::{damaged, failed};
+
+const DOING: &str = "append events";
+/// Bytes of the content digest that the index keeps.
+const KNOWN_DIGEST_BYTES: usize = 16;
+
+type KnownDigest = [u8; KNOWN_DIGEST_BYTES];
+
+/// An accepted event and where it goes.
+struct Placed<'a> {
+    incoming: &'a Incoming,
+    day: i64,
+    lane: u16,
+    block: i64,
+}
+
+/// Appends the events, which are in order of arrival, and says what became of each.
+pub(crate) fn append(
+    transaction: &Transaction<'_>,
+    events: &[&Incoming],
+    lanes: u16,
+) -> Result<Vec<Appended>, StoreError> {
+    let outcomes = judge(transaction, events).map_err(failed(DOING))?;
+    let accepted = events.iter().zip(&outcomes).filter(|(_, outcome)| **outcome == Appended::Accepted);
+    let mut placed: Vec<Placed<'_>> = accepted.map(|(incoming, _)| place(incoming, lanes)).collect();
+    if placed.is_empty() {
+        return Ok(outcomes);
+    }
+    write_blocks(transaction, &mut placed)?;
+    // Neighbours in the index are written one after the other.
+    placed.sort_unstable_by_key(|placed| placed.incoming.identity);
+    index_events(transaction, &placed).map_err(failed(DOING))?;
+    index_traces(transaction, &placed).map_err(failed(DOING))?;
+    index_responses(transaction, &placed).map_err(failed(DOING))?;
+    Ok(outcomes)
+}
+
+fn place(incoming: &Incoming, lanes: u16) -> Placed<'_> {
+    let lane = incoming.identity.trace.checked_rem(u64::from(lanes)).unwrap_or_default();
+    let lane = u16::try_from(lane).unwrap_or_default();
+    Placed { incoming, day: day_of_instant(incoming.recorded.event.used_at_ns), lane, block: 0 }
+}
+
+fn known_digest(digest: &Digest) -> KnownDigest {
+    digest.0.first_chunk().copied().unwrap_or_default()
+}
+
+/// What becomes of each event: the first of an identity stays, be it in the log or earlier in this group.
+fn judge(transaction: &Transaction<'_>, events: &[&Incoming]) -> rusqlite::Result<Vec<Appended>> {
+    let mut select = transaction.prepare_cached("SELECT digest FROM event_index WHERE trace = ?1 AND event = ?2")?;
+    let mut order: Vec<(Identity, usize)> = events.iter().map(|incoming| incoming.identity).zip(0..).collect();
+    order.sort_unstable();
+    let mut outcomes = vec![Appended::Accepted; events.len()];
+    let mut standing: Option<(Identity, KnownDigest)> = None;
+    for (identity, at) in order {
+        let (Some(incoming), Some(outcome)) = (events.get(at), outcomes.get_mut(at)) else { continue };
+        let own = known_digest(&incoming.digest);
+        let first = match standing {
+            Some((same, digest)) if same == identity => Some(digest),
+            _ => {
+                let key = params![identity.trace.cast_signed(), identity.event.cast_signed()];
+                select.query_row(key, |row| row.get::<_, KnownDigest>(0)).optional()?
+            }
+        };
+        *outcome = match first {
+            None => Appended::Accepted,
+            Some(digest) if digest == own => Appended::Duplicate,
+            Some(_) => Appended::Conflict,
+        };
+        standing = Some((identity, first.unwrap_or(own)));
+    }
+    Ok(outcomes)
+}
+
+/// Groups by day and lane, in order of arrival, and notes each event's block.
+fn write_blocks(transaction: &Transaction<'_>, placed: &mut [Placed<'_>]) -> Result<(), StoreError> {
+    let mut groups: BTreeMap<(i64, u16), Vec<&mut Placed<'_>>> = BTreeMap::new();
+    for event in placed {
+        groups.entry((event.day, event.lane)).or_default().push(event);
+    }
+    for mut group in groups.into_values() {
+        for chunk in group.chunks_mut(BLOCK_EVENTS_MAX) {
+            write_block(transaction, chunk)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes one block, or two where its bytes are too many.
+fn write_block(transaction: &Transaction<'_>, events: &mut [&mut Placed<'_>]) -> Result<(), StoreError> {
+    let recorded: Vec<&Recorded> = events.iter().map(|placed| &placed.incoming.recorded).collect();
+    let is_one = recorded.len() <= 1;
+    let bytes = match block::encode_bytes(&recorded) {
+        Ok(bytes) if bytes.len() <= BLOCK_BYTES_MAX || is_one => bytes,
+        Ok(_) | Err(BlockError::TooLarge { .. }) if !is_one => {
+            let (left, right) = events.split_at_mut(events.len() / 2);
+            write_block(transaction, left)?;
+            return write_block(transaction, right);
+        }
+        Ok(bytes) => bytes,
+        Err(error) => return Err(StoreError::unavailable("encode a block", error)),
+    };
+    let block = insert_block(transaction, events, &bytes)?;
+    events.iter_mut().for_each(|placed| placed.block = block);
+    Ok(())
+}
+
+fn insert_block(transaction: &Transaction<'_>, events: &[&mut Placed<'_>], bytes: &[u8]) -> Result<i64, StoreError> {
+    const INSERT: &str =
+        "INSERT INTO blocks (utc_day, lane, digest, codec, events, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let Some(first) = events.first() else { return Err(damaged("a block", "has no events")) };
+    let contents = events.iter().map(|placed| (placed.incoming.identity, placed.incoming.digest)).collect();
+    let digest = block::digest_of_contents(contents);
+    let date = date_of_day(first.day).ok_or_else(|| damaged("a block", "has a day out of range"))?;
+    let row = params![date.to_string(), first.lane, digest.0, block::CODEC_VERSION, events.len(), bytes];
+    let mut insert = transaction.prepare_cached(INSERT).map_err(failed(DOING))?;
+    insert.insert(row).map_err(failed(DOING))
+}
+
+fn index_events(transaction: &Transaction<'_>, placed: &[Placed<'_>]) -> rusqlite::Result<()> {
+    let mut insert =
+        transaction.prepare_cached("INSERT INTO event_index (trace, event, block, digest) VALUES (?1, ?2, ?3, ?4)")?;
+    for event in placed {
+        let Identity { trace, event: id } = event.incoming.identity;
+        let digest = known_digest(&event.incoming.digest);
+        insert.execute(params![trace.cast_signed(), id.cast_signed(), event.block, digest])?;
+    }
+    Ok(())
+}
+
+/// Notes the days of each trace; a trace that gets its second day is also noted under each of its days.
+fn index_traces(transaction: &Transaction<'_>, placed: &[Placed<'_>]) -> rusqlite::Result<()> {
+    let mut insert = transaction
+        .prepare_cached("INSERT INTO trace_days (trace, utc_day, lane) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?;
+    let mut has_others =
+        transaction.prepare_cached("SELECT 1 FROM trace_days WHERE trace = ?1 AND utc_day <> ?2 LIMIT 1")?;
+    let mut split = transaction.prepare_cached(
+        "INSERT INTO split_traces (utc_day, lane, trace) SELECT utc_day, lane, trace FROM trace_days WHERE trace = ?1 \
+         ON CONFLICT DO NOTHING",
+    )?;
+    let days: BTreeSet<(i64, i64, u16)> =
+        placed.iter().map(|event| (event.incoming.identity.trace.cast_signed(), event.day, event.lane)).collect();
+    for (trace, day, lane) in days {
+        if insert.execute(params![trace, day, lane])? > 0 && has_others.exists(params![trace, day])? {
+            split.execute(params![trace])?;
+        }
+    }
+    Ok(())
+}
+
+/// Notes which provider call each event names; a call that is named again is also noted under each of its days.
+fn index_responses(transaction: &Transaction<'_>, placed: &[Placed<'_>]) -> rusqlite::Result<()> {
+    let mut is_known = transaction.prepare_cached("SELECT 1 FROM responses WHERE response = ?1 LIMIT 1")?;
+    let mut insert = transaction
+        .prepare_cached("INSERT INTO responses (response, trace, event, utc_day) VALUES (?1, ?2, ?3, ?4)")?;
+    let mut share = transaction.prepare_cached(
+        "INSERT INTO shared_responses (utc_day, response) SELECT utc_day, response FROM responses WHERE response = ?1 \
+         ON CONFLICT DO NOTHING",
+    )?;
+    let named = |event: &Placed<'_>| {
+        let Identity { trace, event: id } = event.incoming.identity;
+        Some((event.incoming.response?.cast_signed(), trace.cast_signed(), id.cast_signed(), event.day))
+    };
+    let mut uses: Vec<_> = placed.iter().filter_map(named).collect();
+    uses.sort_unstable();
+    for (response, trace, event, day) in uses {
+        let is_shared = is_known.exists(params![response])?;
+        insert.execute(params![response, trace, event, day])?;
+        if is_shared {
+            share.execute(params![response])?;
+        }
+    }
+    Ok(())
+}

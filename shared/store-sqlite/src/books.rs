@@ -1,0 +1,192 @@
+//! The books in one table.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use recoup_store::books::{VALUE_BYTES_MAX, WRITES_MAX};
+use recoup_store::{Books, Expect, Key, Page, Record, StoreError, Write, WriteError};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+
+use crate::failure::failed;
+use crate::open::SqliteStore;
+
+const SCANNING: &str = "scan records";
+const WRITING: &str = "write records";
+
+#[async_trait]
+impl Books for SqliteStore {
+    async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
+        const DOING: &str = "read a record";
+        let key = key.clone();
+        self.readers.read(DOING, move |connection| get(connection, key).map_err(failed(DOING))).await
+    }
+
+    async fn scan(&self, partition: &str, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
+        let [partition, prefix] = [partition, prefix].map(str::to_owned);
+        let after = after.map(str::to_owned);
+        let query = move |connection: &Connection| {
+            scan(connection, &partition, &Range { prefix: &prefix, after: after.as_deref(), limit })
+        };
+        self.readers.read(SCANNING, move |connection| query(connection).map_err(failed(SCANNING))).await
+    }
+
+    async fn partitions(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>, StoreError> {
+        const DOING: &str = "list partitions";
+        let prefix = prefix.to_owned();
+        let after = after.map(str::to_owned);
+        let query = move |connection: &Connection| {
+            partitions(connection, &Range { prefix: &prefix, after: after.as_deref(), limit })
+        };
+        self.readers.read(DOING, move |connection| query(connection).map_err(failed(DOING))).await
+    }
+
+    async fn write(&self, writes: Vec<Write>) -> Result<(), WriteError> {
+        check(&writes)?;
+        if writes.is_empty() { Ok(()) } else { self.writer.write(writes).await }
+    }
+}
+
+/// What every store refuses before it writes anything.
+fn check(writes: &[Write]) -> Result<(), WriteError> {
+    if writes.len() > WRITES_MAX {
+        let message = format!("{} writes are more than the {WRITES_MAX} of an atomic group; split them", writes.len());
+        return Err(WriteError::TooLarge(message));
+    }
+    let mut keys = BTreeSet::new();
+    for write in writes {
+        let key = write.key();
+        if let Write::Put { value, .. } = write
+            && value.len() > VALUE_BYTES_MAX
+        {
+            let name = format!("{}/{}", key.partition, key.sort);
+            let message =
+                format!("the record {name} has {} bytes, at most {VALUE_BYTES_MAX} fit; split it", value.len());
+            return Err(WriteError::TooLarge(message));
+        }
+        if !keys.insert(key) {
+            let cause = format!("the group names the record {}/{} twice", key.partition, key.sort);
+            return Err(StoreError::unavailable(WRITING, cause).into());
+        }
+    }
+    Ok(())
+}
+
+fn get(connection: &Connection, key: Key) -> rusqlite::Result<Option<Record>> {
+    let mut select =
+        connection.prepare_cached(r#"SELECT version, value FROM books WHERE "partition" = ?1 AND sort = ?2"#)?;
+    let found = select.query_row(params![key.partition, key.sort], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    Ok(found.map(|(version, value)| Record { key, version, value }))
+}
+
+/// Names that begin with `prefix` and lie after `after`.
+struct Range<'a> {
+    prefix: &'a str,
+    after: Option<&'a str>,
+    limit: usize,
+}
+
+impl Range<'_> {
+    /// The first name that may be in the range, unless it is `after` itself.
+    fn lowest(&self) -> &str {
+        self.after.map_or(self.prefix, |after| after.max(self.prefix))
+    }
+}
+
+fn scan(connection: &Connection, partition: &str, range: &Range<'_>) -> rusqlite::Result<Page> {
+    let mut select = connection.prepare_cached(
+        r#"SELECT sort, version, value FROM books WHERE "partition" = ?1 AND sort >= ?2 ORDER BY sort"#,
+    )?;
+    let mut rows = select.query(params![partition, range.lowest()])?;
+    let mut records: Vec<Record> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let sort: String = row.get(0)?;
+        if range.after == Some(&*sort) {
+            continue;
+        }
+        if !sort.starts_with(range.prefix) {
+            break;
+        }
+        if records.len() >= range.limit {
+            let last = records.last().map(|record| record.key.sort.as_str());
+            // A page of nothing leads to where it began.
+            let next = last.or(range.after).unwrap_or_default().to_owned();
+            return Ok(Page { records, next: Some(next) });
+        }
+        records.push(Record { key: Key::new(partition, sort), version: row.get(1)?, value: row.get(2)? });
+    }
+    Ok(Page { records, next: None })
+}
+
+/// Steps from partition to partition through the index, however many records a partition has.
+fn partitions(connection: &Connection, range: &Range<'_>) -> rusqlite::Result<Vec<String>> {
+    let mut from = connection
+        .prepare_cached(r#"SELECT "partition" FROM books WHERE "partition" >= ?1 ORDER BY "partition" LIMIT 1"#)?;
+    let mut behind = connection
+        .prepare_cached(r#"SELECT "partition" FROM books WHERE "partition" > ?1 ORDER BY "partition" LIMIT 1"#)?;
+    let lowest = range.lowest();
+    let first = if range.after == Some(lowest) { &mut behind } else { &mut from };
+    let mut next: Option<String> = first.query_row(params![lowest], |row| row.get(0)).optional()?;
+    let mut found = Vec::new();
+    while let Some(name) = next {
+        if found.len() >= range.limit || !name.starts_with(range.prefix) {
+            break;
+        }
+        next = behind.query_row(params![name], |row| row.get(0)).optional()?;
+        found.push(name);
+    }
+    Ok(found)
+}
+
+/// Applies a group of writes in a transaction of its own, or none of it.
+pub(crate) fn apply(connection: &mut Connection, writes: &[Write]) -> Result<(), WriteError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed(WRITING))?;
+    for write in writes {
+        if !apply_one(&transaction, write).map_err(failed(WRITING))? {
+            return Err(WriteError::Conflict(write.key().clone()));
+        }
+    }
+    Ok(transaction.commit().map_err(failed(WRITING))?)
+}
+
+/// Applies a write and says whether its condition held.
+fn apply_one(transaction: &Transaction<'_>, write: &Write) -> rusqlite::Result<bool> {
+    const INSERT: &str = r#"INSERT INTO books ("partition", sort, version, value) VALUES (?1, ?2, 1, ?3)"#;
+    let Key { partition, sort } = write.key();
+    match write {
+        Write::Put { value, expect: Expect::Any, .. } => {
+            let upsert = format!("{INSERT} ON CONFLICT DO UPDATE SET version = version + 1, value = excluded.value");
+            transaction.prepare_cached(&upsert)?.execute(params![partition, sort, value])?;
+            Ok(true)
+        }
+        Write::Put { value, expect: Expect::Absent, .. } => {
+            let insert = format!("{INSERT} ON CONFLICT DO NOTHING");
+            Ok(transaction.prepare_cached(&insert)?.execute(params![partition, sort, value])? > 0)
+        }
+        Write::Put { value, expect: Expect::Version(version), .. } => {
+            let mut update = transaction.prepare_cached(
+                r#"UPDATE books SET version = version + 1, value = ?3 WHERE "partition" = ?1 AND sort = ?2 AND version = ?4"#,
+            )?;
+            Ok(update.execute(params![partition, sort, value, stored_version(*version)])? > 0)
+        }
+        Write::Delete { expect: Expect::Any, .. } => {
+            let mut delete = transaction.prepare_cached(r#"DELETE FROM books WHERE "partition" = ?1 AND sort = ?2"#)?;
+            delete.execute(params![partition, sort])?;
+            Ok(true)
+        }
+        Write::Delete { expect: Expect::Absent, .. } => {
+            let mut select =
+                transaction.prepare_cached(r#"SELECT 1 FROM books WHERE "partition" = ?1 AND sort = ?2"#)?;
+            Ok(!select.exists(params![partition, sort])?)
+        }
+        Write::Delete { expect: Expect::Version(version), .. } => {
+            let mut delete = transaction
+                .prepare_cached(r#"DELETE FROM books WHERE "partition" = ?1 AND sort = ?2 AND version = ?3"#)?;
+            Ok(delete.execute(params![partition, sort, stored_version(*version)])? > 0)
+        }
+    }
+}
+
+/// A version that no record has reached matches none.
+fn stored_version(version: u64) -> i64 {
+    i64::try_from(version).unwrap_or(-1)
+}

@@ -1,0 +1,287 @@
+//! Opening a data folder: the lock, the checks, the tables.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind, Read as _, Seek as _, Write as _};
+use std::num::NonZeroU16;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+
+use crate::documents::{FolderDocuments, sync_folder};
+use crate::failure::{DATABASE_FILE, is_damage};
+use crate::readers::{Readers, STATEMENTS_MAX};
+use crate::writer::Writer;
+
+const LOCK_FILE: &str = "recoup.lock";
+const DOCUMENTS_FOLDER: &str = "documents";
+/// `rcup`: tells our file from other programs'.
+const APPLICATION_ID: i32 = i32::from_be_bytes(*b"rcup");
+/// Version of the tables; raised with each change to `schema.sql`.
+const SCHEMA_VERSION: i32 = 1;
+const SCHEMA: &str = include_str!("schema.sql");
+/// Only an SQL shell beside us can make us wait.
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Kibibytes of pages that the writer keeps, as a negative number.
+const CACHE_KIBIBYTES: i64 = -64 * 1024;
+/// Pages of the write-ahead log (64 MiB) after which it is copied back: index pages are written many times between.
+const CHECKPOINT_PAGES: i64 = 16_384;
+
+/// How to open a data folder.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Lanes of the log, fixed when the folder is created. `None`: what the folder has, or one.
+    pub lanes: Option<NonZeroU16>,
+}
+
+/// Why a data folder was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process holds it.
+    #[error("the data folder {} is in use by {}; stop that process, or send the command to it", folder.display(), process_name(*pid))]
+    Locked {
+        /// The data folder.
+        folder: PathBuf,
+        /// The process, where the lock file names it.
+        pid: Option<u32>,
+    },
+    /// The file system refused.
+    #[error("could not use {}", path.display())]
+    Folder {
+        /// The folder or file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A newer release wrote the tables.
+    #[error("{} has tables of version {found}, this release knows up to {known}; use a newer release", file.display())]
+    Newer {
+        /// The database.
+        file: PathBuf,
+        /// Its version.
+        found: i32,
+        /// Ours.
+        known: i32,
+    },
+    /// A database, but of another program.
+    #[error("{} is a database of another program; choose another data folder", file.display())]
+    Foreign {
+        /// The database.
+        file: PathBuf,
+    },
+    /// The file is broken.
+    #[error("{} is damaged: {detail}; restore the data folder from a backup", file.display())]
+    Damaged {
+        /// The database.
+        file: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The number of lanes cannot change.
+    #[error("the log was created with {has} lanes, not {wanted}; lanes are fixed, set `lanes` back to {has}")]
+    LanesFixed {
+        /// Lanes of the log.
+        has: u16,
+        /// Lanes asked for.
+        wanted: u16,
+    },
+    /// `SQLite` refused.
+    #[error("could not {doing}")]
+    Database {
+        /// What was being done.
+        doing: &'static str,
+        /// Why.
+        source: rusqlite::Error,
+    },
+}
+
+fn process_name(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+}
+
+/// A data folder, held by this process until the store is dropped. Dropping waits for the writes that were given.
+#[derive(Debug)]
+pub struct SqliteStore {
+    pub(crate) writer: Writer,
+    pub(crate) readers: Arc<Readers>,
+    documents: FolderDocuments,
+    lanes: u16,
+    /// Dropped last: the lock ends when nobody writes any more.
+    _lock: File,
+}
+
+impl SqliteStore {
+    /// Opens a data folder, and creates it where there is none.
+    ///
+    /// # Errors
+    /// Every [`OpenError`].
+    pub fn open(folder: &Path, options: Options) -> Result<Self, OpenError> {
+        let at = |path: &Path| {
+            let path = path.to_owned();
+            move |source| OpenError::Folder { path, source }
+        };
+        fs::create_dir_all(folder).map_err(at(folder))?;
+        let lock = lock(folder)?;
+        let file = folder.join(DATABASE_FILE);
+        check_file(&file)?;
+        let (connection, lanes) = connect(&file, options)?;
+        sync_folder(folder).map_err(at(folder))?;
+        let documents_folder = folder.join(DOCUMENTS_FOLDER);
+        let documents = FolderDocuments::open(&documents_folder).map_err(at(&documents_folder))?;
+        let writer = Writer::start(connection, lanes).map_err(at(folder))?;
+        Ok(Self { writer, readers: Arc::new(Readers::new(file)), documents, lanes, _lock: lock })
+    }
+
+    /// The documents beside the database.
+    #[must_use]
+    pub const fn documents(&self) -> &FolderDocuments {
+        &self.documents
+    }
+
+    /// Lanes of the log: an event's lane is its trace fingerprint modulo this.
+    #[must_use]
+    pub const fn lanes(&self) -> u16 {
+        self.lanes
+    }
+}
+
+fn lock(folder: &Path) -> Result<File, OpenError> {
+    let path = folder.join(LOCK_FILE);
+    let at = |source| OpenError::Folder { path: path.clone(), source };
+    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(at)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            file.read_to_string(&mut pid).map_err(at)?;
+            return Err(OpenError::Locked { folder: folder.to_owned(), pid: pid.trim().parse().ok() });
+        }
+        Err(TryLockError::Error(source)) => return Err(at(source)),
+    }
+    file.set_len(0).map_err(at)?;
+    file.rewind().map_err(at)?;
+    writeln!(file, "{}", std::process::id()).map_err(at)?;
+    Ok(file)
+}
+
+/// Bytes of a database file's header that are read here.
+const HEADER_BYTES: usize = 100;
+
+/// Refuses a file that is no database, or shorter than its header says. What is inside is checked when it is read: a
+/// full check would take minutes.
+fn check_file(path: &Path) -> Result<(), OpenError> {
+    let at = |source| OpenError::Folder { path: path.to_owned(), source };
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(at(error)),
+    };
+    let length = file.metadata().map_err(at)?.len();
+    if length == 0 {
+        return Ok(());
+    }
+    let damaged = |detail: String| OpenError::Damaged { file: path.to_owned(), detail };
+    let mut header = [0; HEADER_BYTES];
+    if length < 512 || file.read_exact(&mut header).is_err() {
+        return Err(damaged(format!("it has only {length} bytes")));
+    }
+    if !header.starts_with(b"SQLite format 3\0") {
+        return Err(damaged("it does not begin like a database".to_owned()));
+    }
+    let expected = expected_length(&header);
+    if length < expected && is_log_empty(path) {
+        return Err(damaged(format!("it has {length} bytes and should have {expected}")));
+    }
+    Ok(())
+}
+
+/// Page size times pages, where the header counts its pages.
+fn expected_length(header: &[u8; HEADER_BYTES]) -> u64 {
+    let [.., high, low] = header.first_chunk::<18>().copied().unwrap_or_default();
+    let page_bytes = match u16::from_be_bytes([high, low]) {
+        1 => 65_536,
+        bytes => u64::from(bytes),
+    };
+    let [.., a, b, c, d] = header.first_chunk::<32>().copied().unwrap_or_default();
+    page_bytes.saturating_mul(u64::from(u32::from_be_bytes([a, b, c, d])))
+}
+
+/// While the write-ahead log holds pages, the file may lag behind.
+fn is_log_empty(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    fs::metadata(log).map_or(true, |log| log.len() == 0)
+}
+
+fn connect(file: &Path, options: Options) -> Result<(Connection, u16), OpenError> {
+    let while_doing = |doing: &'static str| {
+        move |source: rusqlite::Error| {
+            if is_damage(&source) {
+                return OpenError::Damaged { file: file.to_owned(), detail: source.to_string() };
+            }
+            OpenError::Database { doing, source }
+        }
+    };
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(file, flags).map_err(while_doing("open the database"))?;
+    check_owner(&connection, file).map_err(while_doing("read the database's version"))??;
+    configure(&connection).map_err(while_doing("configure the database"))?;
+    create_tables(&mut connection, options).map_err(while_doing("create the tables"))?;
+    let has = stored_lanes(&connection).map_err(while_doing("read the number of lanes"))?;
+    match options.lanes.map(NonZeroU16::get) {
+        Some(wanted) if wanted != has => Err(OpenError::LanesFixed { has, wanted }),
+        _ => Ok((connection, has)),
+    }
+}
+
+fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i32> {
+    connection.pragma_query_value(None, name, |row| row.get(0))
+}
+
+fn has_tables(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get(0))
+}
+
+/// Whose database it is, before anything is written to it.
+fn check_owner(connection: &Connection, file: &Path) -> rusqlite::Result<Result<(), OpenError>> {
+    let owner = pragma(connection, "application_id")?;
+    let found = pragma(connection, "user_version")?;
+    if owner != APPLICATION_ID {
+        let is_new = owner == 0 && found == 0 && !has_tables(connection)?;
+        return Ok(if is_new { Ok(()) } else { Err(OpenError::Foreign { file: file.to_owned() }) });
+    }
+    if found > SCHEMA_VERSION {
+        return Ok(Err(OpenError::Newer { file: file.to_owned(), found, known: SCHEMA_VERSION }));
+    }
+    Ok(Ok(()))
+}
+
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "cache_size", CACHE_KIBIBYTES)?;
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT_PAGES, |_| Ok(()))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    Ok(())
+}
+
+/// All tables in one transaction, so that a folder has them all or is still new.
+fn create_tables(connection: &mut Connection, options: Options) -> rusqlite::Result<()> {
+    if has_tables(connection)? {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(SCHEMA)?;
+    let lanes = options.lanes.map_or(1, NonZeroU16::get);
+    transaction.execute("INSERT INTO meta (name, value) VALUES ('lanes', ?1)", params![lanes.to_string()])?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    transaction.commit()
+}
+
+fn stored_lanes(connection: &Connection) -> rusqlite::Result<u16> {
+    connection.query_row("SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'lanes'", [], |row| row.get(0))
+}

@@ -1,0 +1,170 @@
+//! The one thread that writes. Callers wait for it, never for each other: everything that waits when a commit begins
+//! goes into that commit.
+//!
+//! | job | transactions |
+//! |---|---|
+//! | appends that wait together | one, of at most [`EVENTS_PER_COMMIT_MAX`] events (or one larger append) |
+//! | a group of book writes | one |
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use recoup_store::{Appended, Incoming, StoreError, Write, WriteError};
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::append::append;
+use crate::books::apply;
+use crate::failure::failed;
+
+/// Jobs that wait; callers beyond them are held back.
+const JOBS_WAITING_MAX: usize = 1_024;
+/// Events that wait, over all jobs; callers beyond them are held back.
+const EVENTS_WAITING_MAX: u32 = 65_536;
+/// Events of one group commit.
+pub(crate) const EVENTS_PER_COMMIT_MAX: usize = 16_384;
+
+type AppendReply = oneshot::Sender<Result<Vec<Appended>, StoreError>>;
+
+struct AppendJob {
+    events: Vec<Incoming>,
+    reply: AppendReply,
+    _room: OwnedSemaphorePermit,
+}
+
+enum Job {
+    Append(AppendJob),
+    Write { writes: Vec<Write>, reply: oneshot::Sender<Result<(), WriteError>> },
+}
+
+/// The way to the writing thread.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    jobs: Option<mpsc::Sender<Job>>,
+    room: Arc<Semaphore>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Starts the thread, which owns the connection from here on.
+    pub(crate) fn start(connection: Connection, lanes: u16) -> std::io::Result<Self> {
+        let (jobs, waiting) = mpsc::channel(JOBS_WAITING_MAX);
+        let thread = std::thread::Builder::new()
+            .name("recoup-writer".to_owned())
+            .spawn(move || Thread { connection, lanes, waiting, held: None }.run())?;
+        let room = usize::try_from(EVENTS_WAITING_MAX).unwrap_or(usize::MAX);
+        Ok(Self { jobs: Some(jobs), room: Arc::new(Semaphore::new(room)), thread: Some(thread) })
+    }
+
+    /// Appends durably.
+    pub(crate) async fn append(&self, events: Vec<Incoming>) -> Result<Vec<Appended>, StoreError> {
+        const DOING: &str = "append events";
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        let wanted = u32::try_from(events.len()).unwrap_or(u32::MAX).min(EVENTS_WAITING_MAX);
+        let room = Arc::clone(&self.room).acquire_many_owned(wanted).await;
+        let room = room.map_err(|closed| StoreError::unavailable(DOING, closed))?;
+        let (reply, answer) = oneshot::channel();
+        self.send(DOING, Job::Append(AppendJob { events, reply, _room: room })).await?;
+        answer.await.map_err(|stopped| StoreError::unavailable(DOING, stopped))?
+    }
+
+    /// Writes a group of records durably, or none of it.
+    pub(crate) async fn write(&self, writes: Vec<Write>) -> Result<(), WriteError> {
+        const DOING: &str = "write records";
+        let (reply, answer) = oneshot::channel();
+        self.send(DOING, Job::Write { writes, reply }).await?;
+        answer.await.map_err(|stopped| StoreError::unavailable(DOING, stopped))?
+    }
+
+    async fn send(&self, doing: &'static str, job: Job) -> Result<(), StoreError> {
+        let jobs = self.jobs.as_ref().ok_or_else(|| StoreError::unavailable(doing, "the writing thread has ended"))?;
+        jobs.send(job).await.map_err(|_| StoreError::unavailable(doing, "the writing thread has ended"))
+    }
+}
+
+impl Drop for Writer {
+    /// Lets the thread finish what it was given, so that the folder can be opened again at once.
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has told its callers by dropping their replies.
+            drop(thread.join());
+        }
+    }
+}
+
+struct Thread {
+    connection: Connection,
+    lanes: u16,
+    waiting: mpsc::Receiver<Job>,
+    held: Option<Job>,
+}
+
+impl Thread {
+    fn run(mut self) {
+        while let Some(job) = self.held.take().or_else(|| self.waiting.blocking_recv()) {
+            match job {
+                // A caller that no longer waits for its answer changes nothing.
+                Job::Write { writes, reply } => drop(reply.send(apply(&mut self.connection, &writes))),
+                Job::Append(first) => {
+                    let group = self.gather(first);
+                    self.commit(group);
+                }
+            }
+        }
+    }
+
+    /// Takes the appends that wait already, up to the next book write and the limit of a commit.
+    fn gather(&mut self, first: AppendJob) -> Vec<AppendJob> {
+        let mut events = first.events.len();
+        let mut group = vec![first];
+        while let Ok(job) = self.waiting.try_recv() {
+            match job {
+                Job::Append(next) if events + next.events.len() <= EVENTS_PER_COMMIT_MAX => {
+                    events += next.events.len();
+                    group.push(next);
+                }
+                other => {
+                    self.held = Some(other);
+                    break;
+                }
+            }
+        }
+        group
+    }
+
+    /// Commits a group and answers. Where the group fails each append gets a transaction of its own, so that one that
+    /// cannot be stored does not take the others with it.
+    fn commit(&mut self, group: Vec<AppendJob>) {
+        let parts: Vec<&[Incoming]> = group.iter().map(|job| job.events.as_slice()).collect();
+        let result = self.append_durably(&parts);
+        match result {
+            Ok(outcomes) => {
+                let mut outcomes = outcomes.into_iter();
+                for job in group {
+                    let own = outcomes.by_ref().take(job.events.len()).collect();
+                    drop(job.reply.send(Ok(own)));
+                }
+            }
+            Err(_) if group.len() > 1 => group.into_iter().for_each(|job| self.commit(vec![job])),
+            Err(error) => {
+                if let Some(job) = group.into_iter().next() {
+                    drop(job.reply.send(Err(error)));
+                }
+            }
+        }
+    }
+
+    fn append_durably(&mut self, parts: &[&[Incoming]]) -> Result<Vec<Appended>, StoreError> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(failed("begin appending events"))?;
+        let events: Vec<&Incoming> = parts.iter().flat_map(|part| part.iter()).collect();
+        let outcomes = append(&transaction, &events, self.lanes)?;
+        transaction.commit().map_err(failed("commit events"))?;
+        Ok(outcomes)
+    }
+}
