@@ -51,7 +51,7 @@ pub fn check_known(registry: &[Invariant], sources: &[Source]) -> Vec<Finding> {
 /// The invariants that no test cites.
 pub fn untested<'a>(registry: &'a [Invariant], sources: &[Source]) -> Vec<&'a Invariant> {
     let in_tests = |source: &Source| {
-        let cited = citations(&source.text).into_iter();
+        let cited = citations(&source.text).into_iter().chain(names(registry, &source.text));
         cited.filter(|(line, _)| source.is_test_line(*line)).map(|(_, id)| id).collect::<Vec<_>>()
     };
     let cited: Vec<_> = sources.iter().filter(|source| is_cited_in(source)).flat_map(in_tests).collect();
@@ -72,6 +72,15 @@ fn is_cited_in(source: &Source) -> bool {
     is_text && !source.path.starts_with(OWN_FOLDER)
 }
 
+/// Ids that begin the name of a function (`fn mon_3_overflow_is_an_error`), with their lines.
+fn names(registry: &[Invariant], text: &str) -> Vec<(usize, String)> {
+    let named = |known: &Invariant| {
+        let opening = format!("fn {}_", known.id.to_ascii_lowercase().replace('-', "_"));
+        text.match_indices(&opening).map(|(at, _)| (line_at(text, at), known.id.clone())).collect::<Vec<_>>()
+    };
+    registry.iter().flat_map(named).collect()
+}
+
 /// Ids in a text with their lines. Longer numbers (`REC-2026-03`, `EVT-0001`) are documents, not rules.
 fn citations(text: &str) -> Vec<(usize, String)> {
     let at_prefix = |prefix: &'static &str| {
@@ -90,7 +99,7 @@ fn citations(text: &str) -> Vec<(usize, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{check_known, check_tested, read_registry, untested};
+    use super::{check_known, check_tested, read_registry, untested, names};
     use crate::source::Source;
 
     const REGISTRY: &str = "&[\n  Invariant { id: \"MON-1\", enforced: true },\n  Invariant { id: \"POOL-2\", enforced: false },\n  Invariant { id: \"PRC-0\", says: \"\", enforced: true },\n]";
@@ -109,6 +118,12 @@ mod tests {
         let found: Vec<_> =
             check_known(&read_registry(REGISTRY), &sources).into_iter().map(|f| (f.line, f.wrong)).collect();
         assert_eq!(found, ["MON-10", "PRC-9"].map(|id| (2, format!("{id} is not an invariant"))));
+    }
+
+    #[test]
+    fn the_name_of_a_test_is_a_citation() {
+        let registry = read_registry(r#"Invariant { id: "MON-3", enforced: true }"#);
+        assert_eq!(names(&registry, "\nfn mon_3_overflow() {}\nfn mon_31_no() {}"), [(2, "MON-3".to_owned())]);
     }
 
     #[test]
