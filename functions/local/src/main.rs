@@ -1,2 +1,92 @@
-//! Placeholder.
-fn main() {}
+//! `recoup`: the one-machine host and the command line, in one binary.
+//!
+//! Owns: the command line, what people are shown, the data folder's doors (socket and TCP) and clock, made-up events.
+//! Does not own: rules, storage, the HTTP interface. Every verb is a client of that interface, also on this machine.
+//! Start reading at [`cli`], then [`reach`] for where the books are and [`verbs`] for what each verb does.
+
+mod api;
+mod cli;
+mod failure;
+mod guests;
+mod host;
+mod input;
+mod logs;
+mod ndjson;
+mod reach;
+mod sample;
+mod schedule;
+mod screen;
+mod table;
+mod verbs;
+mod watch;
+
+use std::process::ExitCode;
+
+use cli::{Cli, Place, Verb};
+use failure::{Failure, Verdict};
+use logs::LogFormat;
+use reach::{Need, Reached};
+use screen::Screen;
+use verbs::Desk;
+
+fn main() -> ExitCode {
+    failure::finish(start())
+}
+
+fn start() -> Result<Verdict, Failure> {
+    let (cli, place) = Cli::of_process()?;
+    let screen = Screen::new(cli.json);
+    match &cli.verb {
+        Verb::Serve(serve) => logs::start("info", serve.log),
+        _ => logs::start("error", LogFormat::Text),
+    }
+    let today = chrono::Utc::now().date_naive();
+    if let Verb::Sample(sample) = &cli.verb {
+        return sample.run(screen, today);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::caused("could not start", error))?;
+    runtime.block_on(async {
+        match &cli.verb {
+            Verb::Serve(serve) => serve.run(&place, screen).await,
+            Verb::Demo(demo) => demo.run(&place, screen, today).await,
+            verb => run(verb, &place, screen).await,
+        }
+    })
+}
+
+/// Runs a verb that talks to the books, wherever they are.
+async fn run(verb: &Verb, place: &Place, screen: Screen) -> Result<Verdict, Failure> {
+    let need = match verb {
+        Verb::Apply(apply) => Need::MayCreate(apply.lanes()?),
+        Verb::Keys(_) | Verb::Ingest(_) | Verb::Prices(_) => Need::MayCreate(None),
+        _ => Need::Existing,
+    };
+    let reached = Reached::connect(place, need).await?;
+    let verdict = perform(verb, &Desk { api: reached.api.clone(), screen }).await;
+    reached.close().await;
+    verdict
+}
+
+async fn perform(verb: &Verb, desk: &Desk) -> Result<Verdict, Failure> {
+    match verb {
+        Verb::Apply(verb) => verb.run(desk).await,
+        Verb::Keys(verb) => verb.run(desk).await,
+        Verb::Ingest(verb) => verb.run(desk).await,
+        Verb::Nightly(verb) => verb.run(desk).await,
+        Verb::Close(verb) => verb.run(desk).await,
+        Verb::Statement(verb) => verb.run(desk).await,
+        Verb::Statements(verb) => verb.run(desk).await,
+        Verb::Verify(verb) => verb.run(desk).await,
+        Verb::Prices(verb) => verb.run(desk).await,
+        Verb::Costs(verb) => verb.run(desk).await,
+        Verb::Trace(verb) => verb.run(desk).await,
+        Verb::Findings(verb) => verb.run(desk).await,
+        Verb::Unpriced(verb) => verb.run(desk).await,
+        Verb::Events(verb) => verb.run(desk).await,
+        Verb::Runs(verb) => verb.run(desk).await,
+        Verb::Demo(_) | Verb::Serve(_) | Verb::Sample(_) => Ok(Verdict::Yes),
+    }
+}

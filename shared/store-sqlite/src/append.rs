@@ -10,6 +10,7 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use crate::days::{date_of_day, day_of_instant};
 use crate::failure::{damaged, failed};
+use crate::responses::{self, Use};
 
 const DOING: &str = "append events";
 /// Bytes of the content digest that the index keeps.
@@ -42,7 +43,8 @@ pub(crate) fn append(
     placed.sort_unstable_by_key(|placed| placed.incoming.identity);
     index_events(transaction, &placed).map_err(failed(DOING))?;
     index_traces(transaction, &placed).map_err(failed(DOING))?;
-    index_responses(transaction, &placed).map_err(failed(DOING))?;
+    let uses = placed.iter().filter_map(use_of).collect();
+    responses::enqueue(transaction, uses).map_err(failed(DOING))?;
     Ok(outcomes)
 }
 
@@ -50,6 +52,16 @@ fn place(incoming: &Incoming, lanes: u16) -> Placed<'_> {
     let lane = incoming.identity.trace.checked_rem(u64::from(lanes)).unwrap_or_default();
     let lane = u16::try_from(lane).unwrap_or_default();
     Placed { incoming, day: day_of_instant(incoming.recorded.event.used_at_ns), lane, block: 0 }
+}
+
+fn use_of(placed: &Placed<'_>) -> Option<Use> {
+    let Identity { trace, event } = placed.incoming.identity;
+    Some(Use {
+        response: placed.incoming.response?.cast_signed(),
+        trace: trace.cast_signed(),
+        event: event.cast_signed(),
+        day: placed.day,
+    })
 }
 
 fn known_digest(digest: &Digest) -> KnownDigest {
@@ -154,31 +166,6 @@ fn index_traces(transaction: &Transaction<'_>, placed: &[Placed<'_>]) -> rusqlit
     for (trace, day, lane) in days {
         if insert.execute(params![trace, day, lane])? > 0 && has_others.exists(params![trace, day])? {
             split.execute(params![trace])?;
-        }
-    }
-    Ok(())
-}
-
-/// Notes which provider call each event names; a call that is named again is also noted under each of its days.
-fn index_responses(transaction: &Transaction<'_>, placed: &[Placed<'_>]) -> rusqlite::Result<()> {
-    let mut is_known = transaction.prepare_cached("SELECT 1 FROM responses WHERE response = ?1 LIMIT 1")?;
-    let mut insert = transaction
-        .prepare_cached("INSERT INTO responses (response, trace, event, utc_day) VALUES (?1, ?2, ?3, ?4)")?;
-    let mut share = transaction.prepare_cached(
-        "INSERT INTO shared_responses (utc_day, response) SELECT utc_day, response FROM responses WHERE response = ?1 \
-         ON CONFLICT DO NOTHING",
-    )?;
-    let named = |event: &Placed<'_>| {
-        let Identity { trace, event: id } = event.incoming.identity;
-        Some((event.incoming.response?.cast_signed(), trace.cast_signed(), id.cast_signed(), event.day))
-    };
-    let mut uses: Vec<_> = placed.iter().filter_map(named).collect();
-    uses.sort_unstable();
-    for (response, trace, event, day) in uses {
-        let is_shared = is_known.exists(params![response])?;
-        insert.execute(params![response, trace, event, day])?;
-        if is_shared {
-            share.execute(params![response])?;
         }
     }
     Ok(())

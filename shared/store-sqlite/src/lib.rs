@@ -14,6 +14,7 @@ mod failure;
 mod log;
 mod open;
 mod readers;
+mod responses;
 mod writer;
 
 pub use documents::FolderDocuments;

@@ -66,6 +66,7 @@ impl EventLog for SqliteStore {
 
     async fn shared_responses(&self, utc_days: Vec<NaiveDate>) -> Result<Vec<ResponseUse>, StoreError> {
         const DOING: &str = "look up shared provider calls";
+        self.writer.index_responses().await?;
         let query = move |connection: &Connection| shared_responses(connection, &utc_days).map_err(failed(DOING));
         self.readers.read(DOING, query).await
     }

@@ -41,6 +41,13 @@ CREATE TABLE split_traces (
     PRIMARY KEY (utc_day, lane, trace)
 ) STRICT, WITHOUT ROWID;
 
+-- Uses of provider calls that are not in `responses` yet: 32 bytes each (response, trace, event, UTC day; big-endian).
+-- Their fingerprints are random, so that single ones would each rewrite a page; they go there many at a time, sorted.
+CREATE TABLE response_queue (
+    seq  INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    uses BLOB NOT NULL
+) STRICT;
+
 -- Events by the provider call that they name.
 CREATE TABLE responses (
     response INTEGER NOT NULL,

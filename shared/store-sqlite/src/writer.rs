@@ -5,6 +5,7 @@
 //! |---|---|
 //! | appends that wait together | one, of at most [`EVENTS_PER_COMMIT_MAX`] events (or one larger append) |
 //! | a group of book writes | one |
+//! | indexing the provider calls that wait | one for each slice, between other jobs; see `responses` |
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -16,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use crate::append::append;
 use crate::books::apply;
 use crate::failure::failed;
+use crate::responses::Backlog;
 
 /// Jobs that wait; callers beyond them are held back.
 const JOBS_WAITING_MAX: usize = 1_024;
@@ -35,6 +37,7 @@ struct AppendJob {
 enum Job {
     Append(AppendJob),
     Write { writes: Vec<Write>, reply: oneshot::Sender<Result<(), WriteError>> },
+    IndexResponses { reply: oneshot::Sender<Result<(), StoreError>> },
 }
 
 /// The way to the writing thread.
@@ -51,7 +54,7 @@ impl Writer {
         let (jobs, waiting) = mpsc::channel(JOBS_WAITING_MAX);
         let thread = std::thread::Builder::new()
             .name("recoup-writer".to_owned())
-            .spawn(move || Thread { connection, lanes, waiting, held: None }.run())?;
+            .spawn(move || Thread { connection, lanes, waiting, held: None, backlog: Backlog::default() }.run())?;
         let room = usize::try_from(EVENTS_WAITING_MAX).unwrap_or(usize::MAX);
         Ok(Self { jobs: Some(jobs), room: Arc::new(Semaphore::new(room)), thread: Some(thread) })
     }
@@ -78,6 +81,14 @@ impl Writer {
         answer.await.map_err(|stopped| StoreError::unavailable(DOING, stopped))?
     }
 
+    /// Waits until every provider call acknowledged so far is indexed.
+    pub(crate) async fn index_responses(&self) -> Result<(), StoreError> {
+        const DOING: &str = "index provider calls";
+        let (reply, answer) = oneshot::channel();
+        self.send(DOING, Job::IndexResponses { reply }).await?;
+        answer.await.map_err(|stopped| StoreError::unavailable(DOING, stopped))?
+    }
+
     async fn send(&self, doing: &'static str, job: Job) -> Result<(), StoreError> {
         let jobs = self.jobs.as_ref().ok_or_else(|| StoreError::unavailable(doing, "the writing thread has ended"))?;
         jobs.send(job).await.map_err(|_| StoreError::unavailable(doing, "the writing thread has ended"))
@@ -100,18 +111,43 @@ struct Thread {
     lanes: u16,
     waiting: mpsc::Receiver<Job>,
     held: Option<Job>,
+    backlog: Backlog,
 }
 
 impl Thread {
     fn run(mut self) {
-        while let Some(job) = self.held.take().or_else(|| self.waiting.blocking_recv()) {
-            match job {
-                // A caller that no longer waits for its answer changes nothing.
-                Job::Write { writes, reply } => drop(reply.send(apply(&mut self.connection, &writes))),
-                Job::Append(first) => {
-                    let group = self.gather(first);
-                    self.commit(group);
-                }
+        self.backlog.resume(&self.connection);
+        while let Some(job) = self.next() {
+            self.handle(job);
+            self.backlog.keep_up(&mut self.connection);
+        }
+        // Where this fails the next opening reads the log file instead.
+        drop(self.connection.pragma_update_and_check(None, "wal_checkpoint", "TRUNCATE", |_| Ok(())));
+    }
+
+    /// The next job; what waits to be indexed gets its turn while there is none.
+    fn next(&mut self) -> Option<Job> {
+        if let Some(held) = self.held.take() {
+            return Some(held);
+        }
+        while self.backlog.is_pressing() {
+            match self.waiting.try_recv() {
+                Ok(job) => return Some(job),
+                Err(mpsc::error::TryRecvError::Disconnected) => return None,
+                Err(mpsc::error::TryRecvError::Empty) => self.backlog.index_slice(&mut self.connection),
+            }
+        }
+        self.waiting.blocking_recv()
+    }
+
+    fn handle(&mut self, job: Job) {
+        match job {
+            // A caller that no longer waits for its answer changes nothing.
+            Job::Write { writes, reply } => drop(reply.send(apply(&mut self.connection, &writes))),
+            Job::IndexResponses { reply } => self.backlog.ask(&self.connection, reply),
+            Job::Append(first) => {
+                let group = self.gather(first);
+                self.commit(group);
             }
         }
     }
@@ -165,6 +201,9 @@ impl Thread {
         let events: Vec<&Incoming> = parts.iter().flat_map(|part| part.iter()).collect();
         let outcomes = append(&transaction, &events, self.lanes)?;
         transaction.commit().map_err(failed("commit events"))?;
+        let is_use =
+            |(event, outcome): &(&&Incoming, &Appended)| **outcome == Appended::Accepted && event.response.is_some();
+        self.backlog.note(events.iter().zip(&outcomes).filter(is_use).count());
         Ok(outcomes)
     }
 }

@@ -7,7 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use recoup_store::conformance::event_log::{contents, event, incoming};
-use recoup_store::{Appended, Books, Documents, EventLog, Expect, Key, PutOutcome, StoreError, Write, WriteError};
+use recoup_store::{
+    Appended, Books, Documents, EventLog, Expect, Incoming, Key, PutOutcome, StoreError, Write, WriteError,
+};
 use recoup_store_sqlite::{FolderDocuments, OpenError, Options, SqliteStore};
 use rusqlite::Connection;
 
@@ -197,6 +199,44 @@ async fn evt_2_appends_and_book_writes_share_the_writer() {
     assert_eq!(store.scan("p", "", None, 100).await.unwrap().records.len(), 30);
     let log: Arc<dyn EventLog> = store;
     assert_eq!(contents(&log).await.len(), 30);
+}
+
+/// An event that names the provider call of that number.
+fn calling(trace: &str, call: usize) -> Incoming {
+    let mut event = event(trace, &format!("e{call}"), 1);
+    event.response_id = Some(format!("r{call}").into());
+    incoming(event)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn evt_2_provider_calls_are_indexed_whenever_they_are_asked_for() {
+    const CALLS: usize = 7_000;
+    let folder = tempfile::tempdir().unwrap();
+    let day = {
+        let store = open(folder.path()).unwrap();
+        store.append((0..CALLS).map(|call| calling("gateway", call)).collect()).await.unwrap();
+        store.utc_days().await.unwrap()
+    };
+    // What was queued before the folder was opened again, and while others append and ask.
+    let store = Arc::new(open(folder.path()).unwrap());
+    let appending = Arc::clone(&store);
+    let appends = tokio::spawn(async move {
+        for start in (0..CALLS).step_by(100) {
+            appending.append((start..start + 100).map(|call| calling("sdk", call)).collect()).await.unwrap();
+        }
+    });
+    let mut before = 0;
+    while !appends.is_finished() {
+        let found = store.shared_responses(day.clone()).await.unwrap().len();
+        assert!(found >= before && found % 2 == 0, "{found} after {before}");
+        before = found;
+    }
+    appends.await.unwrap();
+    assert_eq!(store.shared_responses(day.clone()).await.unwrap().len(), 2 * CALLS);
+    store.append(vec![calling("third", 5)]).await.unwrap();
+    drop(store);
+    let store = open(folder.path()).unwrap();
+    assert_eq!(store.shared_responses(day).await.unwrap().len(), 2 * CALLS + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

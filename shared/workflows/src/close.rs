@@ -443,6 +443,11 @@ fn rounding_of(ready: &[Ready]) -> Result<BTreeMap<Id, Amount>, Refusal> {
     ready.iter().map(off).collect()
 }
 
+/// What the account `rounding` gives or takes in all; it cannot overflow, as each part is below one minor unit.
+fn booked_rounding(by_team: &BTreeMap<Id, Amount>) -> Amount {
+    Amount::checked_sum(by_team.values().copied()).unwrap_or_default()
+}
+
 fn plan_json(period: Period, plan: &ClosePlan, only_planned: bool) -> Value {
     let statements = plan.ready.iter().map(|ready| {
         json!({
@@ -459,7 +464,7 @@ fn plan_json(period: Period, plan: &ClosePlan, only_planned: bool) -> Value {
         "blocking": plan.blocking(),
         "findings": plan.findings,
         "totals": plan.settled.settlement.totals,
-        "rounding": plan.rounding,
+        "rounding": booked_rounding(&plan.rounding),
         "statements": statements.collect::<Vec<_>>(),
         "manifest": Digest::of(&plan.manifest),
     })
@@ -474,7 +479,7 @@ fn outcome_of(record: &PeriodRecord, detail: &str) -> Value {
         "blocking": 0,
         "findings": [],
         "totals": record.totals,
-        "rounding": record.rounding,
+        "rounding": booked_rounding(&record.rounding),
         "statements": record.statements,
         "manifest": record.manifest,
     })

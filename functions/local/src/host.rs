@@ -1,0 +1,261 @@
+//! The application in this process: the data folder opened and held, and the doors to it.
+//!
+//! A command that finds nobody in the folder opens it, answers on the socket while it works, and stays until the guests
+//! that came meanwhile have gone.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, ErrorKind, Write as _};
+use std::num::NonZeroU16;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::ListenerExt as _;
+use recoup_http::{Access, router};
+use recoup_store::SystemClock;
+use recoup_store_sqlite::{OpenError, Options, SqliteStore};
+use recoup_workflows::{App, Ports};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::failure::Failure;
+use crate::guests::{Guests, Welcoming};
+
+/// The database of a data folder; where it is missing the folder is new.
+const DATABASE: &str = "recoup.sqlite3";
+/// The file with the key that makes pseudonyms of users.
+const USER_KEY: &str = "user.key";
+const USER_KEY_BYTES: usize = 32;
+/// Longest path that fits a socket's address.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// How long requests may take to end when the process is told to stop.
+const LAST_REQUESTS: Duration = Duration::from_secs(10);
+/// How long guests may stay before somebody is told why the command has not ended.
+const GUESTS_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A data folder held by this process.
+pub(crate) struct Host {
+    app: Arc<App>,
+    stop: watch::Sender<bool>,
+    servers: Vec<JoinHandle<io::Result<()>>>,
+    socket: Option<PathBuf>,
+    guests: Guests,
+}
+
+/// Why a data folder was not opened.
+pub(crate) enum NotOpened {
+    /// Another process holds it.
+    Held {
+        /// That process, in words.
+        holder: String,
+    },
+    /// It cannot be opened.
+    Failed(Failure),
+}
+
+/// Whether a folder holds books.
+pub(crate) fn has_books(folder: &Path) -> bool {
+    folder.join(DATABASE).exists()
+}
+
+impl Host {
+    /// Opens a data folder, and makes it where there is none, then with so many lanes.
+    pub(crate) fn open(folder: &Path, lanes: Option<NonZeroU16>) -> Result<Self, NotOpened> {
+        let options = Options { lanes: lanes.filter(|_| !has_books(folder)) };
+        let store = SqliteStore::open(folder, options).map_err(not_opened)?;
+        let user_key = user_key(folder).map_err(NotOpened::Failed)?;
+        let lanes = store.lanes();
+        let documents = Arc::new(store.documents().clone());
+        let store = Arc::new(store);
+        let ports = Ports { log: store.clone(), books: store, documents, clock: Arc::new(SystemClock) };
+        let app = App::new(ports, user_key, lanes)
+            .map_err(|refusal| NotOpened::Failed(Failure::caused("could not start", refusal)))?;
+        let (stop, _) = watch::channel(false);
+        Ok(Self { app: Arc::new(app), stop, servers: Vec::new(), socket: None, guests: Guests::default() })
+    }
+
+    /// The application.
+    pub(crate) const fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// Answers the operator on a socket that only the folder's owner can open. A socket that a process left which held
+    /// the folder before is replaced: whoever has the folder's lock is the only one.
+    pub(crate) fn listen_on_socket(&mut self, socket: &Path) -> Result<(), Failure> {
+        let at = |error: io::Error| Failure::caused(format!("could not listen on `{}`", socket.display()), error);
+        if socket.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
+            return Err(Failure::usage(format!(
+                "the path `{}` has more than {SOCKET_PATH_BYTES_MAX} bytes, too many for a socket; name the folder by a \
+                 shorter path with --data",
+                socket.display()
+            )));
+        }
+        match fs::remove_file(socket) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(at(error)),
+            Ok(()) | Err(_) => {}
+        }
+        let listener = bind_private(socket).map_err(at)?;
+        let listener = Welcoming::new(listener, self.guests.clone());
+        let service = router(Arc::clone(&self.app), Access::Operator);
+        let serve = axum::serve(listener, service).with_graceful_shutdown(self.stopped());
+        self.servers.push(tokio::spawn(serve.into_future()));
+        self.socket = Some(socket.to_owned());
+        Ok(())
+    }
+
+    /// Answers whoever brings a key on a TCP address.
+    pub(crate) async fn listen_on_tcp(&mut self, address: &str) -> Result<std::net::SocketAddr, Failure> {
+        let at = |error: io::Error| Failure::caused(format!("could not listen on {address}"), error);
+        let listener = TcpListener::bind(address).await.map_err(at)?;
+        let bound = listener.local_addr().map_err(at)?;
+        let listener = listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "a connection keeps small answers back");
+            }
+        });
+        let service = router(Arc::clone(&self.app), Access::Keys);
+        let serve = axum::serve(listener, service).with_graceful_shutdown(self.stopped());
+        self.servers.push(tokio::spawn(serve.into_future()));
+        Ok(bound)
+    }
+
+    /// Ends once the host is told to stop.
+    pub(crate) fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut stop = self.stop.subscribe();
+        async move {
+            // An error means that the host is gone: stopped as well.
+            drop(stop.wait_for(|stopped| *stopped).await);
+        }
+    }
+
+    /// Lets nobody in any more, waits for those who are, and lets go of the folder.
+    pub(crate) async fn close(mut self) {
+        self.close_door();
+        if tokio::time::timeout(GUESTS_PATIENCE, self.guests.all_gone()).await.is_err() {
+            eprintln!("waiting for another recoup command that works through this one");
+            self.guests.all_gone().await;
+        }
+        self.stop_servers().await;
+    }
+
+    /// Lets nobody in any more, gives requests on their way some time, and lets go of the folder.
+    pub(crate) async fn stop(mut self) {
+        self.close_door();
+        self.stop_servers().await;
+    }
+
+    fn close_door(&mut self) {
+        if let Some(socket) = self.socket.take()
+            && let Err(error) = fs::remove_file(&socket)
+        {
+            tracing::debug!(%error, "the socket was gone before");
+        }
+    }
+
+    async fn stop_servers(&mut self) {
+        self.stop.send_replace(true);
+        let servers = std::mem::take(&mut self.servers);
+        let ended = async {
+            for server in servers {
+                if let Err(error) = server.await {
+                    tracing::warn!(%error, "a server did not end well");
+                }
+            }
+        };
+        if tokio::time::timeout(LAST_REQUESTS, ended).await.is_err() {
+            tracing::warn!("requests were still on their way after {} s", LAST_REQUESTS.as_secs());
+        }
+    }
+}
+
+fn not_opened(error: OpenError) -> NotOpened {
+    match error {
+        OpenError::Locked { pid, .. } => {
+            let holder = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+            NotOpened::Held { holder }
+        }
+        OpenError::Foreign { .. } | OpenError::Newer { .. } | OpenError::LanesFixed { .. } => {
+            NotOpened::Failed(Failure::usage(error.to_string()))
+        }
+        other => NotOpened::Failed(Failure::caused("could not open the data folder", other)),
+    }
+}
+
+/// Binds a socket that nobody else could open even for a moment: it gets its name once its mode is right.
+fn bind_private(socket: &Path) -> io::Result<UnixListener> {
+    let unnamed = socket.with_extension("new");
+    match fs::remove_file(&unnamed) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let listener = UnixListener::bind(&unnamed)?;
+    fs::set_permissions(&unnamed, Permissions::from_mode(0o600))?;
+    fs::rename(&unnamed, socket)?;
+    Ok(listener)
+}
+
+/// The key of the folder, made when the folder is new. It gets its name once it is whole and on disk.
+fn user_key(folder: &Path) -> Result<[u8; USER_KEY_BYTES], Failure> {
+    let path = folder.join(USER_KEY);
+    let at = |error: io::Error| Failure::caused(format!("could not use `{}`", path.display()), error);
+    match fs::read_to_string(&path) {
+        Ok(text) => {
+            let mut key = [0; USER_KEY_BYTES];
+            let damaged = || {
+                let path = path.display();
+                Failure::failed(format!(
+                    "`{path}` is not 64 hexadecimal digits; restore it from a backup of the folder"
+                ))
+            };
+            hex::decode_to_slice(text.trim(), &mut key).map_err(|_| damaged())?;
+            Ok(key)
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => make_user_key(&path).map_err(at),
+        Err(error) => Err(at(error)),
+    }
+}
+
+fn make_user_key(path: &Path) -> io::Result<[u8; USER_KEY_BYTES]> {
+    let mut key = [0; USER_KEY_BYTES];
+    getrandom::fill(&mut key).map_err(|error| io::Error::other(error.to_string()))?;
+    let unnamed = path.with_extension("key.new");
+    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&unnamed)?;
+    writeln!(file, "{}", hex::encode(key))?;
+    file.sync_all()?;
+    fs::rename(&unnamed, path)?;
+    if let Some(folder) = path.parent() {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::{bind_private, user_key};
+
+    #[test]
+    fn the_user_key_is_made_once_and_only_its_owner_reads_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = user_key(folder.path()).unwrap();
+        assert_eq!(user_key(folder.path()).unwrap(), key);
+        let path = folder.path().join("user.key");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::write(&path, "abc").unwrap();
+        assert_eq!(user_key(folder.path()).unwrap_err().code(), 3);
+    }
+
+    #[tokio::test]
+    async fn the_socket_is_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("recoup.sock");
+        let _listener = bind_private(&socket).unwrap();
+        assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(tokio::net::UnixStream::connect(&socket).await.is_ok());
+    }
+}

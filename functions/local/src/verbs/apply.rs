@@ -1,0 +1,128 @@
+//! `recoup apply`: the organisation file.
+
+use std::num::NonZeroU16;
+use std::path::{Path, PathBuf};
+
+use chrono::NaiveDate;
+use clap::Args;
+use serde::Deserialize;
+
+use super::Desk;
+use crate::api::{Answer, Ask};
+use crate::failure::{Failure, Verdict};
+use crate::{input, screen};
+
+/// Media type of the organisation file.
+const TOML: &str = "application/toml";
+
+/// Shows what an organisation file changes, asks, and applies it. The first version holds for all time, a later one from
+/// --effective on, by default the next local midnight.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  recoup apply recoup.toml --dry-run                      only show the difference
+  recoup apply recoup.toml                                show it, ask, apply from the next local midnight
+  recoup apply recoup.toml --effective 2026-12-01 --yes   from a day on, without a question
+
+Without a terminal nothing is asked. Exit code 1: the question was answered with no.")]
+pub(crate) struct Apply {
+    /// The organisation file, or - for standard input
+    file: PathBuf,
+    /// First local day on which it holds [default: tomorrow; the first version: for all time]
+    #[arg(long, value_name = "DAY")]
+    effective: Option<NaiveDate>,
+    /// Only show what would change
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+#[derive(Deserialize)]
+struct Applied {
+    version: u32,
+    effective: Option<NaiveDate>,
+    changes: Vec<Change>,
+}
+
+#[derive(Deserialize)]
+struct Change {
+    kind: String,
+    path: String,
+    before: Option<String>,
+    after: Option<String>,
+}
+
+impl Change {
+    fn line(&self) -> String {
+        let before = self.before.as_deref().unwrap_or_default();
+        let after = self.after.as_deref().unwrap_or_default();
+        match self.kind.as_str() {
+            "added" => format!("+ {}: {after}", self.path),
+            "removed" => format!("- {}: {before}", self.path),
+            _ => format!("~ {}: {before} -> {after}", self.path),
+        }
+    }
+}
+
+impl Applied {
+    fn since(&self) -> String {
+        match self.effective {
+            Some(day) => format!("version {}, from {day} on", self.version),
+            None => format!("version {}, for all time", self.version),
+        }
+    }
+}
+
+impl Apply {
+    /// Lanes that the file wants its log to have; a log gets its lanes when it is made.
+    pub(crate) fn lanes(&self) -> Result<Option<NonZeroU16>, Failure> {
+        if self.file == Path::new("-") {
+            return Ok(None);
+        }
+        // What is wrong with the file the service says, with every problem.
+        let organisation = recoup_model::organisation::parse(&input::text(&self.file)?);
+        Ok(organisation.ok().and_then(|organisation| NonZeroU16::new(organisation.policy.lanes)))
+    }
+
+    /// Runs the verb.
+    pub(crate) async fn run(&self, desk: &Desk) -> Result<Verdict, Failure> {
+        let text = input::text(&self.file)?;
+        let answer = self.put(desk, &text, true).await?;
+        let planned: Applied = answer.read()?;
+        if !desk.screen.json() {
+            for change in &planned.changes {
+                desk.screen.line(change.line())?;
+            }
+        }
+        if planned.changes.is_empty() {
+            return shown(desk, &answer, "nothing changes");
+        }
+        if self.dry_run {
+            return shown(desk, &answer, &format!("would be {}; nothing was written", planned.since()));
+        }
+        let asks = !self.yes && screen::can_ask();
+        if asks && !desk.screen.confirm(&format!("Apply this as {}?", planned.since()))? {
+            desk.screen.note("nothing was applied")?;
+            return Ok(Verdict::No);
+        }
+        let answer = self.put(desk, &text, false).await?;
+        let applied: Applied = answer.read()?;
+        shown(desk, &answer, &format!("applied: {}", applied.since()))
+    }
+
+    async fn put(&self, desk: &Desk, text: &str, dry_run: bool) -> Result<Answer, Failure> {
+        let ask = Ask::put(&["v1", "organisation"], TOML, text.to_owned());
+        desk.api.ask(ask.with("dry_run", dry_run).with_some("effective", self.effective)).await
+    }
+}
+
+fn shown(desk: &Desk, answer: &Answer, words: &str) -> Result<Verdict, Failure> {
+    if desk.screen.json() {
+        desk.screen.document(&answer.bytes)?
+    } else {
+        desk.screen.line(words)?
+    }
+    Ok(Verdict::Yes)
+}

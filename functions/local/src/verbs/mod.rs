@@ -1,0 +1,33 @@
+//! Every verb, one file each: what it asks of the interface and how it shows the answer.
+
+pub(crate) mod apply;
+pub(crate) mod close;
+pub(crate) mod costs;
+pub(crate) mod demo;
+pub(crate) mod events;
+pub(crate) mod findings;
+pub(crate) mod ingest;
+pub(crate) mod keys;
+pub(crate) mod nightly;
+pub(crate) mod prices;
+pub(crate) mod range;
+pub(crate) mod runs;
+pub(crate) mod sample;
+pub(crate) mod serve;
+pub(crate) mod statement;
+pub(crate) mod statements;
+pub(crate) mod trace;
+pub(crate) mod unpriced;
+pub(crate) mod verify;
+
+use crate::api::Api;
+use crate::screen::Screen;
+
+/// What a verb works with.
+#[derive(Clone, Debug)]
+pub(crate) struct Desk {
+    /// The books.
+    pub(crate) api: Api,
+    /// Where results go.
+    pub(crate) screen: Screen,
+}

@@ -1,0 +1,100 @@
+//! `recoup serve`: the one-machine host.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::Place;
+use crate::failure::{Failure, Verdict};
+use crate::host::{Host, NotOpened};
+use crate::logs::LogFormat;
+use crate::reach::socket_of;
+use crate::schedule;
+use crate::screen::Screen;
+
+/// How long a folder may be held by a command that is about to end.
+const HELD_ATTEMPTS: u32 = 50;
+const HELD_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves the data folder: events and questions over HTTP for those who have a key, commands of this machine over a socket in
+/// the folder, and the nights at 04:30 in the organisation's time zone. SIGTERM and Ctrl-C end it once requests on their way
+/// are answered.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  recoup serve
+  recoup serve --listen 0.0.0.0:8080 --log json      behind a proxy that terminates TLS
+  RUST_LOG=debug recoup --data books serve")]
+pub(crate) struct Serve {
+    /// Address and port
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: String,
+    /// How log lines look; RUST_LOG says which
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log: LogFormat,
+}
+
+impl Serve {
+    /// Runs the verb.
+    pub(crate) async fn run(&self, place: &Place, screen: Screen) -> Result<Verdict, Failure> {
+        let Place::Folder(folder) = place else {
+            return Err(Failure::usage("`recoup serve` serves a data folder; name one with --data, not --server"));
+        };
+        let mut host = open(folder).await?;
+        host.listen_on_socket(&socket_of(folder))?;
+        let address = host.listen_on_tcp(&self.listen).await?;
+        screen.line(format!("recoup serves {} on http://{address}", folder.display()))?;
+        hint(&host, folder, screen).await?;
+        tracing::info!(%address, folder = %folder.display(), "serving");
+        let nights = tokio::spawn(schedule::run_nights(Arc::clone(host.app())));
+        let name = told_to_stop().await?;
+        tracing::info!(signal = name, "stopping once requests on their way are answered");
+        nights.abort();
+        host.stop().await;
+        tracing::info!("stopped");
+        Ok(Verdict::Yes)
+    }
+}
+
+async fn open(folder: &Path) -> Result<Host, Failure> {
+    let mut attempt = 0_u32;
+    loop {
+        match Host::open(folder, None) {
+            Ok(host) => return Ok(host),
+            Err(NotOpened::Held { .. }) if attempt < HELD_ATTEMPTS => tokio::time::sleep(HELD_PAUSE).await,
+            Err(NotOpened::Held { holder }) => {
+                let folder = folder.display();
+                return Err(Failure::failed(format!("the data folder `{folder}` is held by {holder}; end it first")));
+            }
+            Err(NotOpened::Failed(failure)) => return Err(failure),
+        }
+        attempt = attempt.saturating_add(1);
+    }
+}
+
+/// What to do next in a folder that is new.
+async fn hint(host: &Host, folder: &Path, screen: Screen) -> Result<(), Failure> {
+    let folder = folder.display();
+    if host.app().organisation_today().await.is_err() {
+        screen.line(format!("There is no organisation file yet:  recoup --data {folder} apply recoup.toml"))?;
+    }
+    let keys = host.app().list_keys().await.map_err(|refusal| Failure::caused("could not read the keys", refusal))?;
+    if keys.is_empty() {
+        screen.line(format!("There is no API key yet:            recoup --data {folder} keys create --role ingest"))?;
+    }
+    Ok(())
+}
+
+async fn told_to_stop() -> Result<&'static str, Failure> {
+    let at =
+        |error| Failure::caused("could not wait for signals", Box::<dyn std::error::Error + Send + Sync>::from(error));
+    let mut terminate = signal(SignalKind::terminate()).map_err(at)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(at)?;
+    Ok(tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
+}

@@ -1,0 +1,236 @@
+//! `recoup trace`: one trace as a tree.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use clap::Args;
+use serde_json::Value;
+
+use super::Desk;
+use crate::api::Ask;
+use crate::failure::{Failure, Verdict};
+use crate::table::{Column, Grid, field, money_field, plain};
+
+/// Levels that are indented; deeper spans stand below each other.
+const LEVELS_MAX: usize = 16;
+
+/// Shows one trace as a tree. Exclusive cost is what a span itself cost and is billed once; inclusive is the cost of the
+/// span and everything below it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  recoup trace 4bf92f3577b34da6a3ce929d0e0e4736
+  recoup trace 4bf92f3577b34da6a3ce929d0e0e4736 --json     with every part of every cost
+
+An event without a trace is found by its own id.")]
+pub(crate) struct Trace {
+    /// The trace's id
+    id: String,
+}
+
+impl Trace {
+    /// Runs the verb.
+    pub(crate) async fn run(&self, desk: &Desk) -> Result<Verdict, Failure> {
+        let answer = desk.api.ask(Ask::get(&["v1", "traces", &self.id])).await?;
+        if desk.screen.json() {
+            desk.screen.document(&answer.bytes)?;
+        } else {
+            desk.screen.line(render(&answer.json()?, desk.screen.width()))?;
+        }
+        Ok(Verdict::Yes)
+    }
+}
+
+fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    value.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// A trace as text.
+fn render(trace: &Value, width: Option<u16>) -> String {
+    let spans = list(trace, "spans");
+    let mut parts = vec![heading(trace), String::new(), tree(spans).render(width)];
+    let shown = u64::try_from(spans.len()).unwrap_or(u64::MAX);
+    if trace.get("spans_in_all").and_then(Value::as_u64).is_some_and(|all| all > shown) {
+        parts.push(format!("only {shown} of {} spans are shown", field(trace, "spans_in_all")));
+    }
+    let agents = agents(trace.get("agents").unwrap_or(&Value::Null));
+    if !agents.is_empty() {
+        parts.extend([String::new(), agents.render(width)]);
+    }
+    let findings = list(trace, "findings");
+    if !findings.is_empty() {
+        let mut grid = super::close::findings_grid();
+        findings.iter().for_each(|finding| super::close::add_finding(&mut grid, finding));
+        parts.extend([String::new(), grid.render(width)]);
+    }
+    parts.join("\n")
+}
+
+fn heading(trace: &Value) -> String {
+    let payer = trace.get("payer").unwrap_or(&Value::Null);
+    let of = |name| field(payer, name);
+    let team = match of("team") {
+        team if team.is_empty() => "nobody".to_owned(),
+        team => team,
+    };
+    let also = ["user", "project"].map(|name| (name, of(name))).into_iter().filter(|(_, value)| !value.is_empty());
+    let also: String = also.map(|(name, value)| format!(", {name} {value}")).collect();
+    let mut lines = vec![
+        format!("trace {}  {} {}", field(trace, "trace_id"), field(trace, "cost"), field(trace, "currency")),
+        format!("paid by {team}{also} (from {})", words(&of("source"))),
+    ];
+    if trace.get("root_arrived").and_then(Value::as_bool) == Some(false) {
+        lines.push("its root has not arrived: its cost passes through".to_owned());
+    }
+    if let Some(task) = trace.get("task").filter(|task| !task.is_null()) {
+        let of = |name| field(task, name);
+        lines.push(format!(
+            "task {} of {}: {}, ended on {}",
+            of("task_type"),
+            of("agent"),
+            of("status"),
+            of("ended_on")
+        ));
+    }
+    lines.join("\n")
+}
+
+/// `FirstSpan` as `first span`.
+fn words(name: &str) -> String {
+    let mut text = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !text.is_empty() && !text.ends_with([' ', '(']) {
+            text.push(' ');
+        }
+        text.push(letter.to_ascii_lowercase());
+    }
+    text
+}
+
+fn tree(spans: &[Value]) -> Grid {
+    let mut grid = Grid::new([
+        Column::Name("span"),
+        Column::Name("kind"),
+        Column::Name("model"),
+        Column::Figure("exclusive"),
+        Column::Figure("inclusive"),
+        Column::Name("pool"),
+        Column::Prose("notes"),
+    ]);
+    for (depth, span) in in_order(spans) {
+        let agent = match field(span, "agent") {
+            agent if agent.is_empty() => "-".to_owned(),
+            agent => agent,
+        };
+        let indent = "  ".repeat(depth.min(LEVELS_MAX));
+        grid.row([
+            format!("{indent}{agent}"),
+            field(span, "kind"),
+            field(span, "model"),
+            money_field(span, "exclusive", 6),
+            money_field(span, "inclusive", 6),
+            field(span, "pool"),
+            notes(span),
+        ]);
+    }
+    grid
+}
+
+/// Spans with their depth, parents first, siblings in the order of the answer. Each span comes exactly once.
+fn in_order(spans: &[Value]) -> Vec<(usize, &Value)> {
+    let id = |span: &Value| field(span, "event_id");
+    let ids: BTreeSet<String> = spans.iter().map(id).collect();
+    let mut below: BTreeMap<Option<String>, Vec<&Value>> = BTreeMap::new();
+    for span in spans {
+        let parent = field(span, "hangs_on");
+        below.entry(ids.contains(&parent).then_some(parent)).or_default().push(span);
+    }
+    let mut ordered = Vec::with_capacity(spans.len());
+    let mut stack: Vec<(usize, &Value)> = Vec::new();
+    let roots = below.remove(&None).unwrap_or_default();
+    stack.extend(roots.into_iter().rev().map(|span| (0, span)));
+    while let Some((depth, span)) = stack.pop() {
+        ordered.push((depth, span));
+        let children = below.remove(&Some(id(span))).unwrap_or_default();
+        stack.extend(children.into_iter().rev().map(|child| (depth.saturating_add(1), child)));
+    }
+    ordered.extend(below.into_values().flatten().map(|span| (0, span)));
+    ordered
+}
+
+fn notes(span: &Value) -> String {
+    let is_set = |name: &str| span.get(name).is_some_and(|value| !matches!(value, Value::Null | Value::Bool(false)));
+    let mut notes = Vec::new();
+    for (name, words) in [("invocation", "one invocation"), ("reported_twice", "reported twice, not billed")] {
+        if is_set(name) {
+            notes.push(words.to_owned());
+        }
+    }
+    for (name, words) in [("unpriced", "no price"), ("superseded_by", "corrected by"), ("retry_of", "retry of")] {
+        if is_set(name) {
+            notes.push(format!("{words}: {}", span.get(name).map(plain).unwrap_or_default()));
+        }
+    }
+    if is_set("unobserved") {
+        notes.push("counts more than was observed below it".to_owned());
+    }
+    match field(span, "status").as_str() {
+        "" | "ok" => {}
+        status => notes.push(status.to_owned()),
+    }
+    match field(span, "place").as_str() {
+        "Orphan" => notes.push("its parent never came".to_owned()),
+        "LoopCut" | "CutLoop" => notes.push("a loop of parents was cut here".to_owned()),
+        _ => {}
+    }
+    notes.join("; ")
+}
+
+fn agents(agents: &Value) -> Grid {
+    let mut grid = Grid::new([
+        Column::Name("agent"),
+        Column::Figure("exclusive"),
+        Column::Figure("inclusive"),
+        Column::Figure("re-entrant"),
+    ]);
+    for (agent, cost) in agents.as_object().into_iter().flatten() {
+        grid.row([
+            agent.clone(),
+            money_field(cost, "exclusive", 6),
+            money_field(cost, "inclusive", 6),
+            money_field(cost, "reentrant", 6),
+        ]);
+    }
+    grid
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{render, words};
+
+    #[test]
+    fn atr_2_a_trace_is_shown_as_a_tree_with_each_span_once() {
+        let span = |id: &str, on: &str, agent: &str| json!({ "event_id": id, "hangs_on": on, "agent": agent, "kind": "llm", "exclusive": "0.5", "inclusive": "1" });
+        let spans = [
+            span("c", "b", "inner"),
+            span("a", "", "outer"),
+            span("b", "a", "middle"),
+            span("x", "y", "cut"),
+            span("y", "x", "cut"),
+        ];
+        let trace = json!({ "trace_id": "t", "cost": "2.5", "currency": "USD", "spans": spans,
+            "payer": { "team": "support", "user": "u1", "source": "RootTag" } });
+        let text = render(&trace, None);
+        assert!(text.starts_with("trace t  2.5 USD\npaid by support, user u1 (from root tag)\n"), "{text}");
+        let names: Vec<&str> =
+            text.lines().skip(5).filter_map(|line| line.split("  llm").next()).map(str::trim_end).collect();
+        assert_eq!(names, ["outer", "  middle", "    inner", "cut", "cut"], "{text}");
+    }
+
+    #[test]
+    fn names_of_sources_become_words() {
+        assert_eq!(words("FirstSpan"), "first span");
+        assert_eq!(words("ResourceAttributes"), "resource attributes");
+    }
+}

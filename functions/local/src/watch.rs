@@ -1,0 +1,85 @@
+//! Watching a run until it ends.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::api::{Api, Ask};
+use crate::failure::Failure;
+use crate::screen::Screen;
+
+/// First pause between two looks; each one is twice as long, up to [`PAUSE_MAX`].
+const PAUSE: Duration = Duration::from_millis(40);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+
+#[derive(Deserialize)]
+struct Started {
+    run: String,
+}
+
+/// A run as it stands.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Run {
+    /// Its name.
+    pub(crate) run: String,
+    state: String,
+    #[serde(default)]
+    done: u64,
+    #[serde(default)]
+    total: u64,
+    #[serde(default)]
+    doing: String,
+    #[serde(default)]
+    outcome: Value,
+    #[serde(default)]
+    error: Value,
+}
+
+/// Starts a run and waits for its outcome.
+///
+/// # Errors
+/// [`Failure::Refused`] when it may not start, [`Failure::Failed`] when it fails.
+pub(crate) async fn run_to_end(api: &Api, screen: Screen, command: &Value) -> Result<Value, Failure> {
+    let Started { run } = api.ask(Ask::post_json(&["v1", "runs"], command)).await?.read()?;
+    let bar = screen.steps(1, "starting");
+    let mut pause = PAUSE;
+    loop {
+        let now: Run = api.ask(Ask::get(&["v1", "runs", &run])).await?.read()?;
+        match now.state.as_str() {
+            "done" => {
+                bar.finish_and_clear();
+                return Ok(now.outcome);
+            }
+            "failed" => {
+                bar.finish_and_clear();
+                return Err(failed(&now));
+            }
+            _ => {}
+        }
+        bar.set_length(now.total.max(1));
+        bar.set_position(now.done);
+        bar.set_message(now.doing);
+        tokio::time::sleep(pause).await;
+        pause = pause.saturating_mul(2).min(PAUSE_MAX);
+    }
+}
+
+fn failed(run: &Run) -> Failure {
+    let why = match &run.error {
+        Value::String(text) => text.clone(),
+        Value::Object(fields) => fields.get("detail").and_then(Value::as_str).unwrap_or("no reason given").to_owned(),
+        _ => "no reason given".to_owned(),
+    };
+    Failure::failed(format!("run {} failed: {why}", run.run))
+}
+
+/// The command of a nightly run.
+pub(crate) fn nightly(through: &str) -> Value {
+    json!({ "kind": "nightly", "through": through })
+}
+
+/// The command of a close.
+pub(crate) fn close(period: &str, plan: bool, as_of: Option<&str>) -> Value {
+    json!({ "kind": "close", "period": period, "plan": plan, "as_of": as_of })
+}
