@@ -82,6 +82,7 @@ pub fn router(app: Arc<App>, access: Access) -> Router {
         .route("/v1/statements/{period}/{team}", get(statements::get_statement))
         .route("/v1/unpriced", get(reports::get_unpriced))
         .route("/v1/findings", get(reports::get_findings))
+        .route("/v1/nights", get(reports::get_nights))
         .route("/v1/overview", get(reports::get_overview))
         .route("/v1/runs", get(runs::get_runs).post(runs::post_run))
         .route("/v1/runs/{run}", get(runs::get_run))

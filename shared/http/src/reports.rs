@@ -81,6 +81,13 @@ pub(crate) async fn get_findings(
     Ok(Json(shared.app.findings(&principal, range, kind, arguments.paging()?).await?))
 }
 
+pub(crate) async fn get_nights(State(shared): State<Shared>, headers: HeaderMap, arguments: Arguments) -> Answer<Rows> {
+    let principal = shared.principal(&headers).await?;
+    arguments.only(&["from", "to", "limit", "cursor"])?;
+    let range = arguments.range(&shared.app).await?;
+    Ok(Json(shared.app.night_manifests(&principal, range, arguments.paging()?).await?))
+}
+
 pub(crate) async fn get_task_prices(
     State(shared): State<Shared>,
     headers: HeaderMap,

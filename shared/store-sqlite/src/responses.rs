@@ -204,3 +204,79 @@ fn insert(transaction: &Transaction<'_>, slice: &[Use]) -> rusqlite::Result<()> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn queue(connection: &mut Connection, backlog: &mut Backlog, responses: std::ops::Range<i64>, event: i64) {
+        let uses: Vec<Use> = responses.map(|response| Use { response, trace: 1, event, day: 20_000 }).collect();
+        backlog.note(uses.len());
+        let transaction = connection.transaction().unwrap();
+        enqueue(&transaction, uses).unwrap();
+        transaction.commit().unwrap();
+    }
+
+    fn count(connection: &Connection, table: &str) -> usize {
+        connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn evt_2_an_asker_waits_for_what_was_queued_behind_a_running_slice() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(include_str!("schema.sql")).unwrap();
+        let mut backlog = Backlog::default();
+        queue(&mut connection, &mut backlog, 0..12_000, 1);
+        let (first, mut first_answer) = oneshot::channel();
+        backlog.ask(&connection, first);
+        backlog.index_slice(&mut connection);
+        assert_eq!(count(&connection, "responses"), SLICE_USES);
+        queue(&mut connection, &mut backlog, 0..3, 2);
+        let (second, mut second_answer) = oneshot::channel();
+        backlog.ask(&connection, second);
+        while first_answer.try_recv().is_err() {
+            assert!(backlog.is_pressing());
+            backlog.index_slice(&mut connection);
+        }
+        assert_eq!(count(&connection, "responses"), 12_000);
+        assert!(second_answer.try_recv().is_err());
+        backlog.index_slice(&mut connection);
+        second_answer.try_recv().unwrap().unwrap();
+        assert_eq!(count(&connection, "shared_responses"), 3);
+        assert_eq!(count(&connection, "response_queue"), 0);
+        assert!(!backlog.is_pressing());
+        assert_eq!(backlog.queued, 0);
+    }
+
+    #[test]
+    fn evt_2_a_slice_that_is_done_twice_changes_nothing() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(include_str!("schema.sql")).unwrap();
+        let slice = [1, 1, 2].map(|response| Use { response, trace: 1, event: 9, day: 20_000 });
+        for _ in 0..2 {
+            index(&mut connection, &slice, None).unwrap();
+            assert_eq!(count(&connection, "responses"), 2);
+            assert_eq!(count(&connection, "shared_responses"), 0);
+        }
+    }
+
+    #[test]
+    fn evt_2_a_queue_that_grows_is_indexed_without_being_asked_for() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(include_str!("schema.sql")).unwrap();
+        let mut backlog = Backlog::default();
+        let all = i64::try_from(QUEUED_MAX).unwrap();
+        queue(&mut connection, &mut backlog, 0..all - 1, 1);
+        assert!(!backlog.is_pressing());
+        queue(&mut connection, &mut backlog, all - 1..all, 1);
+        assert!(backlog.is_pressing());
+        let mut resumed = Backlog::default();
+        resumed.resume(&connection);
+        assert_eq!(resumed.queued, QUEUED_MAX);
+        while resumed.is_pressing() {
+            resumed.keep_up(&mut connection);
+        }
+        assert_eq!(count(&connection, "responses"), QUEUED_MAX);
+    }
+}

@@ -80,3 +80,40 @@ CREATE VIEW v_blocks AS
 CREATE VIEW v_days AS
     SELECT utc_day, lane, count(*) AS blocks, sum(events) AS events, sum(length(bytes)) AS bytes
     FROM blocks GROUP BY utc_day, lane;
+-- The books by their meaning. Amounts are exact decimals as text: CAST them only to look at them.
+CREATE VIEW v_cells AS
+    SELECT json_extract(n.value, '$.day') AS day,
+           json_extract(c.value, '$[0].team') AS team, json_extract(c.value, '$[0].project') AS project,
+           json_extract(c.value, '$[0].agent') AS agent, json_extract(c.value, '$[0].task_type') AS task_type,
+           json_extract(c.value, '$[0].kind') AS kind, json_extract(c.value, '$[0].provider') AS provider,
+           json_extract(c.value, '$[0].model') AS model, json_extract(c.value, '$[0].item') AS item,
+           json_extract(c.value, '$[0].pool') AS pool, json_extract(c.value, '$[1].cost') AS cost,
+           json_extract(c.value, '$[1].quantity') AS quantity, json_extract(c.value, '$[1].events') AS events
+    FROM books n
+    JOIN books b ON b."partition" = 'facts/' || json_extract(n.value, '$.day') || '/' || printf('%03d', json_extract(n.value, '$.lane'))
+        AND b.sort >= json_extract(n.value, '$.run') || '/cells/' AND b.sort < json_extract(n.value, '$.run') || '/cells0'
+    JOIN json_each(b.value) c
+    WHERE n."partition" = 'nights';
+CREATE VIEW v_task_prices AS
+    SELECT json_extract(s.value, '$.period') AS period, json_extract(p.value, '$.agent') AS agent,
+           json_extract(p.value, '$.task_type') AS task_type, json_extract(p.value, '$.model') AS model,
+           json_extract(p.value, '$.from') AS "from", json_extract(p.value, '$.to') AS "to",
+           json_extract(p.value, '$.price') AS price, json_extract(p.value, '$.origin') AS origin
+    FROM books s
+    JOIN books b ON b."partition" = 'prices'
+        AND b.sort >= json_extract(s.value, '$.period') || '/' || json_extract(s.value, '$.prices_run') || '/'
+        AND b.sort < json_extract(s.value, '$.period') || '/' || json_extract(s.value, '$.prices_run') || '0'
+    JOIN json_each(b.value) p
+    WHERE s."partition" = 'settled';
+CREATE VIEW v_ledger AS
+    SELECT substr(b."partition", 8) AS period, b.sort AS "transaction", json_extract(e.value, '$.booked_at') AS booked_at,
+           json_extract(e.value, '$.entry.account') AS account, json_extract(e.value, '$.entry.amount') AS amount
+    FROM books b JOIN json_each(b.value) e
+    WHERE b."partition" >= 'ledger/' AND b."partition" < 'ledger0';
+CREATE VIEW v_statements AS
+    SELECT json_extract(i.value, '$.period') AS period, json_extract(i.value, '$.team') AS team,
+           json_extract(i.value, '$.statement') AS statement, json_extract(i.value, '$.revision') AS revision,
+           json_extract(i.value, '$.total') AS total, json_extract(i.value, '$.mode') AS mode,
+           json_extract(i.value, '$.digest') AS digest, json_extract(i.value, '$.issued_at') AS issued_at
+    FROM books b JOIN json_each(json_extract(b.value, '$.statements')) i
+    WHERE b."partition" = 'periods' AND json_extract(b.value, '$.state') = 'closed';

@@ -38,6 +38,12 @@ pub struct Night {
     pub facts: Digest,
     /// Events that counted.
     pub events: u64,
+    /// Rules version that the facts were made by.
+    pub rules: u32,
+    /// Digest of every price there was.
+    pub catalogue: Digest,
+    /// Version of the time zone data.
+    pub time_zone_data: String,
     /// When the run finished, RFC 3339.
     pub finished_at: String,
 }

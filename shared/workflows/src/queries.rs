@@ -360,7 +360,7 @@ impl App {
         Ok(paging.cut(rows.collect()))
     }
 
-    /// The raw events that a team pays for, in order of `used_at`, for its own check.
+    /// The raw events that a team pays for (`unattributed`: nobody), in order of `used_at`, for its own check.
     ///
     /// # Errors
     /// [`Refusal::Forbidden`] for another team's key.
@@ -387,7 +387,8 @@ impl App {
                 for events in &loaded.traces {
                     let trace = resolve(events, &loaded.excluded, &context)
                         .map_err(|error| Refusal::computation("attribute a trace", error))?;
-                    if team.is_some() && trace.payer.team.as_deref() != team.as_deref() {
+                    let payer = trace.payer.team.as_deref().unwrap_or("unattributed");
+                    if team.as_deref().is_some_and(|team| team != payer) {
                         continue;
                     }
                     let ours = trace.spans.iter().filter(|span| span.local_day == day);
@@ -400,6 +401,22 @@ impl App {
         }
         found.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(paging.cut(found.into_iter().map(|(_, row)| row).collect()))
+    }
+
+    /// The manifests of nights: which events, prices, organisation and rules the facts of each day were made from.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`] for a key that may not see the whole organisation.
+    pub async fn night_manifests(
+        &self,
+        principal: &Principal,
+        range: DayRange,
+        paging: Paging,
+    ) -> Result<Rows, Refusal> {
+        principal.may_see_all()?;
+        let nights = self.nights().await?;
+        let ours = nights.iter().filter(|(night, _)| night.day >= range.from && night.day < range.to);
+        Ok(paging.cut(ours.map(|(night, _)| json!(night)).collect()))
     }
 
     /// What the operator of this deployment should see first: counts, last night, last close.

@@ -1,4 +1,4 @@
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,6 +56,17 @@ proptest! {
         drop(columns::read(count, &sections));
         drop(decode(&frame::seal(count, &sections).unwrap()));
     }
+}
+
+#[test]
+fn clo_1_a_text_cannot_share_letters_that_are_not_there() {
+    let sections = wire::Sections { numbers: vec![1, 0, 5], ..wire::Sections::default() };
+    let mut place = None;
+    let result = texts::read(&mut wire::Reader::new(&sections), std::iter::once(&mut place), &fields::EXTRA);
+    assert_eq!(
+        result.unwrap_err().to_string(),
+        "the column `extra` shares more letters than there are; the block was not written by this codec"
+    );
 }
 
 /// Changes, removes or inserts one byte behind the back of the checksum.

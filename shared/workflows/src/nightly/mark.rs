@@ -3,13 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
+use recoup_documents::RULES_VERSION;
+use recoup_model::period::TIME_ZONE_DATA;
+use recoup_model::{Digest, Period};
 use recoup_store::{Expect, Key, Write};
 use serde::{Deserialize, Serialize};
 
 use super::{Cut, DIRTY, Dirty};
 use crate::app::{App, World};
+use crate::close;
 use crate::error::Refusal;
-use crate::facts::night_sort;
+use crate::facts::{Night, night_sort};
 use crate::records;
 use crate::runs::Running;
 
@@ -90,21 +94,14 @@ impl App {
         Ok(partners.collect())
     }
 
+    /// Days whose inputs changed since their night. A closed month keeps its rules and its organisation (LED-4); a
+    /// price that arrives late touches it like a late event.
     async fn marks_of_changed_inputs(&self, world: &World) -> Result<Marks, Refusal> {
+        let closed = close::closed_periods(self.books()).await?;
         let mut marks = Marks::new();
         for (night, _) in self.nights().await? {
-            let changed_price = || {
-                let changed = |(name, digest): &(&String, &_)| world.prices.name_digest(name) != **digest;
-                night.names.iter().find(changed).map(|(name, _)| format!("price changed: {name}"))
-            };
-            let reason = if night.organisation != world.history.on(night.day).digest {
-                Some("organisation changed".to_owned())
-            } else if night.exchange != world.prices.exchange_digest() {
-                Some("exchange rates changed".to_owned())
-            } else {
-                changed_price()
-            };
-            if let Some(reason) = reason {
+            let open = !closed.contains(&Period::of(night.day));
+            if let Some(reason) = changed_input(world, &night, open) {
                 marks.insert((night.day, night.lane), reason);
             }
         }
@@ -118,4 +115,18 @@ impl App {
         let puts: Vec<Write> = puts.collect::<Result<_, _>>()?;
         Ok(records::write_in_groups(self.books(), puts).await?)
     }
+}
+
+fn changed_input(world: &World, night: &Night, open: bool) -> Option<String> {
+    if open && (night.rules != RULES_VERSION || night.time_zone_data != TIME_ZONE_DATA) {
+        return Some("rules or time zone data changed".to_owned());
+    }
+    if open && night.organisation != world.history.on(night.day).digest {
+        return Some("organisation changed".to_owned());
+    }
+    if night.exchange != world.prices.exchange_digest() {
+        return Some("exchange rates changed".to_owned());
+    }
+    let changed = |(name, digest): &(&String, &Digest)| world.prices.name_digest(name) != **digest;
+    night.names.iter().find(changed).map(|(name, _)| format!("price changed: {name}"))
 }

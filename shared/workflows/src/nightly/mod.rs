@@ -13,7 +13,9 @@ use std::sync::Arc;
 use chrono::NaiveDate;
 use recoup_attribution::facts::DayFacts;
 use recoup_attribution::{Context, DayBuilder, resolve};
+use recoup_documents::RULES_VERSION;
 use recoup_model::Period;
+use recoup_model::period::TIME_ZONE_DATA;
 use recoup_money::Amount;
 use recoup_store::{Expect, Key, Write};
 use serde::{Deserialize, Serialize};
@@ -163,6 +165,9 @@ impl App {
             exchange: world.prices.exchange_digest(),
             facts: digest,
             events: facts.counted.values().map(|set| set.events).sum(),
+            rules: RULES_VERSION,
+            catalogue: world.prices.digest(),
+            time_zone_data: TIME_ZONE_DATA.to_owned(),
             finished_at: self.now_text(),
         };
         if changed {
