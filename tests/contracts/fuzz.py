@@ -16,6 +16,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 
@@ -83,14 +84,16 @@ def main():
     here = pathlib.Path(__file__).resolve()
     paths = os.pathsep.join(filter(None, (str(here.parent), os.environ.get("PYTHONPATH"))))
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": here.stem, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        ended = subprocess.run(command(url, key), env=environment, timeout=FUZZ_S + PATIENCE_S, check=False)
-    except subprocess.TimeoutExpired:
-        fail(f"not finished {PATIENCE_S} s after its {FUZZ_S} s: an answer does not come")
+    # What schemathesis and hypothesis keep between runs is left out: the same tree is tested the same way.
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            ended = subprocess.run(command(url, key), cwd=folder, env=environment, timeout=FUZZ_S + PATIENCE_S, check=False)
+        except subprocess.TimeoutExpired:
+            fail(f"not finished {PATIENCE_S} s after its {FUZZ_S} s: an answer does not come")
     raise SystemExit(ended.returncode)
 
 
-# Hooks ---------------------------------------------------------------------------------------------------------------------------
+# Hooks --------------------------------------------------------------------------------------------------------------------------
 
 schemathesis.serializer.alias(["application/toml", "application/x-ndjson"], "text/plain")
 

@@ -14,19 +14,20 @@ pub(crate) const DATA_DEFAULT: &str = "./recoup-data";
 const AFTER_HELP: &str = "\
 Exit codes:
   0  done
-  1  the answer is no: a statement does not hold, findings refuse a close, an event was rejected or conflicts
+  1  the answer is no: a statement does not hold, findings refuse a close, an
+     event was rejected or conflicts with another
   2  wrong usage, or input that is not valid
   3  the store or the server failed
 
 Start here:
-  recoup demo                                     a made-up company, one month, from events to statements
-  recoup apply recoup.toml                        your organisation: teams, agents, pools, policy
-  recoup serve                                    take events over HTTP, run the nights
-  recoup keys create --role ingest                a key for those who send events
-  recoup close 2026-10 && recoup statements       a month's statements
+  recoup demo                        a made-up month, from events to statements
+  recoup apply recoup.toml           your organisation
+  recoup serve                       take events over HTTP, run the nights
+  recoup keys create --role ingest   a key for those who send events
+  recoup close 2026-10               issue a month's statements
 
-Commands work on a data folder (--data, RECOUP_DATA), also while `recoup serve` runs in it, or on a server
-(--server, RECOUP_SERVER, with --key, RECOUP_KEY).";
+Commands work on a data folder, also while `recoup serve` runs in it, or on a
+server. `recoup help VERB` tells more about each.";
 
 /// Billing and chargeback for AI agents: events in, statements out, exact to the cent.
 #[derive(Debug, Parser)]
@@ -162,6 +163,15 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_fits_a_narrow_terminal() {
+        let command = Cli::command();
+        let verbs = command.get_subcommands().filter_map(|verb| verb.get_after_help()).map(ToString::to_string);
+        for text in verbs.chain([super::AFTER_HELP.to_owned()]) {
+            assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+        }
     }
 
     #[test]

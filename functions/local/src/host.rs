@@ -35,6 +35,9 @@ const LAST_REQUESTS: Duration = Duration::from_secs(10);
 /// How long guests may stay before somebody is told why the command has not ended.
 const GUESTS_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long a connection may take to be counted.
+const LAST_STEP: Duration = Duration::from_millis(2);
+
 /// A data folder held by this process.
 pub(crate) struct Host {
     app: Arc<App>,
@@ -130,13 +133,16 @@ impl Host {
         }
     }
 
-    /// Lets nobody in any more, waits for those who are, and lets go of the folder.
+    /// Waits for guests, lets nobody in any more, and lets go of the folder.
     pub(crate) async fn close(mut self) {
-        self.close_door();
         if tokio::time::timeout(GUESTS_PATIENCE, self.guests.all_gone()).await.is_err() {
             eprintln!("waiting for another recoup command that works through this one");
             self.guests.all_gone().await;
         }
+        self.close_door();
+        // Whoever reached the door before it closed is counted by now.
+        tokio::time::sleep(LAST_STEP).await;
+        self.guests.all_gone().await;
         self.stop_servers().await;
     }
 

@@ -61,7 +61,9 @@ fn start() -> Result<Verdict, Failure> {
 async fn run(verb: &Verb, place: &Place, screen: Screen) -> Result<Verdict, Failure> {
     let need = match verb {
         Verb::Apply(apply) => Need::MayCreate(apply.lanes()?),
-        Verb::Keys(_) | Verb::Ingest(_) | Verb::Prices(_) => Need::MayCreate(None),
+        Verb::Ingest(_) => Need::MayCreate(None),
+        Verb::Keys(keys) if keys.creates() => Need::MayCreate(None),
+        Verb::Prices(prices) if prices.imports() => Need::MayCreate(None),
         _ => Need::Existing,
     };
     let reached = Reached::connect(place, need).await?;

@@ -79,13 +79,13 @@ impl Screen {
 
     /// A bar over so many steps; shown only on a terminal.
     pub(crate) fn steps(&self, total: u64, message: impl Into<Cow<'static, str>>) -> ProgressBar {
-        bar(Some(total), "{spinner} {wide_bar:40} {pos}/{len}  {msg}", message)
+        bar(Some(total), "{spinner} {bar:30} {pos}/{len}  {msg}", message)
     }
 
     /// A bar over so many bytes; shown only on a terminal.
     pub(crate) fn bytes(&self, total: Option<u64>, message: impl Into<Cow<'static, str>>) -> ProgressBar {
         match total {
-            Some(_) => bar(total, "{spinner} {wide_bar:40} {bytes}/{total_bytes}  {msg}", message),
+            Some(_) => bar(total, "{spinner} {bar:30} {bytes}/{total_bytes}  {msg}", message),
             None => bar(None, "{spinner} {bytes}  {msg}", message),
         }
     }

@@ -153,6 +153,17 @@ fn with_digits(amount: Amount, digits: u32) -> String {
     format!("{whole}.{fraction:0<width$}")
 }
 
+/// A time to the second; midnight in UTC is a date.
+pub(crate) fn moment(text: &str) -> String {
+    let Some((date, time)) = text.split_once('T').filter(|(_, time)| time.ends_with('Z')) else {
+        return text.to_owned();
+    };
+    match time.trim_end_matches('Z').split('.').next().unwrap_or_default() {
+        "00:00:00" => date.to_owned(),
+        seconds => format!("{date} {seconds}Z"),
+    }
+}
+
 /// The beginning of a digest or an id, enough to tell it from others.
 pub(crate) fn short(text: &str) -> String {
     let head: String = text.chars().take(12).collect();
@@ -161,7 +172,7 @@ pub(crate) fn short(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Column, Grid, field, money, short};
+    use super::{Column, Grid, field, moment, money, short};
     use serde_json::json;
 
     fn grid() -> Grid {
@@ -216,5 +227,13 @@ mod tests {
         assert_eq!(texts, ["x", "3", "", "yes", "", ""]);
         assert_eq!(short("0123456789abcdef"), "0123456789ab..");
         assert_eq!(short("0123"), "0123");
+    }
+
+    #[test]
+    fn times_are_shown_to_the_second() {
+        assert_eq!(moment("2026-11-23T19:33:46.022118523Z"), "2026-11-23 19:33:46Z");
+        assert_eq!(moment("2026-11-23T00:00:00Z"), "2026-11-23");
+        assert_eq!(moment("2026-11-23"), "2026-11-23");
+        assert_eq!(moment(""), "");
     }
 }

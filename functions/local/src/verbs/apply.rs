@@ -19,12 +19,13 @@ const TOML: &str = "application/toml";
 /// --effective on, by default the next local midnight.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Examples:
-  recoup apply recoup.toml --dry-run                      only show the difference
-  recoup apply recoup.toml                                show it, ask, apply from the next local midnight
-  recoup apply recoup.toml --effective 2026-12-01 --yes   from a day on, without a question
+The first version holds for all time, a later one from --effective on. Without a
+terminal nothing is asked. Exit code 1: the question was answered with no.
 
-Without a terminal nothing is asked. Exit code 1: the question was answered with no.")]
+Examples:
+  recoup apply recoup.toml --dry-run     only show the difference
+  recoup apply recoup.toml               show it, ask, apply from tomorrow on
+  recoup apply recoup.toml --effective 2026-12-01 --yes")]
 pub(crate) struct Apply {
     /// The organisation file, or - for standard input
     file: PathBuf,

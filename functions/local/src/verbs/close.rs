@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::Desk;
 use crate::failure::{Failure, Verdict};
 use crate::screen::Screen;
-use crate::table::{Column, Grid, field, money_field, short};
+use crate::table::{Column, Grid, field, moment, money_field, short};
 use crate::watch;
 
 /// Findings that do not block and are listed one by one; beyond them they are counted.
@@ -33,12 +33,14 @@ const TOTALS: [(&str, &str); 10] = [
 /// Closes a month: every finding is listed; where none blocks, the statements are issued and the month never changes again.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Examples:
-  recoup close 2026-10 --plan                            what stands against it, and what the statements would be
-  recoup close 2026-10                                   close it
-  recoup close 2026-10 --as-of 2026-11-05T00:00:00Z      as if it were that time: are the soft-close days over?
+Every finding is listed; where none blocks, the statements are issued and the
+month never changes again. Closing it again changes nothing.
+Exit code 1: findings refuse the close, or would.
 
-Exit code 1: findings refuse the close, or would. Closing a closed month again changes nothing.")]
+Examples:
+  recoup close 2026-10 --plan     what stands against it, what would be issued
+  recoup close 2026-10
+  recoup close 2026-10 --as-of 2026-11-05T00:00:00Z     as if it were that time")]
 pub(crate) struct Close {
     /// The month
     month: Period,
@@ -160,7 +162,7 @@ pub(crate) fn statements_grid(statements: &[Value]) -> Grid {
             text("mode"),
             text("total"),
             short(&text("digest")),
-            text("issued_at"),
+            moment(&text("issued_at")),
         ]);
     }
     grid

@@ -10,11 +10,16 @@ use crate::failure::{Failure, Verdict};
 use crate::screen::Screen;
 use crate::table::{Column, Grid, field, money_field};
 
-/// What usage cost, by any dimensions, before shared costs are distributed and before internal prices.
+/// What usage cost, by any dimensions, before shared costs are distributed and before internal prices. Bills that come by the
+/// month (`[[recurring]]`) are no usage; statements hold them.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+What usage cost, before shared costs are distributed and before internal prices.
+Bills that come by the month ([[recurring]]) are no usage; statements hold them.
+Without days: the last month that has figures.
+
 Examples:
-  recoup costs                                       the last month with data, by team
+  recoup costs
   recoup costs --month 2026-10 --by team,agent
   recoup costs --from 2026-10-01 --to 2026-10-08 --by day,model --json")]
 pub(crate) struct Costs {

@@ -12,9 +12,11 @@ use crate::table::{Column, Grid, field, money_field};
 /// Lists the raw events that a team pays for, in order of time, with what each one cost.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+In order of time, each with what it cost. Without days: the last 31.
+
 Examples:
   recoup events --team support --from 2026-10-01 --to 2026-10-02
-  recoup events --team support --month 2026-10 --limit 1000000 --json > support.json")]
+  recoup events --team support --month 2026-10 --limit 1000000 --json")]
 pub(crate) struct Events {
     /// The team that pays [default: every team]
     #[arg(long)]

@@ -14,10 +14,11 @@ use crate::table::{Column, Grid, plain};
 /// never changes a figure.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+A finding never changes a figure. Without days: the last 31.
+
 Examples:
-  recoup findings                                    the last 31 days
-  recoup findings --month 2026-10 --kind unattributed
-  recoup findings --month 2026-10 --counts           only how many of each kind")]
+  recoup findings --month 2026-10 --counts
+  recoup findings --month 2026-10 --kind unattributed")]
 pub(crate) struct Findings {
     #[command(flatten)]
     days: Days,

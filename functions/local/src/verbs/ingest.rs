@@ -34,12 +34,15 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// sent before are recognised, so that sending a file again is safe.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+One JSON object per line, or a small JSON array; .gz and .zst are decompressed.
+Events that were sent before are recognised: sending a file again is safe.
+Exit code 1: an event was rejected, or conflicts with one of the same identity.
+The others are stored.
+
 Examples:
   recoup ingest events.ndjson
   recoup ingest events.ndjson.zst --json
-  recoup sample --spans 10000 --output - | recoup ingest -
-
-Exit code 1: an event was rejected, or conflicts with one of the same identity that is there. The others are stored.")]
+  recoup sample --spans 10000 | recoup ingest -")]
 pub(crate) struct Ingest {
     /// The file, or - for standard input
     file: PathBuf,

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::Desk;
 use crate::api::Ask;
 use crate::failure::{Failure, Verdict};
-use crate::table::{Column, Grid, field};
+use crate::table::{Column, Grid, field, moment};
 
 /// Keys listed at most.
 const KEYS_MAX: usize = 10_000;
@@ -15,10 +15,13 @@ const KEYS_MAX: usize = 10_000;
 /// Makes, lists and revokes API keys. A key is shown once, when it is made; only its digest is stored.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+A key is shown once, when it is made; only its digest is stored.
+
 Examples:
-  recoup keys create --role ingest                          for those who send events
-  recoup keys create --role ingest --tag project=arm-r2     events that come with it have this tag unless they say otherwise
-  recoup keys create --role viewer --team support           sees the numbers of one team
+  recoup keys create --role ingest                       sends events
+  recoup keys create --role ingest --tag project=arm-r2  with a default tag
+  recoup keys create --role viewer --team support        sees one team's numbers
+  recoup keys create --role finance                      sees all, runs, closes
   recoup keys list
   recoup keys revoke 0a1b2c3d4e5f")]
 pub(crate) struct Keys {
@@ -35,7 +38,7 @@ enum Command {
     List,
     /// Revoke a key; it stays in the list
     Revoke {
-        /// Its id: the part between the first two underscores of the key
+        /// Its id: what stands between the two underscores of the key
         id: String,
     },
 }
@@ -55,15 +58,10 @@ struct Create {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Role {
-    /// Send events
     Ingest,
-    /// See one team's numbers
     Viewer,
-    /// See one team's numbers and act for it
     Lead,
-    /// See everything, run nights and closes, import prices
     Finance,
-    /// Everything
     Admin,
 }
 
@@ -92,6 +90,11 @@ fn tag(text: &str) -> Result<(String, String), String> {
 }
 
 impl Keys {
+    /// Whether it makes a key.
+    pub(crate) const fn creates(&self) -> bool {
+        matches!(self.command, Command::Create(_))
+    }
+
     /// Runs the verb.
     pub(crate) async fn run(&self, desk: &Desk) -> Result<Verdict, Failure> {
         match &self.command {
@@ -140,7 +143,14 @@ async fn list(desk: &Desk) -> Result<(), Failure> {
     for row in &found.rows {
         let tags = row.get("tags").map(tags_text).unwrap_or_default();
         let plain = |name| field(row, name);
-        grid.row([plain("id"), plain("role"), plain("team"), tags, plain("created_at"), plain("revoked_at")]);
+        grid.row([
+            plain("id"),
+            plain("role"),
+            plain("team"),
+            tags,
+            moment(&plain("created_at")),
+            moment(&plain("revoked_at")),
+        ]);
     }
     if grid.is_empty() {
         return desk.screen.line("there are no keys; make one with `recoup keys create --role ingest`");

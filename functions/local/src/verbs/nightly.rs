@@ -14,12 +14,15 @@ use crate::watch;
 /// A day has something to do when events came, or a price or the organisation file that it was computed with changed.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Examples:
-  recoup nightly                      every such day up to yesterday
-  recoup nightly --day 2026-10-31     up to a day
-  recoup nightly --all                today's unfinished day too
+Turns the events of each day that has something to do into costs, prices and
+ledger entries, and says what changed. A day has something to do when events
+came, or when a price or the organisation file behind its figures changed.
+`recoup serve` does this by itself at 04:30. Running it again changes nothing.
 
-`recoup serve` does this by itself at 04:30 in the organisation's time zone. Running it again changes nothing.")]
+Examples:
+  recoup nightly                     up to yesterday
+  recoup nightly --day 2026-10-31    up to a day
+  recoup nightly --all               today's unfinished day too")]
 pub(crate) struct Nightly {
     /// Up to this local day [default: yesterday]
     #[arg(long, value_name = "DAY", conflicts_with = "all")]

@@ -13,7 +13,7 @@ use crate::api::{Answer, Ask, JSON};
 use crate::failure::{Failure, Verdict};
 use crate::input;
 use crate::screen::Screen;
-use crate::table::{Column, Grid, field, plain};
+use crate::table::{Column, Grid, field, moment, money_field, plain};
 
 /// Names that are given for a reason why something was not understood.
 const EXAMPLES_MAX: usize = 3;
@@ -23,13 +23,14 @@ const DISAGREEMENTS_MAX: usize = 40;
 /// Looks up the prices of providers, imports price lists, and shows the internal prices of tasks and minutes.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+The shipped catalogue wins over an import, the organisation file over both. Days
+that a new price touches run again in the next night.
+
 Examples:
   recoup prices list sonnet
-  recoup prices check model_prices_and_context_window.json               where LiteLLM's list disagrees with the catalogue
-  recoup prices import model_prices_and_context_window.json --source 'LiteLLM 2026-11-01' --from 2026-11-01
-  recoup prices tasks --agent triage
-
-The shipped catalogue wins over an import, the organisation file over both. Days that a new price touches run again.")]
+  recoup prices check model_prices_and_context_window.json
+  recoup prices import model_prices_and_context_window.json --source LiteLLM
+  recoup prices tasks --agent triage")]
 pub(crate) struct Prices {
     /// What to do.
     #[command(subcommand)]
@@ -81,6 +82,11 @@ struct Import {
 }
 
 impl Prices {
+    /// Whether it keeps prices.
+    pub(crate) const fn imports(&self) -> bool {
+        matches!(self.command, Command::Import(_))
+    }
+
     /// Runs the verb.
     pub(crate) async fn run(&self, desk: &Desk) -> Result<Verdict, Failure> {
         match &self.command {
@@ -133,7 +139,7 @@ fn price_grid(rows: &[Value]) -> Grid {
             model if model.is_empty() => (of("sku"), format!("{} per {}", of("price"), of("unit"))),
             model => (model, rates(row.get("per_million"))),
         };
-        grid.row([of("provider"), name.clone(), of("from"), of("to"), of("currency"), price]);
+        grid.row([of("provider"), name, moment(&of("from")), moment(&of("to")), of("currency"), price]);
         let mut below = |label: &str, table: &Value| {
             let blanks = std::iter::repeat_n(String::new(), 5);
             grid.row(blanks.chain([format!("{label}: {}", rates(table.get("per_million")))]).collect::<Vec<_>>());
@@ -162,7 +168,7 @@ fn task_grid(rows: &[Value]) -> Grid {
             ("model", model) if model == "time" => "minute".to_owned(),
             (_, text) => text,
         };
-        grid.row(NAMES.iter().map(per).chain([field(row, "price")]).collect::<Vec<_>>());
+        grid.row(NAMES.iter().map(per).chain([money_field(row, "price", 4)]).collect::<Vec<_>>());
     }
     grid
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::Desk;
 use crate::api::Ask;
 use crate::failure::{Failure, Verdict};
-use crate::table::{Column, Grid, field, plain};
+use crate::table::{Column, Grid, field, moment, plain};
 
 /// Runs that are read at most; the newest of them are shown.
 const RUNS_MAX: usize = 100_000;
@@ -15,8 +15,8 @@ const RUNS_MAX: usize = 100_000;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  recoup runs                   the last 20
-  recoup runs RUN --json        all that one of them found and changed")]
+  recoup runs               the newest 20, the last one at the end
+  recoup runs RUN --json    all that one of them found and changed")]
 pub(crate) struct Runs {
     /// One run, by its name
     run: Option<String>,
@@ -63,7 +63,8 @@ fn grid(runs: &[Value]) -> Grid {
     ]);
     for run in runs {
         let text = |name| field(run, name);
-        grid.row([text("run"), text("kind"), text("state"), text("started_at"), text("finished_at"), outcome(run)]);
+        let (started, finished) = (moment(&text("started_at")), moment(&text("finished_at")));
+        grid.row([text("run"), text("kind"), text("state"), started, finished, outcome(run)]);
     }
     grid
 }

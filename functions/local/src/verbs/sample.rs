@@ -19,10 +19,14 @@ const STEP: u64 = 1_000;
 /// the same bytes. Apply the organisation file that belongs to them with --organisation.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+One event per line, in the order in which they would arrive. The same options
+give the same bytes.
+
 Examples:
-  recoup sample --spans 100000 --output events.ndjson --organisation recoup.toml
-  recoup --data demo apply recoup.toml && recoup --data demo ingest events.ndjson
-  recoup sample --spans 5000 --from 2026-10-01 --days 7 --output - | head -1")]
+  recoup sample --spans 100000 -o events.ndjson --organisation recoup.toml
+  recoup --data demo apply recoup.toml
+  recoup --data demo ingest events.ndjson
+  recoup sample --spans 5000 --from 2026-10-01 --days 7 | head -1")]
 pub(crate) struct SampleCommand {
     /// Distinct spans, about
     #[arg(long, value_name = "N", default_value_t = 10_000)]

@@ -24,15 +24,20 @@ const HELD_PAUSE: Duration = Duration::from_millis(100);
 /// are answered.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Takes events and questions over HTTP from those who have a key, commands of this
+machine over a socket in the folder, and runs the nights at 04:30 in the
+organisation's time zone. SIGTERM and Ctrl-C end it once requests on their way
+are answered.
+
 Examples:
   recoup serve
-  recoup serve --listen 0.0.0.0:8080 --log json      behind a proxy that terminates TLS
+  recoup serve --listen 0.0.0.0:8080 --log json    behind a proxy that ends TLS
   RUST_LOG=debug recoup --data books serve")]
 pub(crate) struct Serve {
     /// Address and port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: String,
-    /// How log lines look; RUST_LOG says which
+    /// How log lines look; RUST_LOG says which there are
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) log: LogFormat,
 }

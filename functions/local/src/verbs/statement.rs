@@ -15,10 +15,14 @@ use crate::table::{Column, Grid, field, money_field, plain};
 /// terminal reads it, the document itself, byte for byte.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+With a format, or where no terminal reads it, the document itself is written,
+byte for byte as it was issued.
+
 Examples:
-  recoup statement support 2026-10                                     to read
-  recoup statement support 2026-10 --format csv --output support.csv   for a spreadsheet
-  recoup statement support 2026-10 --format json > support.json        the document that `recoup verify` checks")]
+  recoup statement support 2026-10                   to read
+  recoup statement support 2026-10 --format csv -o support.csv
+  recoup statement support 2026-10 --format json -o support.json
+  recoup verify support.json")]
 pub(crate) struct Statement {
     /// The team
     team: String,
@@ -204,7 +208,7 @@ mod tests {
             None,
         );
         for expected in [
-            "charge by task  triage  t          price of 2026-10-02                       12",
+            "charge by task  triage  t          price of 2026-10-02                        12  task  0.3500    4.20",
             "pool safety: 60.00 % by invocations",
             "total USD",
             "note: one",

@@ -15,8 +15,8 @@ const STATEMENTS_MAX: usize = 100_000;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  recoup statements              of every month
-  recoup statements 2026-10      of one month")]
+  recoup statements            of every month
+  recoup statements 2026-10    of one month")]
 pub(crate) struct Statements {
     /// The month [default: all]
     month: Option<Period>,

@@ -17,11 +17,13 @@ const LEVELS_MAX: usize = 16;
 /// span and everything below it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Exclusive cost is what a span itself cost and is billed once; inclusive is that
+of the span and everything below it. An event without a trace is found by its
+own id.
+
 Examples:
   recoup trace 4bf92f3577b34da6a3ce929d0e0e4736
-  recoup trace 4bf92f3577b34da6a3ce929d0e0e4736 --json     with every part of every cost
-
-An event without a trace is found by its own id.")]
+  recoup trace 4bf92f3577b34da6a3ce929d0e0e4736 --json    with every part")]
 pub(crate) struct Trace {
     /// The trace's id
     id: String,
@@ -76,7 +78,7 @@ fn heading(trace: &Value) -> String {
     let also: String = also.map(|(name, value)| format!(", {name} {value}")).collect();
     let mut lines = vec![
         format!("trace {}  {} {}", field(trace, "trace_id"), field(trace, "cost"), field(trace, "currency")),
-        format!("paid by {team}{also} (from {})", words(&of("source"))),
+        format!("paid by {team}{also}: {}", because(&of("source"))),
     ];
     if trace.get("root_arrived").and_then(Value::as_bool) == Some(false) {
         lines.push("its root has not arrived: its cost passes through".to_owned());
@@ -94,16 +96,17 @@ fn heading(trace: &Value) -> String {
     lines.join("\n")
 }
 
-/// `FirstSpan` as `first span`.
-fn words(name: &str) -> String {
-    let mut text = String::new();
-    for letter in name.chars() {
-        if letter.is_ascii_uppercase() && !text.is_empty() && !text.ends_with([' ', '(']) {
-            text.push(' ');
-        }
-        text.push(letter.to_ascii_lowercase());
+/// Why this payer (ATR-1), in words. A source that this release does not know is shown as it came.
+fn because(source: &str) -> &str {
+    match source {
+        "Root" => "its root names the team",
+        "Resource" => "the resource attributes of its root name the team",
+        "Person" => "its user's entry in [[people]] names the team",
+        "Key" => "its API key names the team",
+        "Nobody" => "nothing names a team",
+        span if span.starts_with("Span") => "its first span that names a team",
+        other => other,
     }
-    text
 }
 
 fn tree(spans: &[Value]) -> Grid {
@@ -178,8 +181,9 @@ fn notes(span: &Value) -> String {
         status => notes.push(status.to_owned()),
     }
     match field(span, "place").as_str() {
+        "ExtraRoot" => notes.push("one of several roots".to_owned()),
         "Orphan" => notes.push("its parent never came".to_owned()),
-        "LoopCut" | "CutLoop" => notes.push("a loop of parents was cut here".to_owned()),
+        "LoopCut" => notes.push("a loop of parents was cut here".to_owned()),
         _ => {}
     }
     notes.join("; ")
@@ -207,7 +211,7 @@ fn agents(agents: &Value) -> Grid {
 mod tests {
     use serde_json::json;
 
-    use super::{render, words};
+    use super::render;
 
     #[test]
     fn atr_2_a_trace_is_shown_as_a_tree_with_each_span_once() {
@@ -220,17 +224,16 @@ mod tests {
             span("y", "x", "cut"),
         ];
         let trace = json!({ "trace_id": "t", "cost": "2.5", "currency": "USD", "spans": spans,
-            "payer": { "team": "support", "user": "u1", "source": "RootTag" } });
+            "payer": { "team": "support", "user": "u1", "source": "Person" } });
         let text = render(&trace, None);
-        assert!(text.starts_with("trace t  2.5 USD\npaid by support, user u1 (from root tag)\n"), "{text}");
+        assert!(
+            text.starts_with(
+                "trace t  2.5 USD\npaid by support, user u1: its user's entry in [[people]] names the team\n"
+            ),
+            "{text}"
+        );
         let names: Vec<&str> =
             text.lines().skip(5).filter_map(|line| line.split("  llm").next()).map(str::trim_end).collect();
         assert_eq!(names, ["outer", "  middle", "    inner", "cut", "cut"], "{text}");
-    }
-
-    #[test]
-    fn names_of_sources_become_words() {
-        assert_eq!(words("FirstSpan"), "first span");
-        assert_eq!(words("ResourceAttributes"), "resource attributes");
     }
 }

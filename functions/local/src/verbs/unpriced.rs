@@ -12,9 +12,12 @@ use crate::table::{Column, Grid, field};
 /// touches run again.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Such usage is kept and counted, never taken as free; once a price is there, the
+nights that it touches run again. Without days: the last 31.
+
 Examples:
   recoup unpriced --month 2026-10
-  recoup prices import model_prices_and_context_window.json --source litellm && recoup nightly")]
+  recoup prices import prices.json --source LiteLLM && recoup nightly")]
 pub(crate) struct Unpriced {
     #[command(flatten)]
     days: Days,

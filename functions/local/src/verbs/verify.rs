@@ -15,11 +15,12 @@ use crate::table::{Column, Grid, field};
 /// Recomputes a statement from the events that it names and compares it line by line and byte by byte.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Examples:
-  recoup statement support 2026-10 --format json --output support.json
-  recoup verify support.json
+Compares line by line and byte by byte with what the events give.
+Exit code 0: it holds. 1: it does not; the lines that differ are listed.
 
-Exit code 0: it holds. 1: it does not; the lines that differ are listed.")]
+Examples:
+  recoup statement support 2026-10 --format json -o support.json
+  recoup verify support.json")]
 pub(crate) struct Verify {
     /// A statement as JSON, or - for standard input
     file: PathBuf,

@@ -20,7 +20,7 @@ use crate::host::{Host, NotOpened, has_books};
 use crate::reach::socket_of;
 use crate::sample::{SampleOptions, organisation_file};
 use crate::screen::Screen;
-use crate::table::{field, money_field};
+use crate::table::{field, money_field, plain};
 use crate::watch;
 
 /// Day of the next month for which the month is closed: the soft-close days are over then.
@@ -31,9 +31,14 @@ const CLOSE_DAY: u64 = 4;
 /// out and that it ties. The folder stays, ready for `recoup serve`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Applies the company's organisation file, posts its events to the HTTP endpoint
+(twice delivered, late, unpriced and unattributed ones among them), runs the
+nights, closes the month, and shows what came out and that it ties. The folder
+stays, ready for `recoup serve`.
+
 Examples:
-  recoup demo                                 in ./recoup-data
-  recoup --data elsewhere demo --seed 7       another folder, another month")]
+  recoup demo                              in ./recoup-data
+  recoup --data elsewhere demo --seed 7    another folder, another month")]
 pub(crate) struct Demo {
     /// The same seed gives the same events
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -49,6 +54,7 @@ struct Stage {
     key: String,
     month: Period,
     days: (NaiveDate, NaiveDate),
+    currency: String,
 }
 
 impl Demo {
@@ -109,6 +115,8 @@ async fn set_up(host: &mut Host, folder: &Path, screen: Screen, options: SampleO
     let applied = operator.ask(organisation).await?.json()?;
     let ingest = json!({ "role": "ingest" });
     let made = operator.ask(Ask::post_json(&["v1", "keys"], &ingest)).await?.json()?;
+    let costs = operator.ask(Ask::get(&["v1", "costs"])).await?.json()?;
+    let currency = costs.pointer("/total/currency").map(plain).unwrap_or_default();
     let month = Period::of(options.first_day);
     let after = options.first_day.checked_add_days(Days::new(options.days.into())).unwrap_or(options.first_day);
     screen.line(format!("recoup demo: {month} at Lindenfels Robotics, a company that we made up\n"))?;
@@ -116,7 +124,16 @@ async fn set_up(host: &mut Host, folder: &Path, screen: Screen, options: SampleO
     screen.line(format!("  organisation   {entries} entries applied: teams, agents, pools, people, prices"))?;
     let key = field(&made, "key");
     let server = format!("http://{address}");
-    Ok(Stage { screen, folder: folder.to_owned(), operator, server, key, month, days: (options.first_day, after) })
+    Ok(Stage {
+        screen,
+        folder: folder.to_owned(),
+        operator,
+        server,
+        key,
+        month,
+        days: (options.first_day, after),
+        currency,
+    })
 }
 
 impl Stage {
@@ -145,8 +162,9 @@ impl Stage {
         let totals = self.period(outcome).and_then(|period| period.get("totals")).unwrap_or(&Value::Null);
         let cost = money_field(totals, "priced_cost", 2);
         self.screen.line(format!(
-            "  nights         {days} days in {}: {cost} priced in {}",
+            "  nights         {days} days in {}: {cost} {} priced in {}",
             seconds(*elapsed),
+            self.currency,
             self.month
         ))
     }
@@ -156,10 +174,11 @@ impl Stage {
         let changed = days.iter().filter(|day| day.get("changed").and_then(Value::as_bool) == Some(true)).count();
         let totals = self.period(outcome).and_then(|period| period.get("totals")).unwrap_or(&Value::Null);
         self.screen.line(format!(
-            "  nights again   {} days touched, {changed} changed, in {}: {} priced in {}",
+            "  nights again   {} days touched, {changed} changed, in {}: {} {} priced in {}",
             days.len(),
             seconds(*elapsed),
             money_field(totals, "priced_cost", 2),
+            self.currency,
             self.month
         ))
     }

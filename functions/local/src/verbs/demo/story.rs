@@ -7,12 +7,14 @@ use super::Stage;
 use crate::api::{Ask, JSON};
 use crate::failure::Failure;
 use crate::sample::SampleSummary;
-use crate::table::{Column, Grid, field, money, plain};
+use crate::table::{Column, Grid, field, money, money_field, plain};
 use crate::verbs::ingest::Receipt;
 use crate::verbs::statement::what;
 
 /// Lines of a statement that are shown, the largest ones.
 const LINES_SHOWN: usize = 3;
+/// Letters of a line of prose.
+const PROSE_WIDTH: usize = 100;
 
 /// A statement as it was issued.
 struct Issued {
@@ -33,6 +35,8 @@ pub(super) async fn tell(
     heading(stage, "Statements: total, and the three largest lines")?;
     stage.screen.table(&statements_grid(&statements))?;
     heading(stage, "What was planted, and what was found")?;
+    stage.screen.line(wrapped(&holds(planted)))?;
+    stage.screen.line("")?;
     stage.screen.table(&found_grid(stage, planted, receipt).await?)?;
     heading(stage, "It ties (CLO-4): nothing was lost on the way, to the last picodollar")?;
     tie(stage, closed, &statements)?;
@@ -44,6 +48,31 @@ pub(super) async fn tell(
 
 fn heading(stage: &Stage, title: &str) -> Result<(), Failure> {
     stage.screen.line(format!("\n{title}\n"))
+}
+
+/// All that the month holds, in one sentence.
+fn holds(planted: &SampleSummary) -> String {
+    let told = planted.story();
+    let parts: Vec<String> = told.into_iter().map(|(count, what)| format!("{count} {what}")).collect();
+    format!("The month holds {}.", parts.join(", "))
+}
+
+/// A sentence in lines of at most [`PROSE_WIDTH`] letters.
+fn wrapped(sentence: &str) -> String {
+    let mut text = String::new();
+    let mut width = 0_usize;
+    for word in sentence.split(' ') {
+        let is_first = text.is_empty();
+        width = width.saturating_add(word.len()).saturating_add(1);
+        if width > PROSE_WIDTH {
+            text.push('\n');
+            width = word.len();
+        } else if !is_first {
+            text.push(' ');
+        }
+        text.push_str(word);
+    }
+    text
 }
 
 async fn fetch(stage: &Stage, closed: &Value) -> Result<Vec<Issued>, Failure> {
@@ -98,7 +127,7 @@ fn what_for(line: &Value) -> String {
     match (of("kind").as_str(), of("billing").as_str()) {
         ("variance", _) => format!("settled variance of {}", of("task_type")),
         ("charge", "task" | "time") if !of("price").is_empty() => {
-            format!("{} {} {}s at {}", quantity(), of("task_type"), of("unit"), of("price"))
+            format!("{} {} {}s at {}", quantity(), of("task_type"), of("unit"), money_field(line, "price", 4))
         }
         _ => what(line),
     }
@@ -114,6 +143,8 @@ async fn found_grid(stage: &Stage, planted: &SampleSummary, receipt: &Receipt) -
     let finding = |kind: &str| counts.get(kind).map_or_else(|| "0".to_owned(), plain);
     let mut grid =
         Grid::new([Column::Name("what"), Column::Figure("planted"), Column::Figure("found"), Column::Name("where")]);
+    // The gateway knows the call and not who asked for it.
+    let nameless = planted.unattributed.saturating_sub(planted.unknown_team).saturating_add(planted.shared_responses);
     let rows = [
         ("distinct events", planted.spans, receipt.accepted.to_string(), "accepted"),
         ("events delivered twice", planted.duplicates, receipt.duplicate.to_string(), "acknowledged, not counted"),
@@ -125,13 +156,19 @@ async fn found_grid(stage: &Stage, planted: &SampleSummary, receipt: &Receipt) -
         ),
         ("tasks", planted.tasks, field(&costs, "tasks"), "recoup costs"),
         ("events of a model without a price", planted.unpriced, field(&unpriced, "events"), "recoup unpriced"),
-        ("traces that nobody pays", planted.unattributed, finding("unattributed"), "recoup findings"),
-        ("of these with a team that does not exist", planted.unknown_team, finding("unknown_team"), "recoup findings"),
+        ("traces that name no payer, the gateway's too", nameless, finding("unattributed"), "recoup findings"),
+        ("traces with a team that does not exist", planted.unknown_team, finding("unknown_team"), "recoup findings"),
         (
             "calls that gateway and agent both report",
             planted.shared_responses,
             finding("shared_response"),
             "one is billed",
+        ),
+        (
+            "frames that report more than anybody observed",
+            planted.unobserved,
+            finding("unobserved_usage"),
+            "billed as unobserved",
         ),
         ("spans whose parent never came", planted.orphans, finding("orphan"), "hung on the root"),
         ("events that only their source can price", planted.reported_only, finding("reported_used"), "marked"),
@@ -172,7 +209,7 @@ fn tie(stage: &Stage, closed: &Value, statements: &[Issued]) -> Result<(), Failu
     let right = add_side(&mut grid, &incurred)?;
     stage.screen.table(&grid)?;
     let verdict = if left == right { "equal" } else { "NOT EQUAL" };
-    stage.screen.line(format!("\n{left} = {right}: {verdict}"))?;
+    stage.screen.line(format!("\n{} = {}: {verdict}", fixed(left), fixed(right)))?;
     let rounding = printed.checked_sub(exact).ok_or_else(overflow)?;
     let booked = amount(closed, "rounding");
     stage.screen.line(format!(

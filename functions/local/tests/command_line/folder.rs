@@ -1,0 +1,225 @@
+//! Commands on data folders of this machine: one holder, many guests.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::{command, finish, on_folder, recoup};
+
+const ORGANISATION: &str =
+    "[organisation]\nname = \"Example\"\ncurrency = \"USD\"\ntime_zone = \"UTC\"\n[[teams]]\nid = \"support\"\n";
+
+fn event(id: u32) -> String {
+    let at = (chrono::Utc::now().date_naive() - chrono::TimeDelta::days(1))
+        .and_time(chrono::NaiveTime::MIN)
+        .and_utc()
+        .to_rfc3339();
+    format!(
+        "{{\"event_id\":\"e{id}\",\"trace_id\":\"t{id}\",\"used_at\":\"{at}\",\"kind\":\"llm\",\"tags\":{{\"team\":\"support\"}},\
+         \"provider\":\"anthropic\",\"model\":\"claude-sonnet-4-6\",\"usage\":{{\"input\":1000000}}}}\n"
+    )
+}
+
+fn events(folder: &Path, name: &str, ids: std::ops::Range<u32>) -> String {
+    let path = folder.join(name);
+    std::fs::write(&path, ids.map(event).collect::<String>()).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn prepared(folder: &Path) -> std::path::PathBuf {
+    let file = folder.join("recoup.toml");
+    std::fs::write(&file, ORGANISATION).unwrap();
+    let data = folder.join("data");
+    on_folder(&data, &["apply", file.to_str().unwrap()]).exits(0);
+    data
+}
+
+/// `recoup serve`, and the address that it prints.
+fn serve(data: &Path) -> (Child, String) {
+    let mut child = command(&["--data", data.to_str().unwrap(), "serve", "--listen", "127.0.0.1:0"]).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    let url = line.split_whitespace().last().unwrap().to_owned();
+    std::thread::spawn(move || stdout.lines().for_each(drop));
+    (child, url)
+}
+
+fn end(child: Child) -> crate::Outcome {
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    finish(child)
+}
+
+#[test]
+fn one_command_after_the_other_works_on_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = prepared(folder.path());
+    let file = events(folder.path(), "a.ndjson", 0..3);
+    let first = on_folder(&data, &["ingest", &file, "--json"]).exits(0).json();
+    assert_eq!(first.get("accepted"), Some(&3.into()));
+    let again = on_folder(&data, &["ingest", &file, "--json"]).exits(0).json();
+    assert_eq!(again.get("duplicate"), Some(&3.into()));
+    on_folder(&data, &["nightly", "--all"]).exits(0);
+    let costs = on_folder(&data, &["costs", "--json"]).exits(0).json();
+    assert_eq!(costs.pointer("/total/cost"), Some(&"9".into()), "{costs}");
+    for file in ["user.key", "recoup.sqlite3"] {
+        assert!(data.join(file).exists(), "{file}");
+    }
+    assert!(!data.join("recoup.sock").exists());
+    assert_eq!(std::fs::metadata(data.join("user.key")).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn commands_at_the_same_time_share_one_holder() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = prepared(folder.path());
+    let start = |name: &str, ids: std::ops::Range<u32>| {
+        let file = events(folder.path(), name, ids);
+        command(&["--data", data.to_str().unwrap(), "ingest", &file, "--batch", "20", "--json"]).spawn().unwrap()
+    };
+    let children = [start("a", 0..600), start("b", 600..1_200), start("c", 1_200..1_800), start("d", 0..600)];
+    let outcomes = children.map(|child| finish(child).exits(0).json());
+    let sum = |name: &str| {
+        outcomes.iter().map(|outcome| outcome.get(name).and_then(serde_json::Value::as_u64).unwrap()).sum::<u64>()
+    };
+    assert_eq!((sum("accepted"), sum("duplicate")), (1_800, 600));
+}
+
+#[test]
+fn a_holder_stays_until_its_guests_have_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = prepared(folder.path());
+    let start = || {
+        let mut command = command(&["--data", data.to_str().unwrap(), "ingest", "-"]);
+        command.stdin(Stdio::piped()).spawn().unwrap()
+    };
+    let mut holder = start();
+    while !data.join("recoup.sock").exists() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut guest = start();
+    std::thread::sleep(Duration::from_millis(500));
+    drop(holder.stdin.take());
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(holder.try_wait().unwrap().is_none(), "the holder left its guest alone");
+    guest.stdin.take().unwrap().write_all(event(1).as_bytes()).unwrap();
+    assert!(finish(guest).exits(0).stdout.starts_with("1 accepted"));
+    finish(holder).exits(0);
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_not_made_by_a_question() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("nowhere");
+    let outcome = on_folder(&data, &["costs"]).exits(2);
+    assert!(
+        outcome.stderr.contains("there is no data folder") && outcome.stderr.contains("--data"),
+        "{}",
+        outcome.stderr
+    );
+    assert!(!data.exists());
+}
+
+#[test]
+fn commands_go_through_a_server_that_holds_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = prepared(folder.path());
+    let (server, url) = serve(&data);
+    let socket = data.join("recoup.sock");
+    assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+    let made = on_folder(&data, &["keys", "create", "--role", "admin", "--json"]).exits(0).json();
+    let key = made.get("key").and_then(serde_json::Value::as_str).unwrap();
+    let file = events(folder.path(), "a.ndjson", 0..5);
+    recoup(&["--server", &url, "--key", key, "ingest", &file]).exits(0);
+    recoup(&["--server", &url, "--key", "recoup_no_key", "ingest", &file]).exits(2);
+    recoup(&["--server", &url, "ingest", &file]).exits(2);
+    on_folder(&data, &["nightly", "--all"]).exits(0);
+    let through_key = recoup(&["--server", &url, "--key", key, "costs", "--json"]).exits(0).json();
+    assert_eq!(through_key.pointer("/total/events"), Some(&5.into()));
+    let second = on_folder(&data, &["serve", "--listen", "127.0.0.1:0"]).exits(3);
+    assert!(second.stderr.contains(&format!("process {}", server.id())), "{}", second.stderr);
+    let ended = end(server).exits(0);
+    assert!(!ended.stderr.contains(key), "a secret is in the log");
+    assert!(!socket.exists());
+    on_folder(&data, &["costs"]).exits(0);
+}
+
+#[test]
+fn a_server_without_keys_says_how_to_make_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let child =
+        command(&["--data", folder.path().to_str().unwrap(), "serve", "--listen", "127.0.0.1:0", "--log", "json"]);
+    let child = { child }.spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(1_500));
+    let outcome = end(child).exits(0);
+    assert!(
+        outcome.stdout.contains("keys create --role ingest") && outcome.stdout.contains("apply recoup.toml"),
+        "{}",
+        outcome.stdout
+    );
+    for line in outcome.stderr.lines() {
+        let entry: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(entry.get("level").is_some() && entry.get("message").is_some(), "{line}");
+    }
+    assert!(outcome.stderr.contains("\"signal\":\"SIGTERM\""), "{}", outcome.stderr);
+}
+
+#[test]
+fn what_a_killed_holder_leaves_behind_does_not_stop_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = prepared(folder.path());
+    let (mut server, _) = serve(&data);
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(data.join("recoup.sock").exists());
+    let (server, _) = serve(&data);
+    on_folder(&data, &["keys", "list"]).exits(0);
+    end(server).exits(0);
+}
+
+#[test]
+fn the_demo_plays_ties_and_leaves_books_that_verify() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("demo");
+    let told = on_folder(&data, &["demo"]).exits(0).stdout;
+    for expected in ["0 rejected", "closed as of", "byte for byte", ": equal\n", "What to look at next"] {
+        assert!(told.contains(expected), "{expected} is not in\n{told}");
+    }
+    let commands: Vec<&str> = told.lines().filter_map(|line| line.strip_prefix("recoup --data ")).collect();
+    assert!(commands.len() > 5, "{told}");
+    for line in commands.iter().filter(|line| !line.contains(" serve ")) {
+        let line = line.split("  ").next().unwrap();
+        let arguments: Vec<&str> = line.split_whitespace().skip(1).collect();
+        on_folder(&data, &arguments).exits(0);
+    }
+    let refused = on_folder(&data, &["demo"]).exits(2);
+    assert!(refused.stderr.contains("holds books already"), "{}", refused.stderr);
+    let list = on_folder(&data, &["statements", "--json"]).exits(0).json();
+    let month = list.pointer("/rows/0/period").and_then(serde_json::Value::as_str).unwrap();
+    let file = folder.path().join("s.json");
+    let path = file.to_str().unwrap();
+    on_folder(&data, &["statement", "support", month, "--format", "json", "-o", path]).exits(0);
+    on_folder(&data, &["verify", path]).exits(0);
+    let forged = std::fs::read_to_string(&file).unwrap().replacen("\"amount\":\"", "\"amount\":\"1", 1);
+    std::fs::write(&file, forged).unwrap();
+    on_folder(&data, &["verify", path]).exits(1);
+}
+
+#[test]
+fn a_sample_is_what_its_organisation_file_expects() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, organisation) = (folder.path().join("e.ndjson"), folder.path().join("recoup.toml"));
+    let (file, organisation) = (file.to_str().unwrap(), organisation.to_str().unwrap());
+    recoup(&["sample", "--spans", "300", "--seed", "5", "-o", file, "--organisation", organisation]).exits(0);
+    let data = folder.path().join("data");
+    on_folder(&data, &["apply", organisation]).exits(0);
+    on_folder(&data, &["ingest", file]).exits(0);
+    let to_stdout = recoup(&["sample", "--spans", "300", "--seed", "5"]).exits(0);
+    assert_eq!(to_stdout.stdout, std::fs::read_to_string(file).unwrap());
+    recoup(&["sample", "--days", "0"]).exits(2);
+}
