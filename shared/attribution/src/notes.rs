@@ -94,7 +94,7 @@ impl<'a> Notes<'a> {
     }
 
     /// The payer.
-    pub(crate) fn add_payer(&mut self, payer: &Payer) {
+    pub(crate) fn add_payer(&mut self, payer: &Payer, bears_cost: bool) {
         match (&payer.named, &payer.team, payer.source) {
             (Some(named), None, source) => {
                 let detail = format!(
@@ -103,7 +103,8 @@ impl<'a> Notes<'a> {
                 let at = if let PayerSource::Span(at) = source { at } else { 0 };
                 self.add(FindingKind::UnknownTeam, at, detail);
             }
-            (None, ..) => {
+            // A trace whose every event is billed or corrected elsewhere needs no payer.
+            (None, ..) if bears_cost => {
                 let detail = "nothing names a team; tag the root, its user or its API key".to_owned();
                 self.add(FindingKind::Unattributed, 0, detail);
             }

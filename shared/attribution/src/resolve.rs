@@ -96,7 +96,7 @@ pub fn resolve(
     let trace = root.event.trace_name().clone();
     let mut notes = Notes::new(&trace, &spans);
     notes.add_shape(&tree, &ordered, &corrections);
-    notes.add_payer(&payer);
+    notes.add_payer(&payer, spans.first().is_some_and(|root| root.counted_below));
     notes.add_task(&payer, task.as_ref(), context);
     notes.add_spans(&mut days);
     let (findings, finding_spans) = notes.finish();

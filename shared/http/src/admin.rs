@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use chrono::{DateTime, NaiveDate};
 use recoup_model::Tags;
@@ -15,7 +15,7 @@ use recoup_workflows::queries::Rows;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, At};
 use crate::problem::Problem;
 use crate::{Shared, body};
 
@@ -90,7 +90,7 @@ pub(crate) async fn get_keys(
 pub(crate) async fn delete_key(
     State(shared): State<Shared>,
     headers: HeaderMap,
-    Path(id): Path<String>,
+    At(id): At<String>,
 ) -> Result<Json<KeySummary>, Problem> {
     shared.principal(&headers).await?.may_administer()?;
     Ok(Json(shared.app.revoke_key(&id).await?))

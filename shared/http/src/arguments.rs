@@ -3,17 +3,32 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use chrono::{Days, NaiveDate};
 use recoup_model::limits::{PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX};
 use recoup_workflows::queries::{DayRange, Paging};
 use recoup_workflows::{App, Refusal};
+use serde::de::DeserializeOwned;
 
 use crate::problem::Problem;
 
 /// Days shown when a question names none.
 const DEFAULT_DAYS: u64 = 31;
+
+/// The variable parts of a path.
+pub(crate) struct At<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for At<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match Path::<T>::from_request_parts(parts, state).await {
+            Ok(Path(value)) => Ok(Self(value)),
+            Err(error) => Err(Problem::invalid("invalid-path", "path", error.body_text())),
+        }
+    }
+}
 
 /// The query arguments of a request.
 pub(crate) struct Arguments(BTreeMap<String, String>);

@@ -58,9 +58,11 @@ pub(crate) fn shape(headers: &HeaderMap) -> Result<Shape, Problem> {
     let kind = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match kind.as_str() {
         "" | "application/json" | "text/json" | "application/x-www-form-urlencoded" => Ok(Shape::Json),
-        "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines" => {
-            Ok(Shape::Ndjson)
-        }
+        "application/x-ndjson"
+        | "application/ndjson"
+        | "application/jsonl"
+        | "application/jsonlines"
+        | "application/x-jsonlines" => Ok(Shape::Ndjson),
         other => Err(Problem::unsupported(format!(
             "the Content-Type `{other}` is not understood; send application/json or application/x-ndjson"
         ))),

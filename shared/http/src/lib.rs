@@ -55,7 +55,8 @@ impl Shared {
         let header = headers.get(AUTHORIZATION).ok_or(Refusal::Unauthenticated(
             "no API key: send `Authorization: Bearer KEY`; make a key with `recoup keys create`",
         ))?;
-        let bearer = header.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
+        let bearer = header.to_str().ok().and_then(|text| text.split_once(' '));
+        let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, key)| key);
         let bearer = bearer.ok_or(Refusal::Unauthenticated("the header has to read `Authorization: Bearer KEY`"))?;
         Ok(self.app.authenticate(bearer.trim()).await?)
     }

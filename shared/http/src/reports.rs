@@ -1,7 +1,7 @@
 //! Questions: costs, traces, prices, pools, findings, a team's own events.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use recoup_model::{FindingKind, Period};
 use recoup_workflows::Refusal;
@@ -9,7 +9,7 @@ use recoup_workflows::queries::{Dimension, Rows};
 use serde_json::{Value, json};
 
 use crate::Shared;
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, At};
 use crate::problem::Problem;
 
 type Answer<T> = Result<Json<T>, Problem>;
@@ -40,7 +40,7 @@ pub(crate) async fn get_costs(State(shared): State<Shared>, headers: HeaderMap, 
 pub(crate) async fn get_trace(
     State(shared): State<Shared>,
     headers: HeaderMap,
-    Path(trace_id): Path<String>,
+    At(trace_id): At<String>,
 ) -> Answer<Value> {
     let principal = shared.principal(&headers).await?;
     Ok(Json(shared.app.trace(&principal, &trace_id).await?))

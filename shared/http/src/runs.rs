@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -16,7 +16,7 @@ use recoup_workflows::{App, Principal, Refusal};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::arguments::{Arguments, parse};
+use crate::arguments::{Arguments, At, parse};
 use crate::problem::Problem;
 use crate::{Shared, body};
 
@@ -100,7 +100,7 @@ pub(crate) async fn post_run(
 pub(crate) async fn get_run(
     State(shared): State<Shared>,
     headers: HeaderMap,
-    Path(run): Path<String>,
+    At(run): At<String>,
 ) -> Result<Json<Value>, Problem> {
     shared.principal(&headers).await?.may_see_all()?;
     Ok(Json(json!(shared.app.run(&run).await?)))
@@ -114,5 +114,9 @@ pub(crate) async fn get_runs(
     shared.principal(&headers).await?.may_see_all()?;
     arguments.only(&["limit", "cursor"])?;
     let (rows, next) = shared.app.list_runs(arguments.text("cursor"), arguments.limit()?).await?;
-    Ok(Json(json!({ "rows": rows, "next_cursor": next })))
+    let mut page = json!({ "rows": rows });
+    if let (Some(next), Some(page)) = (next, page.as_object_mut()) {
+        page.insert("next_cursor".into(), json!(next));
+    }
+    Ok(Json(page))
 }

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -11,7 +11,7 @@ use recoup_workflows::statements::{Format, Issued};
 use recoup_workflows::verify::STATEMENT_BYTES_MAX;
 use serde_json::{Value, json};
 
-use crate::arguments::{Arguments, parse};
+use crate::arguments::{Arguments, At, parse};
 use crate::problem::Problem;
 use crate::{Shared, body};
 
@@ -33,7 +33,7 @@ pub(crate) async fn get_statements(
 pub(crate) async fn get_statement(
     State(shared): State<Shared>,
     headers: HeaderMap,
-    Path((period, name)): Path<(String, String)>,
+    At((period, name)): At<(String, String)>,
     arguments: Arguments,
 ) -> Result<Response, Problem> {
     let principal = shared.principal(&headers).await?;
@@ -65,8 +65,15 @@ fn team_and_format<'a>(name: &'a str, headers: &HeaderMap) -> Result<(&'a str, F
         }
     }
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let csv = accept.split(',').any(|kind| kind.trim().starts_with("text/csv"));
-    Ok((name, if csv { Format::Csv } else { Format::Json }))
+    let kinds = || accept.split(',').map(|kind| kind.split(';').next().unwrap_or_default().trim());
+    let takes = |names: &[&str]| kinds().any(|kind| names.contains(&kind));
+    if takes(&["text/csv"]) {
+        Ok((name, Format::Csv))
+    } else if takes(&["", "*/*", "application/*", "application/json"]) {
+        Ok((name, Format::Json))
+    } else {
+        Err(Problem::not_acceptable(format!("statements come as application/json and text/csv, not as `{accept}`")))
+    }
 }
 
 fn etag(issued: &Issued, format: Format) -> String {

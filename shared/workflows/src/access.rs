@@ -1,6 +1,6 @@
 //! API keys: roles, default tags, who may see what. Only a digest of the secret is stored.
 
-use recoup_model::Tags;
+use recoup_model::{Tags, limits};
 use recoup_store::{Expect, Key};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -205,6 +205,10 @@ impl App {
                 return Err(Refusal::invalid("unknown-team", "team", detail));
             }
         }
+        check_tags(&tags)?;
+        if records::all::<KeyRecord>(self.books(), KEYS, "").await?.len() >= KEYS_MAX {
+            return Err(Refusal::TooLarge(format!("there are {KEYS_MAX} keys already; they are kept for the record")));
+        }
         let id = hex::encode(random::<KEY_ID_BYTES>()?);
         let secret = hex::encode(random::<SECRET_BYTES>()?);
         let mut tags = tags;
@@ -274,6 +278,31 @@ impl App {
         }
         Ok(Principal { key_id: Some(record.id), role: record.role, team: record.team, tags: record.tags })
     }
+}
+
+/// Default tags obey the rules of an event's tags; tags beyond the named dimensions cannot be defaults.
+fn check_tags(tags: &Tags) -> Result<(), Refusal> {
+    if let Some(name) = tags.extra.keys().next() {
+        let detail = format!("a key has no default for `{name}`; use agent, task_type, task_id, user, team or project");
+        return Err(Refusal::invalid("unknown-tag", format!("tags.{name}"), detail));
+    }
+    let named = [
+        ("agent", &tags.agent),
+        ("task_type", &tags.task_type),
+        ("task_id", &tags.task_id),
+        ("user", &tags.user),
+        ("team", &tags.team),
+        ("project", &tags.project),
+    ];
+    for (name, value) in named {
+        let Some(value) = value else { continue };
+        if value.trim().is_empty() || value.len() > limits::TAG_BYTES_MAX || value.chars().any(char::is_control) {
+            let most = limits::TAG_BYTES_MAX;
+            let detail = format!("a default tag has 1 to {most} bytes and no control characters");
+            return Err(Refusal::invalid("invalid-tag", format!("tags.{name}"), detail));
+        }
+    }
+    Ok(())
 }
 
 fn summary(key: KeyRecord) -> KeySummary {

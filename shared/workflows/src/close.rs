@@ -187,7 +187,7 @@ impl App {
 
     async fn plan_close(&self, world: &World, request: &CloseRequest, cut: Cut) -> Result<ClosePlan, Refusal> {
         let period = request.period;
-        let settled = self.settle_chain(world).await?;
+        let settled = self.settle_chain(world, Some(period)).await?;
         let settled = settled.into_iter().find(|settled| settled.period == period).ok_or_else(|| {
             Refusal::NotFound(format!("no night of {period} has run: there is nothing to close; run `recoup nightly`"))
         })?;

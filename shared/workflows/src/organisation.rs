@@ -119,6 +119,10 @@ impl App {
         let digest = Digest::of(text.as_bytes());
         let Some(history) = load(self.books(), &self.pseudonyms).await? else {
             let changes = diff(None, &organisation);
+            let mut notices = notices;
+            if effective.is_some() {
+                notices.push("the first version holds for all time; the effective date was not used".to_owned());
+            }
             let applied = Applied { version: 1, effective: None, changes, notices, applied: !dry_run, digest };
             return self.write_version(applied, text).await;
         };
@@ -131,6 +135,7 @@ impl App {
         }
         let changes = diff(Some(&before), &organisation);
         let changed = history.on(effective).digest != digest;
+        let number = if changed { number } else { history.on(effective).number };
         let applied = Applied {
             version: number,
             effective: Some(effective),

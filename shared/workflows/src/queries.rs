@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::NaiveDate;
+use chrono::{Datelike, NaiveDate};
 use recoup_attribution::facts::{DayFacts, Item};
 use recoup_attribution::{Context, resolve};
 use recoup_ledger::PriceVersion;
@@ -90,6 +90,16 @@ impl DayRange {
     /// # Errors
     /// [`Refusal::Invalid`] when it is empty or spans more than [`QUERY_DAYS_MAX`] days.
     pub fn new(from: NaiveDate, to: NaiveDate) -> Result<Self, Refusal> {
+        let years = 1970..=9999;
+        for (name, day) in [("from", from), ("to", to)] {
+            if !years.contains(&day.year()) {
+                return Err(Refusal::invalid(
+                    "invalid-range",
+                    name,
+                    format!("{day} lies outside the years 1970 to 9999"),
+                ));
+            }
+        }
         let days = to.signed_duration_since(from).num_days();
         if !(1..=QUERY_DAYS_MAX).contains(&days) {
             let detail = format!("`to` has to lie 1 to {QUERY_DAYS_MAX} days after `from` (it is excluded)");
@@ -298,8 +308,8 @@ impl App {
         let mut counts: BTreeMap<FindingKind, u64> = BTreeMap::new();
         let wanted = |finding: &&Finding| kind.is_none_or(|kind| finding.kind == kind);
         for facts in self.facts_between(range.from, range.to).await?.values() {
-            for (kind, count) in &facts.finding_counts {
-                let sum = counts.entry(*kind).or_default();
+            for (found, count) in &facts.finding_counts {
+                let sum = counts.entry(*found).or_default();
                 *sum = sum.saturating_add(*count);
             }
             rows.extend(facts.findings.iter().filter(wanted).map(|finding| finding_json(Some(facts.day), finding)));
@@ -316,14 +326,24 @@ impl App {
             period = period.next();
         }
         if kind.is_none_or(|kind| kind == FindingKind::Conflict) {
-            for (_, conflict, _) in records::all::<Value>(self.books(), "findings/conflict", "").await? {
+            let calendar = self.world().await?.history.calendar();
+            for (sort, conflict, _) in records::all::<Value>(self.books(), "findings/conflict", "").await? {
+                // The key begins with the instant at which the conflict was met.
+                let met_ns: i64 = sort.split('-').next().and_then(|digits| digits.parse().ok()).unwrap_or_default();
+                let day = calendar.day_of(met_ns);
+                if day < range.from || day >= range.to {
+                    continue;
+                }
                 let sum = counts.entry(FindingKind::Conflict).or_default();
                 *sum = sum.saturating_add(1);
                 let detail = conflict.pointer("/error/detail").cloned().unwrap_or_default();
                 let subject = conflict.get("event_id").cloned().unwrap_or_default();
-                rows.push(json!({ "kind": "conflict", "severity": "warning", "subject": subject, "detail": detail }));
+                rows.push(json!({
+                    "day": day, "severity": "warning", "kind": "conflict", "subject": subject, "detail": detail,
+                }));
             }
         }
+        counts.retain(|found, _| kind.is_none_or(|kind| *found == kind));
         let mut page = paging.cut(rows);
         page.total = Some(json!(counts));
         Ok(page)

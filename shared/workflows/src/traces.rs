@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::Days;
-use recoup_attribution::{Context, DayBuilder, DayFacts, Span, TagFrom, Trace, resolve};
+use recoup_attribution::{Context, DayBuilder, DayFacts, PayerSource, Place, Span, TagFrom, Trace, resolve};
 use recoup_model::period::{format_instant, utc_day};
 use recoup_model::{CostPart, Event, Identity, Rating, limits};
 use serde_json::{Map, Value, json};
@@ -70,8 +70,30 @@ impl App {
     }
 }
 
+/// What named the payer's team: `root`, `resource`, `person`, `key`, `span:EVENT_ID` or `nobody` (ATR-1).
 fn payer_source(trace: &Trace) -> String {
-    format!("{:?}", trace.payer.source)
+    match trace.payer.source {
+        PayerSource::Root => "root".to_owned(),
+        PayerSource::Resource => "resource".to_owned(),
+        PayerSource::Person => "person".to_owned(),
+        PayerSource::Key => "key".to_owned(),
+        PayerSource::Nobody => "nobody".to_owned(),
+        PayerSource::Span(at) => {
+            let name = trace.spans.get(at).map(|span| span.event.event_id.as_ref()).unwrap_or_default();
+            format!("span:{name}")
+        }
+    }
+}
+
+/// Why a span hangs where it hangs (ATR-3).
+const fn place_name(place: Place) -> &'static str {
+    match place {
+        Place::Root => "root",
+        Place::Orphan => "orphan",
+        Place::LoopCut => "loop_cut",
+        Place::Parent => "parent",
+        Place::ExtraRoot => "extra_root",
+    }
 }
 
 fn task_json(task: &recoup_attribution::Task) -> Value {
@@ -130,13 +152,13 @@ fn span_json(trace: &Trace, span: &Span) -> Value {
         "event_id": span.event.event_id,
         "parent_id": span.event.parent_id,
         "hangs_on": parent,
-        "place": format!("{:?}", span.place),
+        "place": place_name(span.place),
         "agent": span.agent,
         "task_type": span.task_type,
         "why": {
             "agent": tag_source(trace, span.agent_from),
             "task_type": tag_source(trace, span.task_type_from),
-            "team": format!("{:?}", trace.payer.source),
+            "team": payer_source(trace),
         },
         "own_team": span.event.tags.team,
         "kind": span.event.kind,
@@ -182,7 +204,9 @@ pub(crate) fn event_json(trace: &Trace, span: &Span) -> Value {
     put(&mut row, "model", json!(event.model));
     put(&mut row, "service_tier", json!(event.service_tier));
     let usage = event.usage.map(|usage| {
-        usage.nonzero().map(|(class, tokens)| (class.name().to_owned(), json!(tokens))).collect::<Map<_, _>>()
+        let counts = usage.nonzero().map(|(class, tokens)| (class.name().to_owned(), json!(tokens)));
+        let counts: Map<_, _> = counts.collect();
+        if counts.is_empty() { json!({ "input": 0 }) } else { Value::Object(counts) }
     });
     put(&mut row, "usage", json!(usage));
     if let Some(quantity) = &event.quantity {

@@ -99,12 +99,12 @@ fn heading(trace: &Value) -> String {
 /// Why this payer (ATR-1), in words. A source that this release does not know is shown as it came.
 fn because(source: &str) -> &str {
     match source {
-        "Root" => "its root names the team",
-        "Resource" => "the resource attributes of its root name the team",
-        "Person" => "its user's entry in [[people]] names the team",
-        "Key" => "its API key names the team",
-        "Nobody" => "nothing names a team",
-        span if span.starts_with("Span") => "its first span that names a team",
+        "root" => "its root names the team",
+        "resource" => "the resource attributes of its root name the team",
+        "person" => "its user's entry in [[people]] names the team",
+        "key" => "its API key names the team",
+        "nobody" => "nothing names a team",
+        span if span.starts_with("span:") => "its first span that names a team",
         other => other,
     }
 }
@@ -181,9 +181,9 @@ fn notes(span: &Value) -> String {
         status => notes.push(status.to_owned()),
     }
     match field(span, "place").as_str() {
-        "ExtraRoot" => notes.push("one of several roots".to_owned()),
-        "Orphan" => notes.push("its parent never came".to_owned()),
-        "LoopCut" => notes.push("a loop of parents was cut here".to_owned()),
+        "extra_root" => notes.push("one of several roots".to_owned()),
+        "orphan" => notes.push("its parent never came".to_owned()),
+        "loop_cut" => notes.push("a loop of parents was cut here".to_owned()),
         _ => {}
     }
     notes.join("; ")

@@ -78,15 +78,20 @@ fn nights_of(nights: &[(Night, u64)], period: Period) -> BTreeMap<String, Digest
 impl App {
     /// Settles and publishes every open period.
     pub(super) async fn settle_open_periods(&self, world: &World) -> Result<Vec<SettledPeriod>, Refusal> {
-        let settled = self.settle_chain(world).await?;
+        let settled = self.settle_chain(world, None).await?;
         for period in &settled {
             self.publish(period).await?;
         }
         Ok(settled)
     }
 
-    /// Settles every open period in calendar order; writes nothing.
-    pub(crate) async fn settle_chain(&self, world: &World) -> Result<Vec<SettledPeriod>, Refusal> {
+    /// Settles every open period in calendar order; writes nothing. A period is settled to its end if it is `closing` or
+    /// a later one has begun, else to its last night: days without events take their part in smoothing and in bills.
+    pub(crate) async fn settle_chain(
+        &self,
+        world: &World,
+        closing: Option<Period>,
+    ) -> Result<Vec<SettledPeriod>, Refusal> {
         let nights = self.nights().await?;
         let closed = close::period_records(self.books()).await?;
         let closed_only: Vec<Period> = closed.iter().filter(|r| r.is_closed()).map(|r| r.period).collect();
@@ -108,7 +113,8 @@ impl App {
                     Some(booked_in) if booked_in == period => self.corrections(world, &closed).await?,
                     _ => Vec::new(),
                 };
-                let through = period.days().last().unwrap_or_default().min(last_night);
+                let end = period.days().last().unwrap_or_default();
+                let through = if period < last || closing == Some(period) { end } else { end.min(last_night) };
                 let one = self.settle_one(world, period, (through, opening), &corrections).await?;
                 opening = one.settlement.closing.clone();
                 settled.push(SettledPeriod { nights: nights_of(&nights, period), ..one });

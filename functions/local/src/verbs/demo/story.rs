@@ -143,8 +143,7 @@ async fn found_grid(stage: &Stage, planted: &SampleSummary, receipt: &Receipt) -
     let finding = |kind: &str| counts.get(kind).map_or_else(|| "0".to_owned(), plain);
     let mut grid =
         Grid::new([Column::Name("what"), Column::Figure("planted"), Column::Figure("found"), Column::Name("where")]);
-    // The gateway knows the call and not who asked for it.
-    let nameless = planted.unattributed.saturating_sub(planted.unknown_team).saturating_add(planted.shared_responses);
+    let nameless = planted.unattributed.saturating_sub(planted.unknown_team);
     let rows = [
         ("distinct events", planted.spans, receipt.accepted.to_string(), "accepted"),
         ("events delivered twice", planted.duplicates, receipt.duplicate.to_string(), "acknowledged, not counted"),
@@ -156,7 +155,7 @@ async fn found_grid(stage: &Stage, planted: &SampleSummary, receipt: &Receipt) -
         ),
         ("tasks", planted.tasks, field(&costs, "tasks"), "recoup costs"),
         ("events of a model without a price", planted.unpriced, field(&unpriced, "events"), "recoup unpriced"),
-        ("traces that name no payer, the gateway's too", nameless, finding("unattributed"), "recoup findings"),
+        ("traces that name no payer", nameless, finding("unattributed"), "recoup findings"),
         ("traces with a team that does not exist", planted.unknown_team, finding("unknown_team"), "recoup findings"),
         (
             "calls that gateway and agent both report",
