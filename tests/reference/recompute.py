@@ -301,6 +301,7 @@ class Span:
         self.parent, self.children = None, []
         self.agent = self.task_type = self.pool = self.trace = None
         self.superseded = self.reported_elsewhere = False
+        self.corrects = None
         self.unpriced, self.cost, self.parts, self.tokens = False, Fraction(0), [], 0
 
     @property
@@ -371,7 +372,7 @@ def mark_superseded(spans):
         named = span.event.get("supersedes")
         old = by_identity.get((span.alone, named if span.alone else span.trace_id, named))
         if old is not None and old is not span:
-            old.superseded = True
+            old.superseded, span.corrects = True, old
 
 
 def gather_traces(spans):
@@ -445,17 +446,23 @@ def find_payer(trace, organisation):
     return team if team in organisation.teams else None
 
 
-def mark_reported_twice(spans):
-    """EVT-2: of the reports of one provider call the one is billed whose root names a team, then the smaller identity."""
+def mark_reported_twice(spans, organisation):
+    """EVT-2: of the reports of one provider call the one is billed whose root names a team, then the smaller identity.
+
+    A report that was corrected is one still: its correction (EVT-3) takes its place, billed or not.
+    """
     calls = defaultdict(list)
     for span in spans:
         provider, response = span.event.get("provider"), span.event.get("response_id")
-        if provider and response and span.kind != "agent" and not span.superseded:
+        if provider and response and span.kind != "agent":
             calls[(provider, response)].append(span)
     for reports in calls.values():
-        reports.sort(key=lambda s: (not s.trace.root.tags.get("team"), s.trace_id, s.id))
+        reports.sort(key=lambda s: (s.trace.root.tags.get("team") not in organisation.teams, s.trace_id, s.id))
         for span in reports[1:]:
             span.reported_elsewhere = True
+    for span in spans:
+        if span.corrects and not span.corrects.reported_elsewhere:
+            span.reported_elsewhere = False
 
 
 # Cost of an event ------------------------------------------------------------------------------------------------------------
@@ -545,7 +552,7 @@ def take_reported(span, organisation, measured):
     exchange = organisation.exchange(reported.get("currency", organisation.currency), utc_day(span.end)) if reported else None
     if reported and exchange is not None and (amount or not measured):
         if amount:
-            book_parts(span, [(seller_of(span), None, None, (None, None), amount * exchange)])
+            book_parts(span, [(seller_of(span), None, None, ("event", 1), amount * exchange)])
     else:
         span.unpriced = measured or reported is not None
 
@@ -624,8 +631,8 @@ class Prices:
         return self.billing == "task" or busy_ns(task) > 0
 
     def move(self, last, candidate):
-        """PRC-3: a banded price moves at most x % a night, at least one grid step."""
-        last, grid = (self.seed if last is None else last), self.organisation.grid
+        """PRC-3: a banded price moves at most x % a night, at least one grid step; the first has nothing to move from."""
+        grid = self.organisation.grid
         if self.organisation.lock != "banded" or last is None:
             return candidate
         step = max(last * self.organisation.band / 100 // grid * grid, grid)
@@ -863,10 +870,10 @@ def outermost_frame(span, agent):
 
 
 def consumer_of(span, pool, organisation):
-    """POOL-2: use below another pool's frame of the same group is that pool's, else the payer's."""
-    for above in span.ancestors():
-        if above.pool and above.pool != pool and organisation.group_of(above.pool) == organisation.group_of(pool):
-            return ("pool", above.pool)
+    """POOL-2: use below another pool's frame is that pool's where it is of the same group, else the payer's."""
+    via = next((above.pool for above in span.ancestors() if above.pool and above.pool != pool), None)
+    if via and organisation.group_of(via) == organisation.group_of(pool):
+        return ("pool", via)
     return ("team", span.trace.payer) if span.trace.payer else (UNATTRIBUTED, UNATTRIBUTED)
 
 
@@ -1098,7 +1105,7 @@ def understand_traces(events, organisation, catalogue, nights_through):
     for trace in traces:
         resolve_tags(trace, organisation)
         trace.payer = find_payer(trace, organisation)
-    mark_reported_twice(spans)
+    mark_reported_twice(spans, organisation)
     rating = Rating(organisation, catalogue)
     for trace in traces:
         rate_trace(trace, rating)

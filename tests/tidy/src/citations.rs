@@ -99,7 +99,7 @@ fn citations(text: &str) -> Vec<(usize, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{check_known, check_tested, read_registry, untested, names};
+    use super::{check_known, check_tested, names, read_registry, untested};
     use crate::source::Source;
 
     const REGISTRY: &str = "&[\n  Invariant { id: \"MON-1\", enforced: true },\n  Invariant { id: \"POOL-2\", enforced: false },\n  Invariant { id: \"PRC-0\", says: \"\", enforced: true },\n]";

@@ -224,7 +224,7 @@ mod tests {
             span("y", "x", "cut"),
         ];
         let trace = json!({ "trace_id": "t", "cost": "2.5", "currency": "USD", "spans": spans,
-            "payer": { "team": "support", "user": "u1", "source": "Person" } });
+            "payer": { "team": "support", "user": "u1", "source": "person" } });
         let text = render(&trace, None);
         assert!(
             text.starts_with(

@@ -30,7 +30,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         best.1 = best.1.min(started.elapsed().as_nanos());
         assert_eq!(decoded, events.len());
     }
-    let per_second = |nanos: u128| u128::try_from(events.len()).unwrap_or(0).saturating_mul(1_000_000_000) / nanos.max(1);
+    let per_second =
+        |nanos: u128| u128::try_from(events.len()).unwrap_or(0).saturating_mul(1_000_000_000) / nanos.max(1);
     println!(
         "{}",
         serde_json::json!({
