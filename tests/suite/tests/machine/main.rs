@@ -1,0 +1,19 @@
+//! The whole product on one machine: the real binary over HTTP, its socket, its command line and its files.
+//!
+//! Each test has data folders and servers of its own. `RECOUP_BIN` names another binary than `target/debug/recoup`.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod bad_input;
+mod corrections;
+mod crash;
+mod daylight;
+mod demo;
+mod identity;
+mod keys;
+mod nights;
+mod order;
+mod organisation;
+mod recomputed;
+mod socket;
+mod statements;
+mod unpriced;
