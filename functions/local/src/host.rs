@@ -68,7 +68,7 @@ impl Host {
     pub(crate) fn open(folder: &Path, lanes: Option<NonZeroU16>) -> Result<Self, NotOpened> {
         let options = Options { lanes: lanes.filter(|_| !has_books(folder)) };
         let store = SqliteStore::open(folder, options).map_err(not_opened)?;
-        let user_key = user_key(folder).map_err(NotOpened::Failed)?;
+        let user_key = user_key(folder, store.was_unused()).map_err(NotOpened::Failed)?;
         let lanes = store.lanes();
         let documents = Arc::new(store.documents().clone());
         let store = Arc::new(store);
@@ -202,8 +202,9 @@ fn bind_private(socket: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// The key of the folder, made when the folder is new. It gets its name once it is whole and on disk.
-fn user_key(folder: &Path) -> Result<[u8; USER_KEY_BYTES], Failure> {
+/// The key of the folder, made while nothing is recorded there: another key would give every user another pseudonym. It
+/// gets its name once it is whole and on disk.
+fn user_key(folder: &Path, unused: bool) -> Result<[u8; USER_KEY_BYTES], Failure> {
     let path = folder.join(USER_KEY);
     let at = |error: io::Error| Failure::caused(format!("could not use `{}`", path.display()), error);
     match fs::read_to_string(&path) {
@@ -218,7 +219,11 @@ fn user_key(folder: &Path) -> Result<[u8; USER_KEY_BYTES], Failure> {
             hex::decode_to_slice(text.trim(), &mut key).map_err(|_| damaged())?;
             Ok(key)
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => make_user_key(&path).map_err(at),
+        Err(error) if error.kind() == ErrorKind::NotFound && unused => make_user_key(&path).map_err(at),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(Failure::failed(format!(
+            "`{}` is gone, and the users in these books are known by pseudonyms made with it; restore it from a backup",
+            path.display()
+        ))),
         Err(error) => Err(at(error)),
     }
 }
@@ -246,14 +251,21 @@ mod tests {
     use super::{bind_private, user_key};
 
     #[test]
+    fn a_user_key_that_is_gone_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(user_key(folder.path(), false).is_err());
+        assert!(!folder.path().join(super::USER_KEY).exists());
+    }
+
+    #[test]
     fn the_user_key_is_made_once_and_only_its_owner_reads_it() {
         let folder = tempfile::tempdir().unwrap();
-        let key = user_key(folder.path()).unwrap();
-        assert_eq!(user_key(folder.path()).unwrap(), key);
+        let key = user_key(folder.path(), true).unwrap();
+        assert_eq!(user_key(folder.path(), true).unwrap(), key);
         let path = folder.path().join("user.key");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         std::fs::write(&path, "abc").unwrap();
-        assert_eq!(user_key(folder.path()).unwrap_err().code(), 3);
+        assert_eq!(user_key(folder.path(), true).unwrap_err().code(), 3);
     }
 
     #[tokio::test]

@@ -5,23 +5,19 @@ use std::io::Read;
 use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use bytes::Bytes;
-use http_body_util::{BodyExt, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
 use recoup_metering::Shape;
 use recoup_workflows::Refusal;
 
 use crate::problem::Problem;
 
+/// Bytes of a refused body that are still read.
+const DRAINED_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 /// Reads a body of at most `most` bytes, before and after decompression (gzip, zstd or none).
 pub(crate) async fn read(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Problem> {
-    let collected = Limited::new(body, most).collect().await.map_err(|error| {
-        if error.downcast_ref::<http_body_util::LengthLimitError>().is_some() {
-            too_large(most)
-        } else {
-            Problem::invalid("broken-body", "body", "the body ended early; nothing was stored, send it again")
-        }
-    })?;
-    let bytes = collected.to_bytes();
+    let bytes = collect(body, most).await?;
     let encoding = headers.get(CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?").trim().to_ascii_lowercase());
     match encoding.as_deref() {
         None | Some("identity" | "") => Ok(bytes),
@@ -33,6 +29,34 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, most: usize) -> Result
         Some(other) => Err(Problem::unsupported(format!(
             "the Content-Encoding `{other}` is not understood; send gzip, zstd or none"
         ))),
+    }
+}
+
+async fn collect(mut body: Body, most: usize) -> Result<Bytes, Problem> {
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| {
+            Problem::invalid("broken-body", "body", "the body ended early; nothing was stored, send it again")
+        })?;
+        let Some(data) = frame.data_ref() else { continue };
+        if bytes.len().saturating_add(data.len()) > most {
+            drain(body).await;
+            return Err(too_large(most));
+        }
+        bytes.extend_from_slice(data);
+    }
+    Ok(bytes.freeze())
+}
+
+/// Reads what is left of a body that is refused, at most [`DRAINED_BYTES_MAX`]: a client that is still sending when the
+/// connection closes would see a reset and not the answer.
+pub(crate) async fn drain(mut body: Body) {
+    let mut drained = 0_usize;
+    while let Some(Ok(frame)) = body.frame().await {
+        drained = drained.saturating_add(frame.data_ref().map_or(0, Bytes::len));
+        if drained > DRAINED_BYTES_MAX {
+            break;
+        }
     }
 }
 

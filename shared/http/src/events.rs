@@ -4,7 +4,9 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use recoup_metering::Shape;
 use recoup_model::limits::BODY_BYTES_MAX;
+use recoup_workflows::Principal;
 use recoup_workflows::ingest::{Listing, Receipt};
 
 use crate::arguments::Arguments;
@@ -17,7 +19,24 @@ pub(crate) async fn post_events(
     arguments: Arguments,
     request: Body,
 ) -> Result<Json<Receipt>, Problem> {
-    let principal = shared.principal(&headers).await?;
+    let (principal, shape, listing) = match admit(&shared, &headers, &arguments).await {
+        Ok(admitted) => admitted,
+        Err(problem) => {
+            body::drain(request).await;
+            return Err(problem);
+        }
+    };
+    let bytes = body::read(&headers, request, BODY_BYTES_MAX).await?;
+    Ok(Json(shared.app.ingest(&principal, &bytes, shape, listing).await?))
+}
+
+/// Everything that can be refused before the body is read.
+async fn admit(
+    shared: &Shared,
+    headers: &HeaderMap,
+    arguments: &Arguments,
+) -> Result<(Principal, Shape, Listing), Problem> {
+    let principal = shared.principal(headers).await?;
     principal.may_ingest()?;
     arguments.only(&["results"])?;
     let listing = match arguments.text("results") {
@@ -28,7 +47,5 @@ pub(crate) async fn post_events(
             return Err(Problem::invalid("invalid-argument", "results", detail));
         }
     };
-    let shape = body::shape(&headers)?;
-    let bytes = body::read(&headers, request, BODY_BYTES_MAX).await?;
-    Ok(Json(shared.app.ingest(&principal, &bytes, shape, listing).await?))
+    Ok((principal, body::shape(headers)?, listing))
 }

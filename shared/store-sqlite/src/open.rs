@@ -107,6 +107,7 @@ pub struct SqliteStore {
     pub(crate) readers: Arc<Readers>,
     documents: FolderDocuments,
     lanes: u16,
+    unused: bool,
     /// Dropped last: the lock ends when nobody writes any more.
     _lock: File,
 }
@@ -126,11 +127,13 @@ impl SqliteStore {
         let file = folder.join(DATABASE_FILE);
         check_file(&file)?;
         let (connection, lanes) = connect(&file, options)?;
+        let unused =
+            is_unused(&connection).map_err(|source| OpenError::Database { doing: "look for records", source })?;
         sync_folder(folder).map_err(at(folder))?;
         let documents_folder = folder.join(DOCUMENTS_FOLDER);
         let documents = FolderDocuments::open(&documents_folder).map_err(at(&documents_folder))?;
         let writer = Writer::start(connection, lanes).map_err(at(folder))?;
-        Ok(Self { writer, readers: Arc::new(Readers::new(file)), documents, lanes, _lock: lock })
+        Ok(Self { writer, readers: Arc::new(Readers::new(file)), documents, lanes, unused, _lock: lock })
     }
 
     /// The documents beside the database.
@@ -143,6 +146,12 @@ impl SqliteStore {
     #[must_use]
     pub const fn lanes(&self) -> u16 {
         self.lanes
+    }
+
+    /// Whether nothing had been recorded when the folder was opened.
+    #[must_use]
+    pub const fn was_unused(&self) -> bool {
+        self.unused
     }
 }
 
@@ -252,6 +261,11 @@ fn create_tables(connection: &mut Connection, options: Options) -> rusqlite::Res
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     transaction.commit()
+}
+
+fn is_unused(connection: &Connection) -> rusqlite::Result<bool> {
+    let query = "SELECT NOT EXISTS (SELECT 1 FROM blocks) AND NOT EXISTS (SELECT 1 FROM books)";
+    connection.query_row(query, [], |row| row.get(0))
 }
 
 fn stored_lanes(connection: &Connection) -> rusqlite::Result<u16> {

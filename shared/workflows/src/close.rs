@@ -3,7 +3,7 @@
 //! I/O: the facts of the period, one freezing record, one document per team and format that is hashed, one final
 //! group. A crash after the freeze is finished by the next close, which recomputes the same bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -11,7 +11,7 @@ use recoup_documents::{Manifest, Statement, canonical_json};
 use recoup_ledger::{Balances, CloseFacts, Correction, Opening, PriceVersion, Totals, close_findings, post};
 use recoup_model::organisation::History;
 use recoup_model::period::format_instant;
-use recoup_model::{Digest, Finding, Id, Period, Severity};
+use recoup_model::{Digest, Finding, FindingKind, Id, Period, Severity};
 use recoup_money::Amount;
 use recoup_store::{Books, Expect, Key, PutOutcome};
 use serde::{Deserialize, Serialize};
@@ -169,7 +169,9 @@ impl App {
         let world = self.world().await?;
         let cut = self.mark_days(running, &world).await?;
         self.progress(running, "computing the close", 0, 3);
-        let plan = self.plan_close(&world, request, cut).await?;
+        let Some(plan) = self.plan_close(&world, request, cut).await? else {
+            return self.nothing_to_close(&world, request).await;
+        };
         if request.plan || plan.blocking() > 0 {
             return Ok(plan_json(period, &plan, request.plan));
         }
@@ -185,21 +187,23 @@ impl App {
         Ok(outcome)
     }
 
-    async fn plan_close(&self, world: &World, request: &CloseRequest, cut: Cut) -> Result<ClosePlan, Refusal> {
+    async fn plan_close(&self, world: &World, request: &CloseRequest, cut: Cut) -> Result<Option<ClosePlan>, Refusal> {
         let period = request.period;
         let settled = self.settle_chain(world, Some(period)).await?;
-        let settled = settled.into_iter().find(|settled| settled.period == period).ok_or_else(|| {
-            Refusal::NotFound(format!("no night of {period} has run: there is nothing to close; run `recoup nightly`"))
-        })?;
+        let Some(settled) = settled.into_iter().find(|settled| settled.period == period) else { return Ok(None) };
         recoup_ledger::check(&settled.settlement)
             .map_err(|error| Refusal::computation("tie the close (CLO-4)", error))?;
-        let findings = self.close_findings(world, request, &settled).await?;
+        let mut findings = self.close_findings(world, request, &settled.settlement.balances).await?;
+        findings.extend(settled.settlement.findings.iter().cloned());
         let days = self.facts_between(period.first_day(), period.next().first_day()).await?;
         let version = world.history.on(period.days().last().unwrap_or_default());
         let manifest = Manifest::build(period, &world.history, &days, world.prices.digest())
             .with_inputs(&settled.opening, &settled.corrections);
         let mut ready = Vec::new();
-        for team in settled.settlement.lines.keys() {
+        // A team whose events are all unpriced has no line and still a statement that says so (RAT-2).
+        let unpriced = settled.settlement.unpriced_events.keys().flatten();
+        let teams: BTreeSet<&Id> = settled.settlement.lines.keys().chain(unpriced).collect();
+        for team in teams {
             let statement = Statement::build(team, &settled.settlement, version, 1, &manifest)
                 .map_err(|error| Refusal::computation("write a statement", error))?;
             let bytes = canonical_json(&statement);
@@ -207,7 +211,7 @@ impl App {
         }
         let rounding = rounding_of(&ready)?;
         let organisation_versions = u32::try_from(world.history.versions().len()).unwrap_or(u32::MAX);
-        Ok(ClosePlan {
+        Ok(Some(ClosePlan {
             settled,
             manifest: canonical_json(&manifest),
             ready,
@@ -216,15 +220,34 @@ impl App {
             organisation_versions,
             imports: world.catalogues.len().saturating_sub(1),
             cut,
-        })
+        }))
     }
 
-    /// All findings of CLO-1, blocking ones first, then what settling found.
+    /// The outcome for a month without any night: refused, with every finding (CLO-1).
+    async fn nothing_to_close(&self, world: &World, request: &CloseRequest) -> Result<Value, Refusal> {
+        let period = request.period;
+        let mut findings = self.close_findings(world, request, &Balances::default()).await?;
+        if !findings.iter().any(|finding| finding.kind == FindingKind::NightMissing) {
+            findings.push(Finding {
+                severity: Severity::Blocking,
+                kind: FindingKind::NightMissing,
+                subject: period.to_string(),
+                detail: format!("no event of {period} was recorded, so that there is nothing to close"),
+            });
+        }
+        Ok(json!({
+            "period": period, "state": "open", "closed": false, "detail": "refused: blocking findings stand",
+            "blocking": findings.len(), "findings": findings, "totals": Totals::default(), "rounding": Amount::ZERO,
+            "statements": [], "manifest": null,
+        }))
+    }
+
+    /// All findings of CLO-1.
     async fn close_findings(
         &self,
         world: &World,
         request: &CloseRequest,
-        settled: &SettledPeriod,
+        balances: &Balances,
     ) -> Result<Vec<Finding>, Refusal> {
         let period = request.period;
         let mut missing: Vec<NaiveDate> = Vec::new();
@@ -239,17 +262,15 @@ impl App {
             }
         }
         let last = world.history.on(period.days().last().unwrap_or_default());
-        let mut findings = close_findings(&CloseFacts {
+        Ok(close_findings(&CloseFacts {
             period,
             calendar: world.history.calendar(),
             soft_close_days: last.organisation.policy.soft_close_days,
             as_of_ns: request.as_of_ns.unwrap_or_else(|| self.now_ns()),
             missing_nights: &missing,
             unreadable_blocks: &unreadable_blocks,
-            balances: &settled.settlement.balances,
-        });
-        findings.extend(settled.settlement.findings.iter().cloned());
-        Ok(findings)
+            balances,
+        }))
     }
 
     /// Freezes the period: from here on late events are late, and the same bytes come out whoever finishes.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use recoup_metering::{BodyError, ItemError, Rules, Shape, read_events};
 use recoup_model::digest::{content_digest, response_fingerprint};
-use recoup_model::{Event, Id, Identity, Origin, Recorded};
+use recoup_model::{Event, Id, Identity, Kind, Origin, Recorded};
 use recoup_store::{Appended, Expect, Incoming, Key};
 use serde::Serialize;
 
@@ -172,7 +172,11 @@ impl App {
     }
 }
 
+/// The provider call that an event reports. A wrapper repeats what is below it and is no report of its own (EVT-5).
 pub(crate) fn response_of(event: &Event) -> Option<u64> {
+    if event.kind == Kind::Agent {
+        return None;
+    }
     Some(response_fingerprint(event.provider.as_deref()?, event.response_id.as_deref()?))
 }
 
