@@ -158,22 +158,14 @@ fn losers(identities: &[Identity], reports: &BTreeMap<Identity, (bool, String, S
     known.iter().enumerate().filter(|(at, _)| Some(*at) != billed).map(|(_, (identity, _))| *identity).collect()
 }
 
-/// Events by trace, each in order of recording.
-pub(crate) fn group(mut events: Vec<(Identity, Recorded)>) -> Vec<Vec<Recorded>> {
-    events.sort_by_key(|(identity, _)| identity.trace);
-    let mut traces: Vec<Vec<Recorded>> = Vec::new();
-    let mut current = None;
-    for (identity, recorded) in events {
-        if current == Some(identity.trace) {
-            if let Some(trace) = traces.last_mut() {
-                trace.push(recorded);
-            }
-        } else {
-            current = Some(identity.trace);
-            traces.push(vec![recorded]);
-        }
-    }
-    traces
+/// Events by trace, each in order of recording. Events are large, so their places are sorted and each is moved once.
+pub(crate) fn group(events: Vec<(Identity, Recorded)>) -> Vec<Vec<Recorded>> {
+    let mut places: Vec<(u64, usize)> =
+        events.iter().enumerate().map(|(at, (identity, _))| (identity.trace, at)).collect();
+    places.sort_unstable();
+    let mut events: Vec<Option<Recorded>> = events.into_iter().map(|(_, recorded)| Some(recorded)).collect();
+    let mut take = |at: &(u64, usize)| events.get_mut(at.1).and_then(Option::take);
+    places.chunk_by(|a, b| a.0 == b.0).map(|trace| trace.iter().filter_map(&mut take).collect()).collect()
 }
 
 /// The block that cannot be read and why, where that is what went wrong (CLO-1).
