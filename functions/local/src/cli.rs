@@ -105,6 +105,8 @@ pub(crate) enum Verb {
     Unpriced(verbs::unpriced::Unpriced),
     /// Raw events of a team, for its own check
     Events(verbs::events::Events),
+    /// The accounts of a month and their trial balance
+    Ledger(verbs::ledger::Ledger),
     /// Nights and closes that ran
     Runs(verbs::runs::Runs),
     /// Write made-up events to a file

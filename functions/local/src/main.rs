@@ -81,6 +81,7 @@ async fn perform(verb: &Verb, desk: &Desk) -> Result<Verdict, Failure> {
         Verb::Close(verb) => verb.run(desk).await,
         Verb::Statement(verb) => verb.run(desk).await,
         Verb::Statements(verb) => verb.run(desk).await,
+        Verb::Ledger(verb) => verb.run(desk).await,
         Verb::Verify(verb) => verb.run(desk).await,
         Verb::Prices(verb) => verb.run(desk).await,
         Verb::Costs(verb) => verb.run(desk).await,

@@ -344,10 +344,7 @@ impl App {
         let (_, version) = records::get::<PeriodRecord>(self.books(), key)
             .await?
             .ok_or_else(|| Refusal::computation("finish a close", "the frozen record is gone"))?;
-        let booked = match self.settled_record(record.period).await? {
-            Some(_) => self.balances(record.period).await?,
-            None => Balances::default(),
-        };
+        let booked = self.booked(record.period).await?;
         let after = plan
             .settled
             .settlement
@@ -356,7 +353,7 @@ impl App {
             .map_err(|error| Refusal::computation("book the rounding", error))?;
         let entries =
             post(&booked, &after).map_err(|error| Refusal::computation("post the close to the ledger", error))?;
-        let mut writes = self.entry_puts(record.period, &format!("{}-close", record.run), &entries)?;
+        let mut writes = self.entry_puts(record.period, &format!("{}-close", record.run), entries)?;
         let closed = PeriodRecord { state: PeriodState::Closed, closed_at: Some(self.now_text()), ..record };
         writes.push(records::put(key.clone(), &closed, Expect::Version(version))?);
         records::write_in_groups(self.books(), writes).await?;

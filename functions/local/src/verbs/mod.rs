@@ -8,6 +8,7 @@ pub(crate) mod events;
 pub(crate) mod findings;
 pub(crate) mod ingest;
 pub(crate) mod keys;
+pub(crate) mod ledger;
 pub(crate) mod nightly;
 pub(crate) mod prices;
 pub(crate) mod range;

@@ -66,6 +66,17 @@ impl SettledPeriod {
     }
 }
 
+/// One side of a transaction as it is kept.
+#[derive(Serialize, Deserialize)]
+struct Booking {
+    booked_at: String,
+    entry: Entry,
+}
+
+fn ledger_partition(period: Period) -> String {
+    format!("ledger/{period}")
+}
+
 pub(crate) fn settled_partition(period: Period) -> String {
     format!("settled/{period}")
 }
@@ -221,21 +232,14 @@ impl App {
             let prefix = format!("{}/{run}/", settled.period);
             writes.extend(records::list_puts(PRICES, &prefix, settlement.prices.iter())?);
         }
-        writes.extend(records::list_puts(
-            &partition,
-            &format!("{run}/balances/"),
-            settlement.balances.accounts().iter(),
-        )?);
         writes.extend(records::list_puts(&partition, &format!("{run}/pools/"), settlement.pools.iter())?);
         writes.extend(records::list_puts(&partition, &format!("{run}/variances/"), settlement.variances.iter())?);
         writes.extend(records::list_puts(&partition, &format!("{run}/findings/"), settlement.findings.iter())?);
-        let balances = match &before {
-            Some((record, _)) => self.balances_of(record).await?,
-            None => Balances::default(),
-        };
+        // What the entries sum to is what was booked, whatever a crash has left out of the records beside them.
+        let balances = self.booked(settled.period).await?;
         let entries: Vec<Entry> = post(&balances, &settlement.balances)
             .map_err(|error| Refusal::computation("post a night to the ledger", error))?;
-        writes.extend(self.entry_puts(settled.period, &run, &entries)?);
+        writes.extend(self.entry_puts(settled.period, &run, entries)?);
         records::write_in_groups(self.books(), writes).await?;
         let totals = settlement.totals;
         let record =
@@ -249,10 +253,10 @@ impl App {
     }
 
     /// The puts of one balanced transaction.
-    pub(crate) fn entry_puts(&self, period: Period, run: &str, entries: &[Entry]) -> Result<Vec<Write>, Refusal> {
+    pub(crate) fn entry_puts(&self, period: Period, run: &str, entries: Vec<Entry>) -> Result<Vec<Write>, Refusal> {
         let booked_at = self.now_text();
-        let rows = entries.iter().map(|entry| json!({ "booked_at": booked_at, "entry": entry }));
-        Ok(records::list_puts(&format!("ledger/{period}"), &format!("{run}/"), rows)?)
+        let rows = entries.into_iter().map(|entry| Booking { booked_at: booked_at.clone(), entry });
+        Ok(records::list_puts(&ledger_partition(period), &format!("{run}/"), rows)?)
     }
 
     async fn settled_list<T: serde::de::DeserializeOwned>(
@@ -296,19 +300,25 @@ impl App {
         }
     }
 
-    /// Account balances of a settled period; they sum to zero (LED-1).
+    /// Account balances of a period: the sum of its ledger entries; together they are zero (LED-1).
     ///
     /// # Errors
     /// [`Refusal::NotFound`] for a period without a night.
     pub async fn balances(&self, period: Period) -> Result<Balances, Refusal> {
-        let record = self.settled_record(period).await?.ok_or_else(|| no_night(period))?;
-        self.balances_of(&record).await
+        self.settled_record(period).await?.ok_or_else(|| no_night(period))?;
+        self.booked(period).await
     }
 
-    async fn balances_of(&self, record: &SettledRecord) -> Result<Balances, Refusal> {
-        let partition = settled_partition(record.period);
-        let rows: Vec<(String, Amount)> = self.settled_list(&partition, &record.run, "balances").await?;
-        Ok(rows.into_iter().collect())
+    /// The sum of a period's ledger entries.
+    pub(crate) async fn booked(&self, period: Period) -> Result<Balances, Refusal> {
+        let mut sums: BTreeMap<String, Amount> = BTreeMap::new();
+        for booked in records::list::<Booking>(self.books(), &ledger_partition(period), "").await? {
+            let sum = sums.entry(booked.entry.account).or_default();
+            *sum = sum
+                .checked_add(booked.entry.amount)
+                .ok_or_else(|| Refusal::computation("add up the ledger", "the balance of an account overflows"))?;
+        }
+        Ok(sums.into_iter().collect())
     }
 
     /// The internal prices of a period as they are now.
