@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use chrono::Datelike as _;
-use recoup_suite::{Books, Month, recompute, today};
+use recoup_suite::{Books, Month, recompute, sum, today};
 use serde_json::Value;
 
 /// Spans that the demo makes up.
@@ -55,6 +55,12 @@ fn clo_4_the_demo_equals_the_independent_recomputation() {
     );
     assert!(told.contains(&format!("{}", identities(&events))), "the story tells how many events there are");
     recompute(&books, &organisation, &events, month).assert_equals(&books, &closed);
+    // LED-1: the accounts of the closed month, rounding included, are a trial balance of zero.
+    let ledger = books.json(&["ledger", &month.to_string()]);
+    let balances = ledger["rows"].as_array().unwrap();
+    assert_eq!(sum(balances, "amount"), 0, "{ledger}");
+    let provider = balances.iter().find(|row| row["account"] == "provider").unwrap();
+    assert_eq!(provider["amount"].as_str().unwrap(), format!("-{total}"), "{ledger}");
     for statement in closed["statements"].as_array().unwrap() {
         let path = books.statement_path(month, statement["team"].as_str().unwrap());
         assert_eq!(books.json(&["verify", path.to_str().unwrap()])["holds"], true, "{statement}");
