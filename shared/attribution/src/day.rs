@@ -73,8 +73,11 @@ impl DayBuilder {
             self.add_pool_use(trace, span)?;
             if span.counts() {
                 self.add_cost(trace, span)?;
-                self.add_names(span);
             }
+        }
+        // What other days' spans cost decides on tasks that end here, so that their names belong to this day as well.
+        for span in trace.spans.iter().filter(|span| span.counts()) {
+            self.add_names(span);
         }
         self.add_agents(trace)?;
         if let Some(task) = trace.task.as_ref().filter(|task| task.of.ended_on == day) {

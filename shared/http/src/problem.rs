@@ -70,6 +70,12 @@ impl From<Refusal> for Problem {
             Refusal::NotFound(_) => Self::new(StatusCode::NOT_FOUND, "not-found", detail),
             Refusal::Conflict { kind, detail } => Self::new(StatusCode::CONFLICT, kind, detail),
             Refusal::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail),
+            Refusal::Store(recoup_store::StoreError::Damaged { what, detail }) => {
+                tracing::error!(what, detail, "stored bytes are damaged");
+                let detail =
+                    format!("{what} is damaged ({detail}); trying again does not help, restore it from a backup");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "damaged", detail)
+            }
             Refusal::Store(error) => {
                 tracing::error!(%error, cause = error.source().map(ToString::to_string), "the store failed");
                 let detail = "the store did not answer; nothing of this request was acknowledged, try again";

@@ -263,9 +263,10 @@ impl App {
         let record = match self.cached_key(id) {
             Some(record) => record,
             None => {
+                let changes = self.changes();
                 let found = records::get::<KeyRecord>(self.books(), &Key::new(KEYS, id)).await?;
                 let (record, _) = found.ok_or(UNKNOWN)?;
-                self.cache_key(record.clone());
+                self.cache_key(record.clone(), changes);
                 record
             }
         };

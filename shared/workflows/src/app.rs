@@ -1,6 +1,7 @@
 //! The application: ports, and what is kept in memory between requests because it changes seldom.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use recoup_model::Organisation;
@@ -53,6 +54,8 @@ pub struct App {
     pub(crate) shipped: Arc<Catalogue>,
     pub(crate) facts_cache: FactsCache,
     pub(crate) runs: Runs,
+    /// Grows with each change; what was read before a change is not remembered after it.
+    changes: AtomicU64,
     world: RwLock<Option<Arc<World>>>,
     keys: Mutex<BTreeMap<String, KeyRecord>>,
 }
@@ -71,6 +74,7 @@ impl App {
             shipped: Arc::new(shipped),
             facts_cache: FactsCache::default(),
             runs: Runs::default(),
+            changes: AtomicU64::new(0),
             world: RwLock::new(None),
             keys: Mutex::new(BTreeMap::new()),
         })
@@ -97,6 +101,7 @@ impl App {
         if let Some(world) = remembered {
             return Ok(world);
         }
+        let changes = self.changes.load(Ordering::SeqCst);
         let history = organisation::load(self.books(), &self.pseudonyms).await?.ok_or_else(|| Refusal::Conflict {
             kind: "no-organisation",
             detail: "no organisation file was applied yet; run `recoup apply recoup.toml`".into(),
@@ -106,7 +111,9 @@ impl App {
         let prices = PriceBook::new(&catalogues, &history)
             .map_err(|error| Refusal::computation("put the prices together", error))?;
         let world = Arc::new(World { history, prices: Arc::new(prices), catalogues });
-        if let Ok(mut remembered) = self.world.write() {
+        if let Ok(mut remembered) = self.world.write()
+            && self.changes.load(Ordering::SeqCst) == changes
+        {
             *remembered = Some(Arc::clone(&world));
         }
         Ok(world)
@@ -114,6 +121,7 @@ impl App {
 
     pub(crate) fn forget_world(&self) {
         if let Ok(mut world) = self.world.write() {
+            self.changes.fetch_add(1, Ordering::SeqCst);
             *world = None;
         }
     }
@@ -136,8 +144,15 @@ impl App {
         self.keys.lock().ok()?.get(id).cloned()
     }
 
-    pub(crate) fn cache_key(&self, record: KeyRecord) {
-        if let Ok(mut keys) = self.keys.lock() {
+    /// How many changes there were: to be read before a key is, and passed on with it.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn cache_key(&self, record: KeyRecord, changes: u64) {
+        if let Ok(mut keys) = self.keys.lock()
+            && self.changes() == changes
+        {
             if keys.len() >= KEYS_REMEMBERED_MAX {
                 keys.clear();
             }
@@ -147,6 +162,7 @@ impl App {
 
     pub(crate) fn forget_keys(&self) {
         if let Ok(mut keys) = self.keys.lock() {
+            self.changes.fetch_add(1, Ordering::SeqCst);
             keys.clear();
         }
     }

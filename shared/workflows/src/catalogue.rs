@@ -76,15 +76,17 @@ fn disagreement_json(one: &Disagreement) -> Value {
     })
 }
 
-fn entries_partition(number: u32) -> String {
-    format!("catalogue-entries/{number:06}")
+/// Rows of an import lie under its number and digest, so that what a crash left behind is no part of the next.
+fn entries_partition(number: u32, digest: Digest) -> String {
+    format!("catalogue-entries/{number:06}/{digest}")
 }
 
 /// Every imported catalogue, oldest first.
 pub(crate) async fn load(books: &dyn Books) -> Result<Vec<Arc<Catalogue>>, Refusal> {
     let mut catalogues = Vec::new();
     for (_, import, _) in records::all::<ImportRecord>(books, CATALOGUE, "").await? {
-        let entries: Vec<PriceEntry> = records::list(books, &entries_partition(import.number), "").await?;
+        let entries: Vec<PriceEntry> =
+            records::list(books, &entries_partition(import.number, import.digest), "").await?;
         let catalogue = Catalogue::from_entries(&import.source, entries)
             .map_err(|error| Refusal::computation("read an imported price list", error))?;
         catalogues.push(Arc::new(catalogue));
@@ -143,7 +145,7 @@ impl App {
             digest,
             entries: u64::try_from(entries.len()).unwrap_or(u64::MAX),
         };
-        let puts = records::list_puts(&entries_partition(number), "", entries)?;
+        let puts = records::list_puts(&entries_partition(number, digest), "", entries)?;
         records::write_in_groups(self.books(), puts).await?;
         let key = Key::new(CATALOGUE, format!("{number:06}"));
         self.books().write(vec![records::put(key, &import, Expect::Absent)?]).await?;

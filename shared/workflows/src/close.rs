@@ -13,7 +13,7 @@ use recoup_model::organisation::History;
 use recoup_model::period::format_instant;
 use recoup_model::{Digest, Finding, FindingKind, Id, Period, Severity};
 use recoup_money::Amount;
-use recoup_store::{Books, Expect, Key, PutOutcome};
+use recoup_store::{Books, Expect, Key, PutOutcome, block};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -93,12 +93,6 @@ pub(crate) async fn period_records(books: &dyn Books) -> Result<Vec<PeriodRecord
     Ok(records::all::<PeriodRecord>(books, PERIODS, "").await?.into_iter().map(|(_, record, _)| record).collect())
 }
 
-/// Closed periods in order.
-pub(crate) async fn closed_periods(books: &dyn Books) -> Result<Vec<Period>, Refusal> {
-    let records = period_records(books).await?;
-    Ok(records.into_iter().filter(PeriodRecord::is_closed).map(|record| record.period).collect())
-}
-
 /// The period that a close has frozen and not finished.
 pub(crate) async fn closing_period(books: &dyn Books) -> Result<Option<Period>, Refusal> {
     let records = period_records(books).await?;
@@ -166,6 +160,10 @@ impl App {
         if let Some((record, _)) = held.as_ref().filter(|(record, _)| record.is_closed()) {
             return Ok(outcome_of(record, "was closed before; nothing was done"));
         }
+        if let Some((record, _)) = held {
+            self.progress(running, "finishing an interrupted close", 1, 3);
+            return Ok(outcome_of(&self.complete(running, &key, record).await?, "closed"));
+        }
         let world = self.world().await?;
         let cut = self.mark_days(running, &world).await?;
         self.progress(running, "computing the close", 0, 3);
@@ -176,10 +174,9 @@ impl App {
             return Ok(plan_json(period, &plan, request.plan));
         }
         self.progress(running, "writing the statements", 1, 3);
-        let record = self.freeze(running, request, &plan, held).await?;
-        self.write_documents(&plan, &record).await?;
-        self.progress(running, "booking the close", 2, 3);
-        let record = self.finish(&key, record, &plan).await?;
+        self.publish(&plan.settled).await?;
+        let record = self.freeze(running, request, &plan).await?;
+        let record = self.complete(running, &key, record).await?;
         let mut outcome = outcome_of(&record, "closed");
         if let Some(outcome) = outcome.as_object_mut() {
             outcome.insert("findings".into(), json!(plan.findings));
@@ -261,6 +258,11 @@ impl App {
                 unreadable_blocks.push(unreadable(&error).ok_or(error)?);
             }
         }
+        for damaged in self.damaged_blocks(world, period).await? {
+            if !unreadable_blocks.contains(&damaged) {
+                unreadable_blocks.push(damaged);
+            }
+        }
         let last = world.history.on(period.days().last().unwrap_or_default());
         Ok(close_findings(&CloseFacts {
             period,
@@ -273,31 +275,57 @@ impl App {
         }))
     }
 
+    /// Blocks of the period's days whose checksum does not hold: what a statement is made from has to be there when it
+    /// is verified.
+    async fn damaged_blocks(&self, world: &World, period: Period) -> Result<Vec<(String, String)>, Refusal> {
+        let calendar = world.history.calendar();
+        let utc_days: BTreeSet<NaiveDate> = period.days().flat_map(|day| calendar.utc_days(day)).collect();
+        let mut damaged = Vec::new();
+        for utc_day in utc_days {
+            for lane in 0..self.lanes {
+                let blocks = self.ports.log.blocks_of_day(utc_day, lane).await?;
+                for block in blocks {
+                    let read = self.ports.log.read(vec![block.seq]).await;
+                    let verified = match read {
+                        Ok(stored) => stored.iter().try_for_each(|one| block::verify(&one.bytes).map(|_| ())),
+                        Err(error) => match unreadable(&Refusal::Store(error)) {
+                            Some(found) => {
+                                damaged.push(found);
+                                continue;
+                            }
+                            None => return Err(Refusal::computation("read a block", format!("block {}", block.seq))),
+                        },
+                    };
+                    if let Err(error) = verified {
+                        damaged.push((format!("block {} of {utc_day}", block.seq), error.to_string()));
+                    }
+                }
+            }
+        }
+        Ok(damaged)
+    }
+
     /// Freezes the period: from here on late events are late, and the same bytes come out whoever finishes.
     async fn freeze(
         &self,
         running: &Running,
         request: &CloseRequest,
         plan: &ClosePlan,
-        held: Option<(PeriodRecord, u64)>,
     ) -> Result<PeriodRecord, Refusal> {
         let period = request.period;
         let issued_at = self.now_text();
         let statements: Vec<Issued> = plan.ready.iter().map(|ready| issued(period, ready, &issued_at)).collect();
-        if let Some((record, _)) = held {
-            let same = record.statements.iter().map(|i| i.digest).eq(statements.iter().map(|i| i.digest));
-            return if same {
-                Ok(record)
-            } else {
-                Err(Refusal::computation("finish an interrupted close", "the statements come out differently"))
-            };
-        }
         let partition = detail_partition(period);
         let settled = &plan.settled;
         let mut puts = records::text_puts(&partition, "opening/", &records::to_json(&settled.opening)?)?;
         puts.extend(records::text_puts(&partition, "closing/", &records::to_json(&settled.settlement.closing)?)?);
         puts.extend(records::list_puts(&partition, "prices/", settled.settlement.prices.iter())?);
         puts.extend(records::list_puts(&partition, "corrections/", settled.corrections.iter())?);
+        puts.extend(records::list_puts(&partition, "balances/", settled.settlement.balances.accounts().iter())?);
+        puts.extend(records::text_puts(&partition, "documents/manifest/", &utf8(&plan.manifest)?)?);
+        for (number, ready) in plan.ready.iter().enumerate() {
+            puts.extend(records::text_puts(&partition, &format!("documents/{number:06}/"), &utf8(&ready.bytes)?)?);
+        }
         records::remove_all(self.books(), &partition, "").await?;
         records::write_in_groups(self.books(), puts).await?;
         let record = PeriodRecord {
@@ -320,13 +348,18 @@ impl App {
         Ok(record)
     }
 
-    async fn write_documents(&self, plan: &ClosePlan, record: &PeriodRecord) -> Result<(), Refusal> {
-        let manifest_path = format!("statements/{}/manifest-r1.json", record.period);
-        self.write_once(&manifest_path, plan.manifest.clone()).await?;
-        for (ready, issued) in plan.ready.iter().zip(&record.statements) {
-            self.write_once(&issued.path, ready.bytes.clone()).await?;
+    /// Writes what was frozen, books it, and declares the period closed. Nothing is computed here, so whoever finishes an
+    /// interrupted close comes to the same end, whatever has arrived meanwhile.
+    async fn complete(&self, running: &Running, key: &Key, record: PeriodRecord) -> Result<PeriodRecord, Refusal> {
+        let partition = detail_partition(record.period);
+        let manifest = records::text(self.books(), &partition, "documents/manifest/").await?;
+        self.write_once(&format!("statements/{}/manifest-r1.json", record.period), manifest.into_bytes()).await?;
+        for (number, issued) in record.statements.iter().enumerate() {
+            let text = records::text(self.books(), &partition, &format!("documents/{number:06}/")).await?;
+            self.write_once(&issued.path, text.into_bytes()).await?;
         }
-        Ok(())
+        self.progress(running, "booking the close", 2, 3);
+        self.finish(key, record).await
     }
 
     async fn write_once(&self, path: &str, bytes: Vec<u8>) -> Result<(), Refusal> {
@@ -339,24 +372,23 @@ impl App {
         }
     }
 
-    /// Books the rounding and declares the period closed, in one atomic group.
-    async fn finish(&self, key: &Key, record: PeriodRecord, plan: &ClosePlan) -> Result<PeriodRecord, Refusal> {
+    /// Books the close with its rounding, then declares the period closed. The entries are the difference to what is
+    /// booked already, so that a repetition adds nothing.
+    async fn finish(&self, key: &Key, record: PeriodRecord) -> Result<PeriodRecord, Refusal> {
         let (_, version) = records::get::<PeriodRecord>(self.books(), key)
             .await?
             .ok_or_else(|| Refusal::computation("finish a close", "the frozen record is gone"))?;
-        let booked = self.booked(record.period).await?;
-        let after = plan
-            .settled
-            .settlement
-            .balances
+        let frozen: Vec<(String, Amount)> =
+            records::list(self.books(), &detail_partition(record.period), "balances/").await?;
+        let after = Balances::from_iter(frozen)
             .with_rounding(&record.rounding)
             .map_err(|error| Refusal::computation("book the rounding", error))?;
-        let entries =
-            post(&booked, &after).map_err(|error| Refusal::computation("post the close to the ledger", error))?;
-        let mut writes = self.entry_puts(record.period, &format!("{}-close", record.run), entries)?;
+        let entries = post(&self.booked(record.period).await?, &after)
+            .map_err(|error| Refusal::computation("post the close to the ledger", error))?;
+        let run = format!("{}-close-{}", record.run, self.new_run()?);
+        records::write_in_groups(self.books(), self.entry_puts(record.period, &run, entries)?).await?;
         let closed = PeriodRecord { state: PeriodState::Closed, closed_at: Some(self.now_text()), ..record };
-        writes.push(records::put(key.clone(), &closed, Expect::Version(version))?);
-        records::write_in_groups(self.books(), writes).await?;
+        self.books().write(vec![records::put(key.clone(), &closed, Expect::Version(version))?]).await?;
         Ok(closed)
     }
 
@@ -435,6 +467,10 @@ fn issued(period: Period, ready: &Ready, issued_at: &str) -> Issued {
         issued_at: issued_at.to_owned(),
         path: format!("statements/{period}/{}/r{}.json", path_segment(&ready.team), ready.statement.revision),
     }
+}
+
+fn utf8(bytes: &[u8]) -> Result<String, Refusal> {
+    String::from_utf8(bytes.to_vec()).map_err(|error| Refusal::computation("keep a document", error))
 }
 
 /// A team's id as a path segment: what is not plain is percent-encoded with `_` in place of `%`.

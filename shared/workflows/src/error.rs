@@ -46,7 +46,7 @@ pub enum Refusal {
     #[error("{0}")]
     TooLarge(String),
     /// The store failed; trying again may help.
-    #[error("the store did not answer")]
+    #[error("the store failed: {0}")]
     Store(#[from] StoreError),
     /// A figure could not be computed; nothing was changed.
     #[error("could not {doing}: {detail}")]

@@ -28,8 +28,9 @@ pub struct Night {
     pub lane: u16,
     /// The run whose rows are current.
     pub run: String,
-    /// Organisation version that held on the day.
-    pub organisation: Digest,
+    /// Organisation versions that held on the days of the traces that touch the day, and of those that report the same
+    /// calls.
+    pub organisations: BTreeMap<NaiveDate, Digest>,
     /// Names that were looked up, with the digest of the prices they could resolve to.
     pub names: BTreeMap<String, Digest>,
     /// Digest of the exchange rates, which reported costs may need.

@@ -59,15 +59,16 @@ pub struct Applied {
     pub digest: Digest,
 }
 
-fn text_partition(number: u32) -> String {
-    format!("organisation-text/{number:06}")
+/// The text of a version lies under its number and digest, so that what a crash left behind is no part of the next.
+fn text_partition(number: u32, digest: Digest) -> String {
+    format!("organisation-text/{number:06}/{digest}")
 }
 
 /// Every version, people under their pseudonyms; `None`: none was applied yet.
 pub(crate) async fn load(books: &dyn Books, pseudonyms: &Pseudonyms) -> Result<Option<History>, Refusal> {
     let mut versions = Vec::new();
     for (_, record, _) in records::all::<VersionRecord>(books, ORGANISATION, "").await? {
-        let text = records::text(books, &text_partition(record.number), "").await?;
+        let text = records::text(books, &text_partition(record.number, record.digest), "").await?;
         let mut organisation = parse(&text).map_err(|problems| {
             let detail = problems.first().map(ToString::to_string).unwrap_or_default();
             Refusal::computation("read a stored organisation file", detail)
@@ -162,8 +163,9 @@ impl App {
         let calendar: Calendar = history.calendar();
         let today = calendar.day_of(self.now_ns());
         let day = wanted.or_else(|| today.checked_add_days(Days::new(1))).unwrap_or(today);
-        let closed = close::closed_periods(self.books()).await?;
-        match closed.last() {
+        // A month that is being closed counts as closed.
+        let closed = close::period_records(self.books()).await?;
+        match closed.last().map(|record| record.period) {
             Some(last) if day < last.next().first_day() => Err(Refusal::invalid(
                 "inside-closed-period",
                 "effective",
@@ -180,7 +182,7 @@ impl App {
         if applied.version > VERSIONS_MAX {
             return Err(Refusal::TooLarge(format!("there are {VERSIONS_MAX} versions already")));
         }
-        let pieces = records::text_puts(&text_partition(applied.version), "", text)?;
+        let pieces = records::text_puts(&text_partition(applied.version, applied.digest), "", text)?;
         records::write_in_groups(self.books(), pieces).await?;
         let users: Vec<Id> = parse(text).map(|parsed| parsed.people.into_keys().collect()).unwrap_or_default();
         self.pseudonyms.remember(self.books(), &users).await?;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 use recoup_attribution::{Context, billed_report, root_names_team};
+use recoup_model::period::utc_day;
 use recoup_model::{Identity, Recorded};
 use recoup_store::{BlockInfo, StoreError, block};
 
@@ -36,6 +37,9 @@ pub(crate) struct DayTraces {
     pub(crate) traces: Vec<Vec<Recorded>>,
     /// Events that do not count because another report of the same call does (EVT-2).
     pub(crate) excluded: BTreeSet<Identity>,
+    /// Local days whose organisation decides on something here: those of every event of the traces, and of the traces
+    /// that report the same calls.
+    pub(crate) days: BTreeSet<NaiveDate>,
 }
 
 fn decode(stored: &recoup_store::StoredBlock) -> Result<Vec<(Identity, Recorded)>, StoreError> {
@@ -108,18 +112,25 @@ impl App {
             beyond.into_iter().map(|(trace, _)| trace).filter(|trace| touched.contains(trace)).collect();
         events.retain(|(identity, _)| touched.contains(&identity.trace) && !beyond.contains(&identity.trace));
         events.extend(self.events_of_traces(&beyond, cut).await?);
-        let excluded = self.excluded_reports(world, &utc_days, &touched, cut).await?;
-        Ok(DayTraces { traces: group(events), excluded })
+        let mut days: BTreeSet<NaiveDate> = BTreeSet::from([day]);
+        days.extend(events.iter().map(|(_, recorded)| calendar.day_of(recorded.event.used_at_ns)));
+        let all_utc_days: BTreeSet<NaiveDate> =
+            events.iter().map(|(_, recorded)| utc_day(recorded.event.used_at_ns)).collect();
+        let all_utc_days: Vec<NaiveDate> = all_utc_days.into_iter().collect();
+        let (excluded, partner_days) = self.excluded_reports(world, &all_utc_days, &touched, cut).await?;
+        days.extend(partner_days);
+        Ok(DayTraces { traces: group(events), excluded, days })
     }
 
-    /// Of the provider calls that several events report: the events that do not count (EVT-2).
+    /// Of the provider calls that several events report: the events that do not count (EVT-2), and the local days on
+    /// which the traces that report them have events. `utc_days` are those of every event of the `touched` traces.
     pub(crate) async fn excluded_reports(
         &self,
         world: &World,
         utc_days: &[NaiveDate],
         touched: &BTreeSet<u64>,
         cut: Cut,
-    ) -> Result<BTreeSet<Identity>, Refusal> {
+    ) -> Result<(BTreeSet<Identity>, BTreeSet<NaiveDate>), Refusal> {
         let uses = self.ports.log.shared_responses(utc_days.to_vec()).await?;
         let mut calls: BTreeMap<u64, Vec<Identity>> = BTreeMap::new();
         for used in uses {
@@ -128,20 +139,23 @@ impl App {
         calls.retain(|_, reports| reports.iter().any(|identity| touched.contains(&identity.trace)));
         let traces: BTreeSet<u64> = calls.values().flatten().map(|identity| identity.trace).collect();
         if traces.is_empty() {
-            return Ok(BTreeSet::new());
+            return Ok((BTreeSet::new(), BTreeSet::new()));
         }
         let grouped = group(self.events_of_traces(&traces, cut).await?);
         let context = Context { history: &world.history, rater: world.prices.as_ref() };
+        let calendar = world.history.calendar();
+        let mut days = BTreeSet::new();
         let mut reports: BTreeMap<Identity, (bool, String, String)> = BTreeMap::new();
         for trace in &grouped {
             let named = root_names_team(trace, &context);
             for recorded in trace {
                 let event = &recorded.event;
+                days.insert(calendar.day_of(event.used_at_ns));
                 let names = (named, event.trace_name().to_string(), event.event_id.to_string());
                 reports.insert(Identity::of(event), names);
             }
         }
-        Ok(calls.values().flat_map(|identities| losers(identities, &reports)).collect())
+        Ok((calls.values().flat_map(|identities| losers(identities, &reports)).collect(), days))
     }
 }
 

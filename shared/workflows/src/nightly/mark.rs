@@ -4,19 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 use recoup_documents::RULES_VERSION;
-use recoup_model::period::TIME_ZONE_DATA;
-use recoup_model::{Digest, Period};
-use recoup_store::{Expect, Key, Write};
+use recoup_model::period::{TIME_ZONE_DATA, utc_day};
+use recoup_model::{Digest, Identity, Period, Recorded};
+use recoup_store::{BlockInfo, Expect, Key, Write};
 use serde::{Deserialize, Serialize};
 
-use super::{Cut, DIRTY, Dirty};
+use super::{Cut, DIRTY, Dirty, Loaded, unreadable};
 use crate::app::{App, World};
-use crate::close;
 use crate::error::Refusal;
 use crate::facts::{Night, night_sort};
 use crate::records;
 use crate::runs::Running;
 
+/// Nanoseconds of a UTC day, less one.
+const DAY_NS: i64 = 86_400_000_000_000 - 1;
 /// Blocks looked at in one step.
 const BLOCKS_PER_STEP: usize = 32;
 
@@ -55,11 +56,11 @@ impl App {
         Ok(Cut(cursor.seq))
     }
 
-    async fn marks_of_blocks(&self, world: &World, blocks: &[recoup_store::BlockInfo]) -> Result<Marks, Refusal> {
+    async fn marks_of_blocks(&self, world: &World, blocks: &[BlockInfo]) -> Result<Marks, Refusal> {
         let calendar = world.history.calendar();
         let mut marks = Marks::new();
         let mut lanes: BTreeMap<u16, (BTreeSet<NaiveDate>, BTreeSet<u64>)> = BTreeMap::new();
-        for loaded in self.read_blocks(blocks.iter().map(|block| block.seq).collect()).await? {
+        for loaded in self.read_marked(world, blocks, &mut marks).await? {
             let (days, traces) = lanes.entry(loaded.info.lane).or_default();
             days.insert(loaded.info.utc_day);
             for (identity, recorded) in &loaded.events {
@@ -68,13 +69,16 @@ impl App {
                 marks.entry((day, loaded.info.lane)).or_insert_with(|| "new events".into());
             }
         }
-        for (lane, (days, fresh)) in lanes {
-            let utc_days: Vec<NaiveDate> = days.into_iter().collect();
-            let beyond = self.ports.log.traces_beyond(utc_days.clone(), lane).await?;
-            let mut related: BTreeSet<u64> =
+        for (lane, (mut days, fresh)) in lanes {
+            let beyond = self.ports.log.traces_beyond(days.iter().copied().collect(), lane).await?;
+            let beyond: BTreeSet<u64> =
                 beyond.into_iter().map(|(trace, _)| trace).filter(|trace| fresh.contains(trace)).collect();
-            related.extend(self.partners(&utc_days, &fresh).await?);
-            for (identity, recorded) in self.events_of_traces(&related, Cut::NONE).await? {
+            let related = self.readable_events(&beyond).await?;
+            days.extend(related.iter().map(|(_, recorded)| utc_day(recorded.event.used_at_ns)));
+            // A new event may decide which report of a call is billed, on whatever day the other report lies.
+            let partners = self.partners(&days.into_iter().collect::<Vec<_>>(), &fresh).await?;
+            let partners = self.readable_events(&partners).await?;
+            for (identity, recorded) in related.iter().chain(&partners) {
                 let day = calendar.day_of(recorded.event.used_at_ns);
                 let lane = u16::try_from(identity.trace.checked_rem(u64::from(self.lanes)).unwrap_or_default());
                 marks
@@ -83,6 +87,45 @@ impl App {
             }
         }
         Ok(marks)
+    }
+
+    /// Reads new blocks. The days of one that cannot be read are marked, and stay so until it can (CLO-1); the others
+    /// go on.
+    async fn read_marked(
+        &self,
+        world: &World,
+        blocks: &[BlockInfo],
+        marks: &mut Marks,
+    ) -> Result<Vec<Loaded>, Refusal> {
+        let seqs = || blocks.iter().map(|block| block.seq).collect();
+        match self.read_blocks(seqs()).await {
+            Err(error) if unreadable(&error).is_some() => {}
+            read => return read,
+        }
+        let calendar = world.history.calendar();
+        let mut all = Vec::new();
+        for block in blocks {
+            match self.read_blocks(vec![block.seq]).await {
+                Ok(read) => all.extend(read),
+                Err(error) => {
+                    let (what, _) = unreadable(&error).ok_or(error)?;
+                    let midnight = block.utc_day.and_time(chrono::NaiveTime::MIN).and_utc();
+                    let begin_ns = midnight.timestamp_nanos_opt().unwrap_or_default();
+                    for at_ns in [begin_ns, begin_ns.saturating_add(DAY_NS)] {
+                        marks.insert((calendar.day_of(at_ns), block.lane), format!("{what} cannot be read"));
+                    }
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Every event of some traces; none where a block cannot be read, which marks its days by itself.
+    async fn readable_events(&self, traces: &BTreeSet<u64>) -> Result<Vec<(Identity, Recorded)>, Refusal> {
+        match self.events_of_traces(traces, Cut::NONE).await {
+            Err(error) if unreadable(&error).is_some() => Ok(Vec::new()),
+            read => read,
+        }
     }
 
     /// Traces that report a provider call which one of `traces` reports too (EVT-2).
@@ -97,11 +140,13 @@ impl App {
     /// Days whose inputs changed since their night. A closed month keeps its rules and its organisation (LED-4); a
     /// price that arrives late touches it like a late event.
     async fn marks_of_changed_inputs(&self, world: &World) -> Result<Marks, Refusal> {
-        let closed = close::closed_periods(self.books()).await?;
+        let closed = self.closed_worlds(world).await?;
         let mut marks = Marks::new();
         for (night, _) in self.nights().await? {
-            let open = !closed.contains(&Period::of(night.day));
-            if let Some(reason) = changed_input(world, &night, open) {
+            let own = closed.get(&Period::of(night.day));
+            let changed =
+                own.map_or_else(|| changed_input(world, &night, true), |own| changed_input(own, &night, false));
+            if let Some(reason) = changed {
                 marks.insert((night.day, night.lane), reason);
             }
         }
@@ -121,7 +166,8 @@ fn changed_input(world: &World, night: &Night, open: bool) -> Option<String> {
     if open && (night.rules != RULES_VERSION || night.time_zone_data != TIME_ZONE_DATA) {
         return Some("rules or time zone data changed".to_owned());
     }
-    if open && night.organisation != world.history.on(night.day).digest {
+    let moved = |(day, digest): (&NaiveDate, &Digest)| world.history.on(*day).digest != *digest;
+    if open && night.organisations.iter().any(moved) {
         return Some("organisation changed".to_owned());
     }
     if night.exchange != world.prices.exchange_digest() {

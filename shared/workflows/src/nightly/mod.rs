@@ -7,7 +7,7 @@ mod load;
 mod mark;
 mod settle;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::NaiveDate;
@@ -17,12 +17,13 @@ use recoup_documents::RULES_VERSION;
 use recoup_model::Period;
 use recoup_model::period::TIME_ZONE_DATA;
 use recoup_money::Amount;
+use recoup_pricing::PriceBook;
 use recoup_store::{Expect, Key, Write};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-pub(crate) use load::{Cut, DayTraces, unreadable};
+pub(crate) use load::{Cut, DayTraces, Loaded, unreadable};
 pub(crate) use settle::{SETTLED, SettledPeriod, SettledRecord};
 
 use crate::access::Principal;
@@ -111,11 +112,11 @@ impl App {
             .map(|(_, dirty, version)| (dirty, version))
             .filter(|(dirty, _)| dirty.day <= last && closing.is_none_or(|period| !period.contains(dirty.day)))
             .collect();
-        let days = self.run_days(running, &world, plan).await?;
+        let (days, unread) = self.run_days(running, &world, plan).await?;
         self.progress(running, "settling the open periods", days.len(), days.len());
         let periods = self.settle_open_periods(&world).await?;
         let summary: Vec<_> = periods.iter().map(SettledPeriod::summary).collect();
-        serde_json::to_value(serde_json::json!({ "days": days, "periods": summary }))
+        serde_json::to_value(serde_json::json!({ "days": days, "unread": unread, "periods": summary }))
             .map_err(|error| Refusal::computation("write the outcome", error))
     }
 
@@ -124,7 +125,9 @@ impl App {
         running: &Running,
         world: &Arc<World>,
         plan: Vec<(Dirty, u64)>,
-    ) -> Result<Vec<DayOutcome>, Refusal> {
+    ) -> Result<(Vec<DayOutcome>, Vec<String>), Refusal> {
+        let closed = self.closed_worlds(world).await?;
+        let mut unread = Vec::new();
         let total = plan.len();
         let mut queue = plan.into_iter();
         let mut tasks = JoinSet::new();
@@ -132,21 +135,48 @@ impl App {
         loop {
             while tasks.len() < DAYS_AT_ONCE {
                 let Some((dirty, version)) = queue.next() else { break };
-                let (app, world, run) = (Arc::clone(self), Arc::clone(world), running.run.clone());
+                let own = closed.get(&Period::of(dirty.day)).unwrap_or(world);
+                let (app, world, run) = (Arc::clone(self), Arc::clone(own), running.run.clone());
                 tasks.spawn(async move { app.run_day(world, &run, dirty, version).await });
             }
             let Some(joined) = tasks.join_next().await else { break };
-            let outcome: DayOutcome = joined.map_err(|error| Refusal::computation("run a day", error))??;
+            let outcome = match joined.map_err(|error| Refusal::computation("run a day", error))? {
+                Ok(outcome) => outcome,
+                // The day stays marked, so that no close passes it by; the others go on.
+                Err(error) => match unreadable(&error) {
+                    Some((block, reason)) => {
+                        tracing::error!(block, reason, "a block cannot be read");
+                        unread.push(format!("{block}: {reason}; restore the data folder from a backup"));
+                        continue;
+                    }
+                    None => return Err(error),
+                },
+            };
             self.progress(running, format!("day {}", outcome.day), outcomes.len().saturating_add(1), total);
             outcomes.push(outcome);
         }
         outcomes.sort_by_key(|outcome| (outcome.day, outcome.lane));
-        Ok(outcomes)
+        Ok((outcomes, unread))
+    }
+
+    /// What the days of closed periods are made with: the organisation as it was known at the close, today's prices
+    /// (LED-4).
+    pub(crate) async fn closed_worlds(&self, world: &World) -> Result<BTreeMap<Period, Arc<World>>, Refusal> {
+        let mut worlds = BTreeMap::new();
+        for record in close::period_records(self.books()).await?.iter().filter(|record| record.is_closed()) {
+            let history = close::history_as_closed(&world.history, record)?;
+            let prices = PriceBook::new(&world.catalogues, &history)
+                .map_err(|error| Refusal::computation("put the prices of a closed period together", error))?;
+            let catalogues = world.catalogues.clone();
+            worlds.insert(record.period, Arc::new(World { history, prices: Arc::new(prices), catalogues }));
+        }
+        Ok(worlds)
     }
 
     async fn run_day(&self, world: Arc<World>, run: &str, dirty: Dirty, version: u64) -> Result<DayOutcome, Refusal> {
         let (day, lane) = (dirty.day, dirty.lane);
         let traces = self.load_day(&world, (day, lane), Cut::NONE).await?;
+        let organisations = traces.days.iter().map(|day| (*day, world.history.on(*day).digest)).collect();
         let shared = Arc::clone(&world);
         let facts = tokio::task::spawn_blocking(move || build_facts(&shared, day, &traces))
             .await
@@ -160,7 +190,7 @@ impl App {
             day,
             lane,
             run: if changed { run.to_owned() } else { before.as_ref().map(|(n, _)| n.run.clone()).unwrap_or_default() },
-            organisation: world.history.on(day).digest,
+            organisations,
             names: facts.price_names.iter().map(|name| (name.clone(), world.prices.name_digest(name))).collect(),
             exchange: world.prices.exchange_digest(),
             facts: digest,
@@ -217,14 +247,19 @@ pub(crate) fn build_facts(world: &World, day: NaiveDate, loaded: &DayTraces) -> 
     Ok(builder.finish())
 }
 
-/// Periods that have facts and are not closed, in order.
-pub(crate) fn open_periods(nights: &[(Night, u64)], closed: &[Period]) -> Vec<Period> {
-    let mut periods: BTreeMap<Period, ()> = BTreeMap::new();
-    for (night, _) in nights {
-        let period = Period::of(night.day);
-        if !closed.contains(&period) {
-            periods.insert(period, ());
-        }
-    }
-    periods.into_keys().collect()
+/// The first and the last period that is not closed: from the first with facts, or the one after the last closed before
+/// it, to the last with facts, or the one that is being closed. A month without events in between is a month too.
+pub(crate) fn open_span(
+    nights: &[(Night, u64)],
+    closed: &[Period],
+    closing: Option<Period>,
+) -> Option<(Period, Period)> {
+    let with_facts: BTreeSet<Period> = nights.iter().map(|(night, _)| Period::of(night.day)).collect();
+    let known = with_facts.first().copied().into_iter().chain(closed.first().copied()).min()?;
+    let closing = closing.filter(|period| *period >= known && !closed.contains(period));
+    let open: BTreeSet<Period> =
+        with_facts.into_iter().filter(|period| !closed.contains(period)).chain(closing).collect();
+    let (first, last) = (*open.first()?, *open.last()?);
+    let after_closed = closed.iter().rev().find(|period| **period < first).map(|period| period.next());
+    Some((after_closed.unwrap_or(first), last))
 }

@@ -28,8 +28,8 @@ use crate::records;
 pub(crate) const SETTLED: &str = "settled";
 /// The partition of internal prices; lists of earlier runs stay (PRC-3).
 pub(crate) const PRICES: &str = "prices";
-/// Months between the first and the last period that are settled in one run.
-const PERIODS_MAX: usize = 24;
+/// Months between the first and the last period that are settled in one run; each has to be settled for the next.
+const PERIODS_MAX: usize = 240;
 
 /// A period and what it amounts to.
 pub(crate) struct SettledPeriod {
@@ -106,16 +106,27 @@ impl App {
         let nights = self.nights().await?;
         let closed = close::period_records(self.books()).await?;
         let closed_only: Vec<Period> = closed.iter().filter(|r| r.is_closed()).map(|r| r.period).collect();
-        let open = super::open_periods(&nights, &closed_only);
-        let (Some(first), Some(last)) = (open.first().copied(), open.last().copied()) else { return Ok(Vec::new()) };
+        let Some((first, last)) = super::open_span(&nights, &closed_only, closing) else { return Ok(Vec::new()) };
         let last_night = nights.iter().map(|(night, _)| night.day).max().unwrap_or_default();
-        let booked_in = open.iter().copied().find(|period| closed_only.last().is_some_and(|last| period > last));
-        let mut opening = self.opening_before(&closed, first).await?;
+        let booked_in = closed_only.last().map(|period| period.next());
+        let before = closed.iter().rev().find(|record| record.is_closed() && record.period < first);
+        let mut opening = match before {
+            Some(record) => self.closing_of(record).await?,
+            None => Opening::default(),
+        };
         let mut settled = Vec::new();
         let mut period = first;
-        for _ in 0..PERIODS_MAX {
+        for number in 0.. {
             if period > last {
                 break;
+            }
+            if number >= PERIODS_MAX {
+                return Err(Refusal::Conflict {
+                    kind: "too-many-open-months",
+                    detail: format!(
+                        "more than {PERIODS_MAX} months up to {last} are not closed; close the oldest first"
+                    ),
+                });
             }
             if let Some(record) = closed.iter().find(|record| record.is_closed() && record.period == period) {
                 opening = self.closing_of(record).await?;
@@ -160,13 +171,6 @@ impl App {
     async fn period_facts(&self, period: Period) -> Result<BTreeMap<NaiveDate, DayFacts>, Refusal> {
         let facts = self.facts_between(period.first_day(), period.next().first_day()).await?;
         Ok(facts.into_iter().map(|(day, facts)| (day, Arc::unwrap_or_clone(facts))).collect())
-    }
-
-    async fn opening_before(&self, closed: &[PeriodRecord], first: Period) -> Result<Opening, Refusal> {
-        match closed.iter().rev().find(|record| record.is_closed() && record.period < first) {
-            Some(record) => self.closing_of(record).await,
-            None => Ok(Opening::default()),
-        }
     }
 
     /// What is late for closed periods, against their statements and the corrections booked so far (LED-4).
@@ -217,7 +221,7 @@ impl App {
     }
 
     /// Writes what a period amounts to: prices, ledger entries, and the final record that makes them current.
-    async fn publish(&self, settled: &SettledPeriod) -> Result<(), Refusal> {
+    pub(crate) async fn publish(&self, settled: &SettledPeriod) -> Result<(), Refusal> {
         let key = Key::new(SETTLED, settled.period.to_string());
         let before = records::get::<SettledRecord>(self.books(), &key).await?;
         let run = self.new_run()?;

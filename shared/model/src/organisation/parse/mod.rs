@@ -165,7 +165,8 @@ const PRICE_LOCKS: [(&str, PriceLock); 3] =
     [("floating", PriceLock::Floating), ("locked", PriceLock::Locked), ("banded", PriceLock::Banded)];
 const VARIANCES: [(&str, VariancePolicy); 3] =
     [("settle", VariancePolicy::Settle), ("carry", VariancePolicy::Carry), ("absorb", VariancePolicy::Absorb)];
-const RECOVERIES: [(&str, PoolRecovery); 2] = [("line", PoolRecovery::Line), ("price", PoolRecovery::Price)];
+/// `price` (PRC-1) is refused here until prices can recover pools: a file that no night could settle must not be applied.
+const RECOVERIES: [(&str, PoolRecovery); 1] = [("line", PoolRecovery::Line)];
 
 fn read_policy(table: Option<Table<'_>>, declared: &Declared<'_>) -> Policy {
     let Some(mut table) = table else { return POLICY_DEFAULT };
