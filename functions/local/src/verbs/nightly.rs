@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Desk;
 use crate::failure::{Failure, Verdict};
 use crate::screen::Screen;
-use crate::table::{Column, Grid, field, money_field};
+use crate::table::{Column, Grid, field, money_field, plain};
 use crate::watch;
 
 /// Turns the events of each day that has something to do into costs, prices and ledger entries, and says what changed.
@@ -49,7 +49,10 @@ impl Nightly {
         } else {
             show(desk.screen, &outcome)?;
         }
-        Ok(Verdict::Yes)
+        for block in list(&outcome, "unread") {
+            desk.screen.note(format!("cannot be read, its days are left out: {}", plain(block)))?;
+        }
+        Ok(if list(&outcome, "unread").is_empty() { Verdict::Yes } else { Verdict::No })
     }
 }
 
