@@ -161,6 +161,9 @@ impl App {
             return Ok(outcome_of(record, "was closed before; nothing was done"));
         }
         if let Some((record, _)) = held {
+            if request.plan {
+                return Ok(outcome_of(&record, "a plan: an interrupted close is finished by the next one"));
+            }
             self.progress(running, "finishing an interrupted close", 1, 3);
             return Ok(outcome_of(&self.complete(running, &key, record).await?, "closed"));
         }
@@ -255,7 +258,10 @@ impl App {
             }
             missing.push(dirty.day);
             if let Err(error) = self.load_day(world, (dirty.day, dirty.lane), Cut::NONE).await {
-                unreadable_blocks.push(unreadable(&error).ok_or(error)?);
+                let found = unreadable(&error).ok_or(error)?;
+                if !unreadable_blocks.contains(&found) {
+                    unreadable_blocks.push(found);
+                }
             }
         }
         for damaged in self.damaged_blocks(world, period).await? {

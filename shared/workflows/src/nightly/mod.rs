@@ -146,7 +146,10 @@ impl App {
                 Err(error) => match unreadable(&error) {
                     Some((block, reason)) => {
                         tracing::error!(block, reason, "a block cannot be read");
-                        unread.push(format!("{block}: {reason}; restore the data folder from a backup"));
+                        let line = format!("{block}: {reason}");
+                        if !unread.contains(&line) {
+                            unread.push(line);
+                        }
                         continue;
                     }
                     None => return Err(error),

@@ -13,6 +13,7 @@ mod keys;
 mod nights;
 mod order;
 mod organisation;
+mod reach;
 mod recomputed;
 mod socket;
 mod statements;
