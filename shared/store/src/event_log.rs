@@ -77,7 +77,8 @@ pub trait EventLog: Send + Sync {
     async fn blocks_of_day(&self, utc_day: NaiveDate, lane: u16) -> Result<Vec<BlockInfo>, StoreError>;
     /// UTC days that have events, in order.
     async fn utc_days(&self) -> Result<Vec<NaiveDate>, StoreError>;
-    /// Blocks by number, in the order asked for; one that is not there is an error.
+    /// Blocks by number, in the order asked for, each checked against its checksum; one that is not there or does not
+    /// hold is [`StoreError::Damaged`].
     async fn read(&self, seqs: Vec<u64>) -> Result<Vec<StoredBlock>, StoreError>;
     /// (trace, block) for every block that holds an event of one of these traces (trace fingerprints).
     async fn blocks_of_traces(&self, traces: Vec<u64>) -> Result<Vec<(u64, u64)>, StoreError>;

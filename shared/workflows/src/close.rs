@@ -1,7 +1,8 @@
 //! Month close: plan (every finding), then execute: freeze, write the documents, book, and only then closed.
 //!
-//! I/O: the facts of the period, one freezing record, one document per team and format that is hashed, one final
-//! group. A crash after the freeze is finished by the next close, which recomputes the same bytes.
+//! I/O: the facts and the blocks of the period, what is frozen and its record, one document per team, the ledger entries,
+//! one final record. A crash after the freeze is finished by the next close, which writes what was frozen and computes
+//! nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use recoup_model::organisation::History;
 use recoup_model::period::format_instant;
 use recoup_model::{Digest, Finding, FindingKind, Id, Period, Severity};
 use recoup_money::Amount;
-use recoup_store::{Books, Expect, Key, PutOutcome, block};
+use recoup_store::{Books, Expect, Key, PutOutcome};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -139,7 +140,8 @@ impl App {
     /// Plans or executes the close of a month.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`] for a month without events. A close that findings refuse is an outcome, not an error.
+    /// [`Refusal::Forbidden`], or a figure that cannot be computed. A close that findings refuse is an outcome, not an
+    /// error.
     pub async fn close(
         self: &Arc<Self>,
         principal: &Principal,
@@ -250,25 +252,11 @@ impl App {
         balances: &Balances,
     ) -> Result<Vec<Finding>, Refusal> {
         let period = request.period;
-        let mut missing: Vec<NaiveDate> = Vec::new();
-        let mut unreadable_blocks = Vec::new();
-        for (_, dirty, _) in records::all::<Dirty>(self.books(), DIRTY, "").await? {
-            if !period.contains(dirty.day) {
-                continue;
-            }
-            missing.push(dirty.day);
-            if let Err(error) = self.load_day(world, (dirty.day, dirty.lane), Cut::NONE).await {
-                let found = unreadable(&error).ok_or(error)?;
-                if !unreadable_blocks.contains(&found) {
-                    unreadable_blocks.push(found);
-                }
-            }
-        }
-        for damaged in self.damaged_blocks(world, period).await? {
-            if !unreadable_blocks.contains(&damaged) {
-                unreadable_blocks.push(damaged);
-            }
-        }
+        let dirty = records::all::<Dirty>(self.books(), DIRTY, "").await?;
+        let missing: BTreeSet<NaiveDate> =
+            dirty.into_iter().map(|(_, dirty, _)| dirty.day).filter(|day| period.contains(*day)).collect();
+        let missing: Vec<NaiveDate> = missing.into_iter().collect();
+        let unreadable_blocks = self.damaged_blocks(world, period).await?;
         let last = world.history.on(period.days().last().unwrap_or_default());
         Ok(close_findings(&CloseFacts {
             period,
@@ -289,29 +277,23 @@ impl App {
         let mut damaged = Vec::new();
         for utc_day in utc_days {
             for lane in 0..self.lanes {
-                let blocks = self.ports.log.blocks_of_day(utc_day, lane).await?;
-                for block in blocks {
-                    let read = self.ports.log.read(vec![block.seq]).await;
-                    let verified = match read {
-                        Ok(stored) => stored.iter().try_for_each(|one| block::verify(&one.bytes).map(|_| ())),
-                        Err(error) => match unreadable(&Refusal::Store(error)) {
-                            Some(found) => {
-                                damaged.push(found);
-                                continue;
-                            }
-                            None => return Err(Refusal::computation("read a block", format!("block {}", block.seq))),
-                        },
-                    };
-                    if let Err(error) = verified {
-                        damaged.push((format!("block {} of {utc_day}", block.seq), error.to_string()));
-                    }
+                for block in self.ports.log.blocks_of_day(utc_day, lane).await? {
+                    damaged.extend(self.damage(block.seq).await?);
                 }
             }
         }
         Ok(damaged)
     }
 
-    /// Freezes the period: from here on late events are late, and the same bytes come out whoever finishes.
+    /// What is wrong with a block, where its bytes are not what they were: a read checks them.
+    async fn damage(&self, seq: u64) -> Result<Option<(String, String)>, Refusal> {
+        match self.ports.log.read(vec![seq]).await.map_err(Refusal::from) {
+            Ok(_) => Ok(None),
+            Err(error) => unreadable(&error).map(Some).ok_or(error),
+        }
+    }
+
+    /// Freezes the period with everything that is written later: from here on late events are late.
     async fn freeze(
         &self,
         running: &Running,
