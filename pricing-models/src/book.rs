@@ -22,8 +22,8 @@ pub struct PriceBook {
 /// What one version of the organisation file says about prices, from the instant it is in force.
 #[derive(Clone, Debug)]
 pub(crate) struct Segment {
-    from_ns: i64,
-    own: Catalogue,
+    pub(crate) from_ns: i64,
+    pub(crate) own: Catalogue,
     pub(crate) exchange: Exchange,
 }
 
@@ -69,6 +69,16 @@ impl PriceBook {
             Segment::of(from_ns, history.on(start.unwrap_or(NaiveDate::MIN)))
         });
         Ok(Self { catalogues: catalogues.to_vec(), segments: segments.collect::<Result<_, _>>()? })
+    }
+
+    /// The catalogues in order of precedence.
+    pub(crate) fn catalogues(&self) -> &[Arc<Catalogue>] {
+        &self.catalogues
+    }
+
+    /// What each version of the organisation file says, by the instant from which it is in force.
+    pub(crate) fn segments(&self) -> &[Segment] {
+        &self.segments
     }
 
     /// What the version in force on the local day of an instant says.

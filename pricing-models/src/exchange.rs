@@ -31,6 +31,11 @@ impl Exchange {
         Ok(Self { reporting, rates })
     }
 
+    /// The currency that everything is converted into.
+    pub(crate) const fn reporting(&self) -> Currency {
+        self.reporting
+    }
+
     /// Picounits of the reporting currency for one unit of another at an instant.
     ///
     /// A rate holds from 00:00 UTC of its date, so the instant itself tells which one its UTC date has.

@@ -16,6 +16,7 @@ pub mod internal;
 pub mod litellm;
 mod rating;
 mod shipped;
+mod tariff;
 mod wide;
 
 pub use book::{PriceBook, PriceBookError};

@@ -12,9 +12,9 @@
 
 use ethnum::{I256, U256};
 use recoup_model::{
-    Basis, CostPart, Event, Kind, PriceQuery, Quantity, Rater, Rating, Reported, TokenClass, UnpricedReason,
+    Basis, CostPart, Event, Kind, PriceQuery, Quantity, Rater, Rating, Reported, Tariff, TokenClass, UnpricedReason,
 };
-use recoup_money::{Amount, PICO_PER_UNIT, Share, mul_div_half_even, split_big};
+use recoup_money::{Amount, Currency, PICO_PER_UNIT, Share, mul_div_half_even, split_big};
 
 use crate::book::{PriceBook, Segment};
 use crate::entry::{ModelPrice, Rates, Tier, rate_of};
@@ -90,6 +90,17 @@ impl Rater for PriceBook {
             Ok((cost, parts)) => Rating::Priced { cost, parts, basis: Basis::Catalogue, disagrees: false },
             Err(reason) => Rating::Unpriced(reason),
         }
+    }
+
+    fn tariff(&self, query: &PriceQuery<'_>) -> Option<Tariff> {
+        self.find_tariff(query)
+    }
+
+    /// None where versions of the organisation file report in different ones.
+    fn reporting_currency(&self) -> Option<Currency> {
+        let mut currencies = self.segments().iter().map(|segment| segment.exchange.reporting());
+        let first = currencies.next()?;
+        currencies.all(|other| other == first).then_some(first)
     }
 }
 
@@ -188,7 +199,11 @@ impl PriceBook {
 }
 
 /// The rates of a request of this tier and context size.
-fn rates_for<'a>(price: &'a ModelPrice, tier: Option<&str>, context: u64) -> Result<&'a Rates, UnpricedReason> {
+pub(crate) fn rates_for<'a>(
+    price: &'a ModelPrice,
+    tier: Option<&str>,
+    context: u64,
+) -> Result<&'a Rates, UnpricedReason> {
     let standard = &price.standard;
     let long_at_standard = standard.long_context.as_ref().filter(|long| context > long.above);
     let table = match tier {

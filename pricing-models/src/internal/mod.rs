@@ -1,10 +1,14 @@
 //! Internal prices: what a team pays for a task or a minute, found nightly from the ground truth.
 //!
-//! Three billing models (PRC-7). Task ([`task`]) and time ([`time`]) smooth cost and quantity and divide ([`smoothing`]).
-//! Token (PRC-6) is pass-through: the charge is the event's rated cost, so it needs no code here.
+//! Three billing models (PRC-7), a file each: [`token`] passes the rated cost through; [`task`] and [`time`] smooth cost and
+//! quantity and divide ([`smoothing`]), and a lock decides how the price in force follows (PRC-3). [`markup`] is added to any
+//! of them, apart (PRC-5).
 
+mod lock;
+pub mod markup;
 pub mod smoothing;
 pub mod task;
 pub mod time;
+pub mod token;
 
 pub use smoothing::{Observation, PriceError, PricePolicy, PriceState, advance, alpha_pico};

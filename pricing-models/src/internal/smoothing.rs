@@ -1,10 +1,7 @@
-//! Smoothed sums, evidence, and the price they give (PRC-1, PRC-2, PRC-3).
+//! Smoothed sums, evidence, and the price they give (PRC-1, PRC-2).
 //!
 //! What the semantics leave open, and what is done:
 //! * A quantity that smooths to 0 (no completed task yet) gives no new candidate; the last price holds.
-//! * With `locked`, a first price waits for a period to start too, like every other.
-//! * With `banded`, the first price is the candidate: there is nothing to move from. Later ones move by whole grid steps,
-//!   at least one, even where the band is narrower than that.
 //! * Cost below zero (a carried credit, LED-3) prices at one grid step: a price never pays somebody for a task.
 
 use chrono::{Days, NaiveDate};
@@ -12,9 +9,10 @@ use ethnum::I256;
 use num_bigint::BigUint;
 use num_traits::ToPrimitive;
 use recoup_model::organisation::PriceLock;
-use recoup_money::{Amount, PICO_PER_UNIT, mul_div_half_even, round_to_step};
+use recoup_money::{Amount, PICO_PER_UNIT, round_to_step};
 use serde::{Deserialize, Serialize};
 
+use super::lock;
 use crate::wide;
 
 /// Longest half-life, ten years: the exact root grows with it.
@@ -92,7 +90,7 @@ pub struct PricePolicy {
     pub lock: PriceLock,
     /// Most that a banded price moves in a night, percent.
     pub band_percent: Option<Amount>,
-    /// Whether the day after this one is the first of a billing period.
+    /// Whether the day after this one is the first of a billing period on which a locked price may move.
     pub period_starts_tomorrow: bool,
 }
 
@@ -203,15 +201,7 @@ fn priced(mut state: PriceState, policy: &PricePolicy) -> Result<PriceState, Pri
         state.candidate = Some(ratio(&state, policy.price_grid).ok_or(overflow)?);
     }
     let Some(candidate) = state.candidate else { return Ok(state) };
-    match (policy.lock, state.price) {
-        (PriceLock::Floating, _) | (PriceLock::Banded, None) => state.price = Some(candidate),
-        (PriceLock::Locked, _) if policy.period_starts_tomorrow => state.price = Some(candidate),
-        (PriceLock::Locked, _) => {}
-        (PriceLock::Banded, Some(last)) => {
-            let percent = policy.band_percent.filter(|percent| *percent >= Amount::ZERO).ok_or(PriceError::Band)?;
-            state.price = Some(banded(last, candidate, percent, policy.price_grid).ok_or(overflow)?);
-        }
-    }
+    state.price = lock::hold(state.price, candidate, policy, overflow)?;
     Ok(state)
 }
 
@@ -219,15 +209,4 @@ fn priced(mut state: PriceState, policy: &PricePolicy) -> Result<PriceState, Pri
 fn ratio(state: &PriceState, grid: Amount) -> Option<Amount> {
     let pico = round_to_step(state.cost.pico(), state.quantity.pico(), grid.pico(), PICO_PER_UNIT)?;
     Some(Amount::from_pico(pico).max(grid))
-}
-
-/// The candidate, held within the band around the last price.
-fn banded(last: Amount, candidate: Amount, percent: Amount, grid: Amount) -> Option<Amount> {
-    let hundred = PICO_PER_UNIT.checked_mul(100)?;
-    let band = Amount::from_pico(mul_div_half_even(last.pico(), percent.pico(), hundred)?).max(grid);
-    let step = grid.pico();
-    let highest = last.checked_add(band)?.pico().checked_div_euclid(step)?.checked_mul(step)?;
-    let below = last.checked_sub(band)?.pico();
-    let lowest = below.checked_add(step.checked_sub(1)?)?.checked_div_euclid(step)?.checked_mul(step)?;
-    Some(candidate.min(Amount::from_pico(highest)).max(Amount::from_pico(lowest)).max(grid))
 }

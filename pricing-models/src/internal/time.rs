@@ -1,4 +1,5 @@
-//! The price of a minute (PRC-4): smoothed cost over smoothed active minutes.
+//! The price of a minute (PRC-4): smoothed cost over smoothed active minutes. Idle minutes have a rate of their own, which
+//! the organisation states and nothing is smoothed into; what they earn is part of the charges, and so of the variance.
 
 use recoup_money::{Amount, mul_div_half_even};
 

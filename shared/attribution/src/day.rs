@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 use recoup_model::period::utc_day;
-use recoup_model::{CostPart, Digest, Finding, FindingKind, Id, Kind, Rating, Status};
+use recoup_model::{CostPart, Digest, Finding, FindingKind, Id, Identity, Kind, Rating, Status};
 use recoup_money::{Amount, PICO_PER_UNIT};
 
 use crate::error::AttributionError;
@@ -94,25 +94,27 @@ impl DayBuilder {
         facts.context = (!self.context.is_empty()).then(|| digest_of(self.context));
         facts.findings = self.findings.into_values().flatten().collect();
         facts.findings.sort_unstable();
-        let part = |name: Option<Id>| name.unwrap_or_else(|| Id::from("-"));
-        let models =
-            self.models.into_iter().map(|(provider, model)| format!("model:{}/{}", part(provider), part(model)));
+        let models = self.models.iter().map(|(provider, model)| price_name(provider.as_ref(), model.as_ref()));
         facts.price_names = models.chain(self.skus.into_iter().map(|sku| format!("sku:{sku}"))).collect();
         facts
     }
 
     fn add_fingerprint(&mut self, span: &Span) {
-        if !span.counts() {
-            return;
+        if span.counts() {
+            let today = span.local_day == self.facts.day;
+            self.add_print(span.identity, span.digest.0, today.then_some(span.event.used_at_ns));
         }
+    }
+
+    /// Adds an event that counts to the manifest: with its instant where it was used on this day.
+    pub(crate) fn add_print(&mut self, identity: Identity, digest: [u8; 32], used_today_at_ns: Option<i64>) {
         let mut fingerprint = [0; 48];
-        let (identity, digest) = fingerprint.split_at_mut(16);
-        identity.copy_from_slice(&span.identity.to_bytes());
-        digest.copy_from_slice(&span.digest.0);
-        if span.local_day == self.facts.day {
-            self.counted.entry(utc_day(span.event.used_at_ns)).or_default().push(fingerprint);
-        } else {
-            self.context.push(fingerprint);
+        let (first, last) = fingerprint.split_at_mut(16);
+        first.copy_from_slice(&identity.to_bytes());
+        last.copy_from_slice(&digest);
+        match used_today_at_ns {
+            Some(used_at_ns) => self.counted.entry(utc_day(used_at_ns)).or_default().push(fingerprint),
+            None => self.context.push(fingerprint),
         }
     }
 
@@ -216,6 +218,9 @@ impl DayBuilder {
         }
         if timed && is_billed_by_time(trace.payer.team.as_ref(), &task.of, context) {
             add_count(sums.durations_ns.entry(task.active_ns).or_default(), 1, "tasks.durations_ns")?;
+            if task.idle_ns > 0 {
+                add_count(sums.idles_ns.entry(task.idle_ns).or_default(), 1, "tasks.idles_ns")?;
+            }
         }
         let Some(root) = trace.root_span() else { return Ok(()) };
         let model = bookings_of(root).next().and_then(|booking| booking.model);
@@ -237,6 +242,12 @@ impl DayBuilder {
         }
         Ok(())
     }
+}
+
+/// The name of a model that is looked up in the catalogue.
+pub(crate) fn price_name(provider: Option<&Id>, model: Option<&Id>) -> String {
+    let part = |name: Option<&Id>| name.map_or("-", |name| name).to_owned();
+    format!("model:{}/{}", part(provider), part(model))
 }
 
 /// What a span's event is booked as: its own rating, what only a wrapper saw, or else a frame.

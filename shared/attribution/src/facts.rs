@@ -146,6 +146,10 @@ pub struct TaskValue {
     pub idle_ns: u64,
     /// Active nanoseconds of each task -> tasks, only where (team, agent) is billed by time: each task is rounded once.
     pub durations_ns: BTreeMap<u64, u64>,
+    /// Idle nanoseconds of those of these tasks that have any -> tasks: idle time has a rate of its own (PRC-4), rounded
+    /// once per task.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub idles_ns: BTreeMap<u64, u64>,
 }
 
 /// Who used a pool (POOL-1, POOL-2).

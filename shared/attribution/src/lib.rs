@@ -6,6 +6,7 @@
 //! Invariants: EVT-2 (shared responses), EVT-3, EVT-5, ATR-1 to ATR-5, PRC-0, PRC-4 (active time).
 //! Start reading at [`resolve`], then [`facts`].
 
+pub mod batch;
 mod corrections;
 mod day;
 mod error;

@@ -94,7 +94,8 @@ fn add_tasks(sum: &mut TaskValue, more: TaskValue) -> Result<(), AttributionErro
     add_amount(&mut sum.timed_cost, more.timed_cost, "tasks.timed_cost")?;
     add_count(&mut sum.active_ns, more.active_ns, "tasks.active_ns")?;
     add_count(&mut sum.idle_ns, more.idle_ns, "tasks.idle_ns")?;
-    merge_maps(&mut sum.durations_ns, more.durations_ns, |sum, more| add_count(sum, more, "tasks.durations_ns"))
+    merge_maps(&mut sum.durations_ns, more.durations_ns, |sum, more| add_count(sum, more, "tasks.durations_ns"))?;
+    merge_maps(&mut sum.idles_ns, more.idles_ns, |sum, more| add_count(sum, more, "tasks.idles_ns"))
 }
 
 fn add_pool_use(sum: &mut PoolUse, more: PoolUse) -> Result<(), AttributionError> {

@@ -17,8 +17,18 @@ pub(crate) struct Notes<'a> {
     found: Vec<(Finding, usize)>,
 }
 
+/// The words of [`FindingKind::Unattributed`].
+pub(crate) const UNATTRIBUTED: &str = "nothing names a team; tag the root, its user or its API key";
+/// The words of [`FindingKind::ReportedUsed`].
+pub(crate) const REPORTED_USED: &str = "the reported cost is used: there is no price or no usage";
+
+/// The words of [`FindingKind::UnknownTeam`].
+pub(crate) fn unknown_team(named: &str) -> String {
+    format!("the team `{named}` is not in the organisation file: unattributed; add it or correct the tag")
+}
+
 /// One severity per kind, so that a cap on the number kept never prefers the lighter ones.
-const fn severity_of(kind: FindingKind) -> Severity {
+pub(crate) const fn severity_of(kind: FindingKind) -> Severity {
     match kind {
         FindingKind::SharedResponse | FindingKind::Superseded | FindingKind::ReportedUsed => Severity::Info,
         _ => Severity::Warning,
@@ -97,16 +107,13 @@ impl<'a> Notes<'a> {
     pub(crate) fn add_payer(&mut self, payer: &Payer, bears_cost: bool) {
         match (&payer.named, &payer.team, payer.source) {
             (Some(named), None, source) => {
-                let detail = format!(
-                    "the team `{named}` is not in the organisation file: unattributed; add it or correct the tag"
-                );
+                let detail = unknown_team(named);
                 let at = if let PayerSource::Span(at) = source { at } else { 0 };
                 self.add(FindingKind::UnknownTeam, at, detail);
             }
             // A trace whose every event is billed or corrected elsewhere needs no payer.
             (None, ..) if bears_cost => {
-                let detail = "nothing names a team; tag the root, its user or its API key".to_owned();
-                self.add(FindingKind::Unattributed, 0, detail);
+                self.add(FindingKind::Unattributed, 0, UNATTRIBUTED.to_owned());
             }
             _ => {}
         }
@@ -158,8 +165,7 @@ impl<'a> Notes<'a> {
                 self.add(FindingKind::ReportedDisagrees, at, detail);
             }
             if *basis == Basis::Reported {
-                let detail = "the reported cost is used: there is no price or no usage".to_owned();
-                self.add(FindingKind::ReportedUsed, at, detail);
+                self.add(FindingKind::ReportedUsed, at, REPORTED_USED.to_owned());
             }
         }
         if let Some(unobserved) = &span.unobserved {

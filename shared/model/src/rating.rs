@@ -1,6 +1,6 @@
 //! What rating an event gives: an exact cost by token class or SKU, or the reason why there is none (RAT-1, RAT-2).
 
-use recoup_money::Amount;
+use recoup_money::{Amount, Currency};
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Event, Id};
@@ -123,10 +123,34 @@ pub struct PriceQuery<'a> {
     pub usage: Usage,
 }
 
+/// What a token of each class costs while nothing has to be rounded, converted or looked up again: a product of whole
+/// numbers. What it does not cover is rated one event at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tariff {
+    /// First instant at which it holds, nanoseconds since 1970-01-01T00:00:00Z
+    pub from_ns: i64,
+    /// and the first at which it does not any more.
+    pub to_ns: i64,
+    /// The largest context (RAT-1) that it holds for.
+    pub context_max: u64,
+    /// Picounits of the reporting currency per token, by class in class order; `None`: it says nothing of that class.
+    pub per_token_pico: [Option<i64>; TokenClass::ALL.len()],
+}
+
 /// Prices events. Implemented by the catalogue; attribution asks it and knows no price itself.
 pub trait Rater: Send + Sync {
     /// The rating of an event by its own usage, quantity and reported cost.
     fn rate(&self, event: &Event) -> Rating;
     /// The rating of tokens alone.
     fn rate_tokens(&self, query: &PriceQuery<'_>) -> Rating;
+    /// The tariff of a model at the query's instant, where there is one; its usage is not looked at. It gives the
+    /// same cost and parts as [`Self::rate_tokens`], and as [`Self::rate`] of an event that reports nothing but tokens.
+    fn tariff(&self, query: &PriceQuery<'_>) -> Option<Tariff> {
+        let _ = query;
+        None
+    }
+    /// The currency whose reported costs are taken as they are (EVT-6), where the rater says so.
+    fn reporting_currency(&self) -> Option<Currency> {
+        None
+    }
 }

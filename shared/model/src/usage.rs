@@ -82,6 +82,12 @@ impl TokenClass {
         )
     }
 
+    /// Whether a context threshold counts it: input, `cache_read` and cache writes (RAT-1).
+    #[must_use]
+    pub const fn counts_as_context(self) -> bool {
+        matches!(self, Self::Input | Self::CacheRead | Self::CacheWrite5m | Self::CacheWrite1h)
+    }
+
     const fn slot(self) -> usize {
         self as usize
     }
@@ -149,11 +155,6 @@ impl Usage {
     /// What a context threshold is compared with: input + `cache_read` + cache writes (RAT-1).
     #[must_use]
     pub fn context(&self) -> u64 {
-        self.sum(|class| {
-            matches!(
-                class,
-                TokenClass::Input | TokenClass::CacheRead | TokenClass::CacheWrite5m | TokenClass::CacheWrite1h
-            )
-        })
+        self.sum(TokenClass::counts_as_context)
     }
 }

@@ -404,8 +404,8 @@ impl App {
         for day in range.from.iter_days().take_while(|day| *day < range.to) {
             for lane in 0..self.lanes {
                 let loaded = self.load_day(&world, (day, lane), Cut::NONE).await?;
-                for events in &loaded.traces {
-                    let trace = resolve(events, &loaded.excluded, &context)
+                for events in loaded.in_full() {
+                    let trace = resolve(&events, &loaded.excluded, &context)
                         .map_err(|error| Refusal::computation("attribute a trace", error))?;
                     let payer = trace.payer.team.as_deref().unwrap_or("unattributed");
                     if team.as_deref().is_some_and(|team| team != payer) {

@@ -38,7 +38,8 @@ impl App {
         });
         let utc_days: BTreeSet<_> = around.flatten().collect();
         let utc_days: Vec<_> = utc_days.into_iter().collect();
-        let (excluded, _) = self.excluded_reports(&world, &utc_days, &traces, Cut::NONE).await?;
+        let (excluded, _) =
+            self.excluded_reports(&world, &utc_days, &traces.iter().copied().collect::<Vec<_>>(), Cut::NONE).await?;
         let context = Context { history: &world.history, rater: world.prices.as_ref() };
         let events: Vec<_> = found.into_iter().map(|(_, recorded)| recorded).collect();
         let trace =

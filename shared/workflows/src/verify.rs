@@ -72,7 +72,7 @@ impl App {
             let mut merged: Option<recoup_attribution::DayFacts> = None;
             for lane in 0..self.lanes {
                 let loaded = self.load_day(&own, (day, lane), Cut(record.cut)).await?;
-                if loaded.traces.is_empty() {
+                if loaded.is_empty() {
                     continue;
                 }
                 let facts = build_facts(&own, day, &loaded)?;

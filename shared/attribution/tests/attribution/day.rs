@@ -71,6 +71,7 @@ fn prc_4_active_time_is_the_union_and_idle_the_rest_of_the_root() {
     let value = task(&facts(1, [&trace]));
     assert_eq!((value.active_ns, value.idle_ns), (30 * SECOND_NS, 80 * SECOND_NS));
     assert_eq!(value.durations_ns, [(30 * SECOND_NS, 1)].into());
+    assert_eq!(value.idles_ns, [(80 * SECOND_NS, 1)].into());
     assert_eq!(value.timed_cost, value.direct_cost);
     let by_task = task(&facts(1, [&resolved(spans(span("r").frame("triage")))]));
     assert_eq!((by_task.active_ns, by_task.durations_ns.len()), (30 * SECOND_NS, 0));

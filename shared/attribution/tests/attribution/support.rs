@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate};
 use recoup_attribution::{Context, DayBuilder, DayFacts, Span, Trace, resolve};
-use recoup_model::organisation::{
-    Agent, Billing, Organisation, Person, Policy, PoolRecovery, PriceLock, Team, VariancePolicy, Version,
-};
+use recoup_model::organisation::{Agent, Billing, Organisation, Person, Policy, Team, Version};
 use recoup_model::organisation::{History, Mode};
 use recoup_model::{
     Basis, CostPart, Digest, Event, FindingKind, Id, Identity, Kind, Origin, PriceQuery, Quantity, Rater, Rating,
@@ -61,7 +59,7 @@ impl Rater for PriceList {
 
 fn agent(billing: Billing, shared_pool: Option<&str>) -> Agent {
     let pool = shared_pool.map(Id::from);
-    Agent { owner: None, billing, billing_by_team: BTreeMap::new(), critical: false, shared_pool: pool }
+    Agent { billing, shared_pool: pool, ..Agent::default() }
 }
 
 fn organisation(agents: BTreeMap<Id, Agent>) -> Organisation {
@@ -71,20 +69,7 @@ fn organisation(agents: BTreeMap<Id, Agent>) -> Organisation {
         name: "Example".into(),
         currency: Currency::USD,
         time_zone: "Europe/Berlin".parse().unwrap(),
-        policy: Policy {
-            lanes: 1,
-            price_grid: Amount::from_pico(100_000_000),
-            half_life_days: 7,
-            min_tasks: 30,
-            min_days: 3,
-            price_lock: PriceLock::Floating,
-            price_band_percent: None,
-            variance: VariancePolicy::Settle,
-            pool_recovery: PoolRecovery::Line,
-            soft_close_days: 3,
-            extra_tags: vec![],
-            unattributed_pool: None,
-        },
+        policy: Policy::default(),
         teams: [("support".into(), team()), ("marketing".into(), team())].into(),
         agents,
         pools: BTreeMap::new(),

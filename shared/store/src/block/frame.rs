@@ -1,126 +1,67 @@
-//! The header and the compressed sections around the columns.
+//! What the frames of all versions share: how a block begins, and how its sections are decompressed.
 
-use recoup_model::limits::BLOCK_EVENTS_MAX;
-use sha2::{Digest as _, Sha256};
+use std::cell::RefCell;
 
-use super::wire::Sections;
-use super::{BlockError, CODEC_VERSION, RAW_BYTES_MAX};
+use zstd::bulk::Decompressor;
 
-const MAGIC: [u8; 4] = *b"rcpb";
-/// Magic, version, count, and the two lengths of each of the three sections.
-const FIELDS_BYTES: usize = 4 + 2 + 4 + 3 * 8;
-const CHECKSUM_BYTES: usize = 8;
-const HEADER_BYTES: usize = FIELDS_BYTES + CHECKSUM_BYTES;
-/// Above this level size hardly changes and time doubles.
-const ZSTD_LEVEL: i32 = 3;
+use super::columns::Columns;
+use super::{BlockError, v1};
 
-/// Lengths of a section.
-#[derive(Clone, Copy, Debug)]
-struct Extent {
-    raw: usize,
-    stored: usize,
+pub(super) const MAGIC: [u8; 4] = *b"rcpb";
+
+/// What is checked before a block is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Check {
+    /// Lengths and the checksum.
+    Checksum,
+    /// Lengths only: somebody checked the checksum.
+    Lengths,
 }
 
-/// A header that has been checked against its bytes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Header {
-    pub(super) events: usize,
-    extents: [Extent; 3],
-}
-
-/// Compresses the sections and puts the header before them.
-pub(super) fn seal(events: usize, sections: &Sections) -> Result<Vec<u8>, BlockError> {
-    let raw = [&sections.numbers, &sections.text, &sections.packed];
-    let total: usize = raw.iter().map(|section| section.len()).sum();
-    if total > RAW_BYTES_MAX {
-        return Err(BlockError::TooLarge { bytes: total });
+/// The columns of a block.
+pub(super) fn read(bytes: &[u8], check: Check) -> Result<Columns, BlockError> {
+    match version_of(bytes)? {
+        1 => {
+            let header = v1::frame::verify(bytes, check)?;
+            v1::read(header.events, &v1::frame::open(&header, bytes)?)
+        }
+        version => Err(BlockError::UnknownVersion { version }),
     }
-    let mut fields = Vec::with_capacity(HEADER_BYTES);
-    fields.extend(MAGIC);
-    fields.extend(CODEC_VERSION.to_be_bytes());
-    fields.extend(length_field(events)?);
-    let mut payload = Vec::with_capacity(total / 2);
-    for section in raw {
-        let stored = zstd::bulk::compress(section, ZSTD_LEVEL)
-            .map_err(|source| BlockError::Compression { doing: "compress", source })?;
-        fields.extend(length_field(section.len())?);
-        fields.extend(length_field(stored.len())?);
-        payload.extend(stored);
-    }
-    let sum = checksum(&fields, &payload);
-    fields.extend(sum);
-    fields.extend(payload);
-    Ok(fields)
 }
 
-fn length_field(length: usize) -> Result<[u8; 4], BlockError> {
+/// Checks everything that can be checked without decompressing, and says how many events there are.
+pub(super) fn verify(bytes: &[u8]) -> Result<usize, BlockError> {
+    match version_of(bytes)? {
+        1 => v1::frame::verify(bytes, Check::Checksum).map(|header| header.events),
+        version => Err(BlockError::UnknownVersion { version }),
+    }
+}
+
+fn version_of(bytes: &[u8]) -> Result<u16, BlockError> {
+    let behind = bytes.strip_prefix(&MAGIC).ok_or(BlockError::NotABlock)?;
+    let version = behind.first_chunk().ok_or(BlockError::Torn { expected: MAGIC.len() + 2, found: bytes.len() })?;
+    Ok(u16::from_be_bytes(*version))
+}
+
+pub(super) fn length_field(length: usize) -> Result<[u8; 4], BlockError> {
     let length = u32::try_from(length).map_err(|_| BlockError::TooLarge { bytes: length })?;
     Ok(length.to_be_bytes())
 }
 
-fn checksum(fields: &[u8], payload: &[u8]) -> [u8; CHECKSUM_BYTES] {
-    let hash: [u8; 32] = Sha256::new().chain_update(fields).chain_update(payload).finalize().into();
-    hash.first_chunk().copied().unwrap_or_default()
+thread_local! {
+    /// Its tables are larger than most sections: one for each thread, not one for each section.
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
-/// Reads the header and checks everything that can be checked without decompressing.
-pub(super) fn verify(bytes: &[u8]) -> Result<Header, BlockError> {
-    if !bytes.starts_with(&MAGIC) {
-        return Err(BlockError::NotABlock);
-    }
-    let torn = |expected| BlockError::Torn { expected, found: bytes.len() };
-    let version = bytes.get(4..6).and_then(|field| field.first_chunk()).ok_or_else(|| torn(HEADER_BYTES))?;
-    let version = u16::from_be_bytes(*version);
-    if version != CODEC_VERSION {
-        return Err(BlockError::UnknownVersion { version });
-    }
-    let (fields, rest) = bytes.split_at_checked(FIELDS_BYTES).ok_or_else(|| torn(HEADER_BYTES))?;
-    let (sum, payload) = rest.split_at_checked(CHECKSUM_BYTES).ok_or_else(|| torn(HEADER_BYTES))?;
-    let header = read_lengths(fields);
-    let stored: usize = header.extents.iter().map(|extent| extent.stored).sum();
-    if payload.len() != stored {
-        return Err(torn(HEADER_BYTES.saturating_add(stored)));
-    }
-    if sum != checksum(fields, payload) {
-        return Err(BlockError::Checksum);
-    }
-    within_limits(header)
-}
-
-fn read_lengths(fields: &[u8]) -> Header {
-    let mut lengths = fields
-        .get(6..)
-        .unwrap_or_default()
-        .chunks_exact(4)
-        .map(|field| field.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes)))
-        .map(|length| usize::try_from(length).unwrap_or(usize::MAX));
-    let mut next = || lengths.next().unwrap_or_default();
-    let events = next();
-    Header { events, extents: std::array::from_fn(|_| Extent { raw: next(), stored: next() }) }
-}
-
-fn within_limits(header: Header) -> Result<Header, BlockError> {
-    if header.events > BLOCK_EVENTS_MAX {
-        return Err(BlockError::TooManyEvents { events: header.events });
-    }
-    let raw = header.extents.iter().fold(0_usize, |sum, extent| sum.saturating_add(extent.raw));
-    if raw > RAW_BYTES_MAX {
-        return Err(BlockError::TooLarge { bytes: raw });
-    }
-    Ok(header)
-}
-
-/// Decompresses the sections of a verified block.
-pub(super) fn open(header: &Header, bytes: &[u8]) -> Result<Sections, BlockError> {
-    let mut rest = bytes.get(HEADER_BYTES..).unwrap_or_default();
-    let mut next = |extent: Extent| -> Result<Vec<u8>, BlockError> {
-        let torn = BlockError::Torn { expected: extent.stored, found: rest.len() };
-        let (stored, behind) = rest.split_at_checked(extent.stored).ok_or(torn)?;
-        rest = behind;
-        let raw = zstd::bulk::decompress(stored, extent.raw)
-            .map_err(|source| BlockError::Compression { doing: "decompress", source })?;
-        if raw.len() == extent.raw { Ok(raw) } else { Err(super::wire::malformed("header", "names a wrong length")) }
+/// The content of a zstd frame of at most `capacity` bytes.
+pub(super) fn decompress(stored: &[u8], capacity: usize) -> Result<Vec<u8>, BlockError> {
+    let decompress = |kept: &RefCell<Option<Decompressor<'static>>>| {
+        let mut kept = kept.borrow_mut();
+        let decompressor = match kept.as_mut() {
+            Some(decompressor) => decompressor,
+            None => kept.insert(Decompressor::new()?),
+        };
+        decompressor.decompress(stored, capacity)
     };
-    let [numbers, text, packed] = header.extents;
-    Ok(Sections { numbers: next(numbers)?, text: next(text)?, packed: next(packed)? })
+    DECOMPRESSOR.with(decompress).map_err(|source| BlockError::Compression { doing: "decompress", source })
 }

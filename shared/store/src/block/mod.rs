@@ -3,13 +3,11 @@
 //! Owns: the bytes of a block and the digest that names it. Does not own: which events share a block.
 //! Promises: [`decode`] of [`encode`] is the same events in the same order; any other bytes are refused with a reason,
 //! without a panic and within bounded memory; a version that was ever written stays readable.
-//! Start reading at [`encode`], then `columns`.
+//! Start reading at [`encode`], then [`columns`].
 
-mod columns;
-mod fields;
+pub mod columns;
 mod frame;
-mod texts;
-mod wire;
+mod v1;
 
 #[cfg(test)]
 mod samples;
@@ -111,7 +109,7 @@ pub fn encode_bytes(events: &[&Recorded]) -> Result<Vec<u8>, BlockError> {
     if events.len() > BLOCK_EVENTS_MAX {
         return Err(BlockError::TooManyEvents { events: events.len() });
     }
-    frame::seal(events.len(), &columns::write(events)?)
+    v1::frame::seal(events.len(), &v1::write(events)?)
 }
 
 /// The events of a block, in the order in which they were encoded. Equal texts share one allocation.
@@ -119,9 +117,7 @@ pub fn encode_bytes(events: &[&Recorded]) -> Result<Vec<u8>, BlockError> {
 /// # Errors
 /// Every [`BlockError`] that is about bytes.
 pub fn decode(bytes: &[u8]) -> Result<Vec<Recorded>, BlockError> {
-    let header = frame::verify(bytes)?;
-    let sections = frame::open(&header, bytes)?;
-    columns::read(header.events, &sections)
+    Ok(columns::read_columns(bytes)?.events())
 }
 
 /// Checks length, version and checksum without decoding, and says how many events the block holds.
@@ -130,7 +126,7 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Recorded>, BlockError> {
 /// [`BlockError::NotABlock`], [`BlockError::UnknownVersion`], [`BlockError::Torn`], [`BlockError::Checksum`],
 /// [`BlockError::TooManyEvents`], [`BlockError::TooLarge`].
 pub fn verify(bytes: &[u8]) -> Result<usize, BlockError> {
-    frame::verify(bytes).map(|header| header.events)
+    frame::verify(bytes)
 }
 
 /// The digest that names a block of these events, computed from the events.

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::NaiveDate;
 use recoup_attribution::{Context, billed_report, root_names_team};
 use recoup_model::period::utc_day;
-use recoup_model::{Identity, Recorded};
-use recoup_store::{BlockInfo, StoreError, block};
+use recoup_model::{Calendar, Identity, Recorded};
+use recoup_store::block::columns::read_checked_columns;
+use recoup_store::{StoreError, StoredBlock};
 
+use super::rows::DayBlock;
 use crate::app::{App, World};
 use crate::error::Refusal;
 
@@ -25,63 +27,100 @@ impl Cut {
     pub(crate) const NONE: Self = Self(u64::MAX);
 }
 
-/// A decoded block.
-pub(crate) struct Loaded {
-    pub(crate) info: BlockInfo,
-    pub(crate) events: Vec<(Identity, Recorded)>,
-}
-
-/// The traces of a day.
+/// The traces of a day: every accepted event of each, on whatever day.
 pub(crate) struct DayTraces {
-    /// Each with every accepted event of it, on whatever day.
-    pub(crate) traces: Vec<Vec<Recorded>>,
+    /// The blocks of the day's UTC days. They hold other traces too.
+    pub(super) blocks: Vec<DayBlock>,
+    /// Events of the day's traces in other blocks.
+    pub(super) beyond: Vec<Recorded>,
     /// Events that do not count because another report of the same call does (EVT-2).
     pub(crate) excluded: BTreeSet<Identity>,
     /// Local days whose organisation decides on something here: those of every event of the traces, and of the traces
     /// that report the same calls.
     pub(crate) days: BTreeSet<NaiveDate>,
+    /// The traces that have an event on the day, in order.
+    touched: Vec<u64>,
 }
 
-fn decode(stored: &recoup_store::StoredBlock) -> Result<Vec<(Identity, Recorded)>, StoreError> {
-    let events = block::decode(&stored.bytes).map_err(|error| StoreError::Damaged {
+impl DayTraces {
+    /// Whether no trace has an event on the day.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.touched.is_empty()
+    }
+
+    /// Every event of the traces, by trace.
+    pub(crate) fn in_full(&self) -> Vec<Vec<Recorded>> {
+        let touched = |trace: u64| self.touched.binary_search(&trace).is_ok();
+        let blocks = self.blocks.iter().flat_map(|block| block.events_of(touched));
+        let beyond = self.beyond.iter().map(|recorded| (Identity::of(&recorded.event), recorded.clone()));
+        group(blocks.chain(beyond).collect())
+    }
+}
+
+fn day_block(stored: &StoredBlock) -> Result<DayBlock, StoreError> {
+    let columns = read_checked_columns(&stored.bytes).map_err(|error| StoreError::Damaged {
         what: format!("block {} of {}", stored.info.seq, stored.info.utc_day),
         detail: error.to_string(),
     })?;
-    Ok(events.into_iter().map(|recorded| (Identity::of(&recorded.event), recorded)).collect())
+    Ok(DayBlock::new(columns, None))
+}
+
+/// The traces that have an event in a stretch of time, in order.
+fn traces_within(blocks: &[DayBlock], (begin_ns, end_ns): (i64, i64)) -> Vec<u64> {
+    let mut traces = Vec::new();
+    for block in blocks {
+        let events = block.traces().zip(&block.columns.used_at_ns);
+        traces
+            .extend(events.filter(|(_, used_at_ns)| (begin_ns..end_ns).contains(*used_at_ns)).map(|(trace, _)| trace));
+        traces.dedup();
+    }
+    traces.sort_unstable();
+    traces.dedup();
+    traces
+}
+
+/// The local days of the events of some traces: the day itself, and those of events beyond it.
+fn days_of(
+    blocks: &[DayBlock],
+    (calendar, day): (Calendar, NaiveDate),
+    is_touched: impl Fn(u64) -> bool,
+) -> BTreeSet<NaiveDate> {
+    let (begin_ns, end_ns) = calendar.day_bounds_ns(day);
+    let mut days = BTreeSet::from([day]);
+    for block in blocks {
+        let events = block.traces().zip(&block.columns.used_at_ns);
+        let elsewhere = events.filter(|(_, used_at_ns)| !(begin_ns..end_ns).contains(*used_at_ns));
+        days.extend(elsewhere.filter(|(trace, _)| is_touched(*trace)).map(|(_, at_ns)| calendar.day_of(*at_ns)));
+    }
+    days
 }
 
 impl App {
-    /// Reads and decodes blocks, off the async threads.
-    pub(crate) async fn read_blocks(&self, seqs: Vec<u64>) -> Result<Vec<Loaded>, Refusal> {
-        let mut all = Vec::with_capacity(seqs.len());
-        for part in seqs.chunks(BLOCKS_PER_READ) {
-            let stored = self.ports.log.read(part.to_vec()).await?;
-            let decoded = tokio::task::spawn_blocking(move || {
-                stored
-                    .iter()
-                    .map(|block| Ok(Loaded { info: block.info, events: decode(block)? }))
-                    .collect::<Result<Vec<_>, StoreError>>()
-            });
-            all.extend(decoded.await.map_err(|error| Refusal::computation("decode blocks", error))??);
-        }
-        Ok(all)
-    }
-
     /// Every event of some traces, in order of recording.
     pub(crate) async fn events_of_traces(
         &self,
         traces: &BTreeSet<u64>,
         cut: Cut,
     ) -> Result<Vec<(Identity, Recorded)>, Refusal> {
-        let wanted: Vec<u64> = traces.iter().copied().collect();
-        let mut blocks = BTreeSet::new();
-        for part in wanted.chunks(TRACES_PER_READ) {
-            let found = self.ports.log.blocks_of_traces(part.to_vec()).await?;
-            blocks.extend(found.into_iter().map(|(_, block)| block).filter(|block| *block <= cut.0));
+        let blocks = self.blocks_of_traces(traces, cut).await?;
+        let mut events = Vec::new();
+        for part in blocks.into_iter().collect::<Vec<_>>().chunks(BLOCKS_PER_READ) {
+            let loaded = self.read_columns(part.to_vec()).await?;
+            events.extend(loaded.iter().flat_map(|block| block.events_of(|trace| traces.contains(&trace))));
         }
-        let loaded = self.read_blocks(blocks.into_iter().collect()).await?;
-        let events = loaded.into_iter().flat_map(|block| block.events);
-        Ok(events.filter(|(identity, _)| traces.contains(&identity.trace)).collect())
+        Ok(events)
+    }
+
+    /// Reads blocks as columns, off the async threads.
+    pub(crate) async fn read_columns(&self, seqs: Vec<u64>) -> Result<Vec<DayBlock>, Refusal> {
+        let mut all = Vec::with_capacity(seqs.len());
+        for part in seqs.chunks(BLOCKS_PER_READ) {
+            let stored = self.ports.log.read(part.to_vec()).await?;
+            let decoded =
+                tokio::task::spawn_blocking(move || stored.iter().map(day_block).collect::<Result<Vec<_>, _>>());
+            all.extend(decoded.await.map_err(|error| Refusal::computation("decode blocks", error))??);
+        }
+        Ok(all)
     }
 
     /// The whole traces that have an event on a local day.
@@ -92,7 +131,6 @@ impl App {
         cut: Cut,
     ) -> Result<DayTraces, Refusal> {
         let calendar = world.history.calendar();
-        let (begin, end) = calendar.day_bounds_ns(day);
         let utc_days = calendar.utc_days(day);
         let mut seqs = Vec::new();
         for utc_day in &utc_days {
@@ -100,35 +138,61 @@ impl App {
             seqs.extend(blocks.into_iter().map(|block| block.seq).filter(|seq| *seq <= cut.0));
         }
         seqs.sort_unstable();
-        let mut events: Vec<(Identity, Recorded)> =
-            self.read_blocks(seqs.clone()).await?.into_iter().flat_map(|block| block.events).collect();
-        let touched: BTreeSet<u64> = events
-            .iter()
-            .filter(|(_, recorded)| (begin..end).contains(&recorded.event.used_at_ns))
-            .map(|(identity, _)| identity.trace)
-            .collect();
-        let beyond = self.ports.log.traces_beyond(utc_days.clone(), lane).await?;
-        let beyond: BTreeSet<u64> =
-            beyond.into_iter().map(|(trace, _)| trace).filter(|trace| touched.contains(trace)).collect();
-        events.retain(|(identity, _)| touched.contains(&identity.trace) && !beyond.contains(&identity.trace));
-        events.extend(self.events_of_traces(&beyond, cut).await?);
-        let mut days: BTreeSet<NaiveDate> = BTreeSet::from([day]);
-        days.extend(events.iter().map(|(_, recorded)| calendar.day_of(recorded.event.used_at_ns)));
-        let all_utc_days: BTreeSet<NaiveDate> =
-            events.iter().map(|(_, recorded)| utc_day(recorded.event.used_at_ns)).collect();
+        let blocks = self.read_columns(seqs.clone()).await?;
+        let touched = traces_within(&blocks, calendar.day_bounds_ns(day));
+        let is_touched = |trace: u64| touched.binary_search(&trace).is_ok();
+        let reaching = self.ports.log.traces_beyond(utc_days.clone(), lane).await?;
+        let reaching: BTreeSet<u64> =
+            reaching.into_iter().map(|(trace, _)| trace).filter(|trace| is_touched(*trace)).collect();
+        let beyond = self.events_in_other_blocks(&reaching, &seqs, cut).await?;
+        let mut days = days_of(&blocks, (calendar, day), is_touched);
+        days.extend(beyond.iter().map(|recorded| calendar.day_of(recorded.event.used_at_ns)));
+        let mut all_utc_days: BTreeSet<NaiveDate> = utc_days.into_iter().collect();
+        all_utc_days.extend(beyond.iter().map(|recorded| utc_day(recorded.event.used_at_ns)));
         let all_utc_days: Vec<NaiveDate> = all_utc_days.into_iter().collect();
         let (excluded, partner_days) = self.excluded_reports(world, &all_utc_days, &touched, cut).await?;
         days.extend(partner_days);
-        Ok(DayTraces { traces: group(events), excluded, days })
+        Ok(DayTraces { blocks, beyond, excluded, days, touched })
+    }
+
+    /// The events of some traces in blocks that are not at hand.
+    async fn events_in_other_blocks(
+        &self,
+        traces: &BTreeSet<u64>,
+        at_hand: &[u64],
+        cut: Cut,
+    ) -> Result<Vec<Recorded>, Refusal> {
+        let mut blocks = self.blocks_of_traces(traces, cut).await?;
+        blocks.retain(|block| at_hand.binary_search(block).is_err());
+        let mut events = Vec::new();
+        for part in blocks.into_iter().collect::<Vec<_>>().chunks(BLOCKS_PER_READ) {
+            for block in self.read_columns(part.to_vec()).await? {
+                let found = block.events_of(|trace| traces.contains(&trace));
+                events.extend(found.into_iter().map(|(_, recorded)| recorded));
+            }
+        }
+        Ok(events)
+    }
+
+    /// The blocks that hold an event of one of some traces.
+    async fn blocks_of_traces(&self, traces: &BTreeSet<u64>, cut: Cut) -> Result<BTreeSet<u64>, Refusal> {
+        let wanted: Vec<u64> = traces.iter().copied().collect();
+        let mut blocks = BTreeSet::new();
+        for part in wanted.chunks(TRACES_PER_READ) {
+            let found = self.ports.log.blocks_of_traces(part.to_vec()).await?;
+            blocks.extend(found.into_iter().map(|(_, block)| block).filter(|block| *block <= cut.0));
+        }
+        Ok(blocks)
     }
 
     /// Of the provider calls that several events report: the events that do not count (EVT-2), and the local days on
-    /// which the traces that report them have events. `utc_days` are those of every event of the `touched` traces.
+    /// which the traces that report them have events. `utc_days` are those of every event of the `touched` traces, which
+    /// are in order.
     pub(crate) async fn excluded_reports(
         &self,
         world: &World,
         utc_days: &[NaiveDate],
-        touched: &BTreeSet<u64>,
+        touched: &[u64],
         cut: Cut,
     ) -> Result<(BTreeSet<Identity>, BTreeSet<NaiveDate>), Refusal> {
         let uses = self.ports.log.shared_responses(utc_days.to_vec()).await?;
@@ -136,7 +200,7 @@ impl App {
         for used in uses {
             calls.entry(used.response).or_default().push(used.identity);
         }
-        calls.retain(|_, reports| reports.iter().any(|identity| touched.contains(&identity.trace)));
+        calls.retain(|_, reports| reports.iter().any(|identity| touched.binary_search(&identity.trace).is_ok()));
         let traces: BTreeSet<u64> = calls.values().flatten().map(|identity| identity.trace).collect();
         if traces.is_empty() {
             return Ok((BTreeSet::new(), BTreeSet::new()));

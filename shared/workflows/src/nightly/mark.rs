@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::NaiveDate;
 use recoup_documents::RULES_VERSION;
 use recoup_model::period::{TIME_ZONE_DATA, utc_day};
-use recoup_model::{Digest, Identity, Period, Recorded};
+use recoup_model::{Calendar, Digest, Identity, Period, Recorded};
 use recoup_store::{BlockInfo, Expect, Key, Write};
 use serde::{Deserialize, Serialize};
 
-use super::{Cut, DIRTY, Dirty, Loaded, unreadable};
+use super::rows::DayBlock;
+use super::{Cut, DIRTY, Dirty, unreadable};
 use crate::app::{App, World};
 use crate::error::Refusal;
 use crate::facts::{Night, night_sort};
@@ -60,13 +61,15 @@ impl App {
         let calendar = world.history.calendar();
         let mut marks = Marks::new();
         let mut lanes: BTreeMap<u16, (BTreeSet<NaiveDate>, BTreeSet<u64>)> = BTreeMap::new();
-        for loaded in self.read_marked(world, blocks, &mut marks).await? {
-            let (days, traces) = lanes.entry(loaded.info.lane).or_default();
-            days.insert(loaded.info.utc_day);
-            for (identity, recorded) in &loaded.events {
-                traces.insert(identity.trace);
-                let day = calendar.day_of(recorded.event.used_at_ns);
-                marks.entry((day, loaded.info.lane)).or_insert_with(|| "new events".into());
+        for (info, block) in self.read_marked(world, blocks, &mut marks).await? {
+            let (days, traces) = lanes.entry(info.lane).or_default();
+            days.insert(info.utc_day);
+            let mut known: Vec<u64> = block.traces().collect();
+            known.sort_unstable();
+            known.dedup();
+            traces.extend(known);
+            for day in local_days(calendar, &block.columns.used_at_ns) {
+                marks.entry((day, info.lane)).or_insert_with(|| "new events".into());
             }
         }
         for (lane, (mut days, fresh)) in lanes {
@@ -96,17 +99,17 @@ impl App {
         world: &World,
         blocks: &[BlockInfo],
         marks: &mut Marks,
-    ) -> Result<Vec<Loaded>, Refusal> {
+    ) -> Result<Vec<(BlockInfo, DayBlock)>, Refusal> {
         let seqs = || blocks.iter().map(|block| block.seq).collect();
-        match self.read_blocks(seqs()).await {
+        match self.read_columns(seqs()).await {
             Err(error) if unreadable(&error).is_some() => {}
-            read => return read,
+            read => return Ok(blocks.iter().copied().zip(read?).collect()),
         }
         let calendar = world.history.calendar();
         let mut all = Vec::new();
         for block in blocks {
-            match self.read_blocks(vec![block.seq]).await {
-                Ok(read) => all.extend(read),
+            match self.read_columns(vec![block.seq]).await {
+                Ok(read) => all.extend(read.into_iter().map(|read| (*block, read))),
                 Err(error) => {
                     let (what, _) = unreadable(&error).ok_or(error)?;
                     let midnight = block.utc_day.and_time(chrono::NaiveTime::MIN).and_utc();
@@ -160,6 +163,21 @@ impl App {
         let puts: Vec<Write> = puts.collect::<Result<_, _>>()?;
         Ok(records::write_in_groups(self.books(), puts).await?)
     }
+}
+
+/// The local days of some instants, most of which follow each other closely.
+fn local_days(calendar: Calendar, instants_ns: &[i64]) -> BTreeSet<NaiveDate> {
+    let mut days = BTreeSet::new();
+    let mut last = 0..0;
+    for instant_ns in instants_ns {
+        if !last.contains(instant_ns) {
+            let day = calendar.day_of(*instant_ns);
+            let (begin_ns, end_ns) = calendar.day_bounds_ns(day);
+            last = begin_ns..end_ns;
+            days.insert(day);
+        }
+    }
+    days
 }
 
 fn changed_input(world: &World, night: &Night, open: bool) -> Option<String> {

@@ -5,14 +5,16 @@
 
 mod load;
 mod mark;
+mod rows;
 mod settle;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::NaiveDate;
+use recoup_attribution::Context;
+use recoup_attribution::batch::{Batch, day_facts};
 use recoup_attribution::facts::DayFacts;
-use recoup_attribution::{Context, DayBuilder, resolve};
 use recoup_documents::RULES_VERSION;
 use recoup_model::Period;
 use recoup_model::period::TIME_ZONE_DATA;
@@ -23,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-pub(crate) use load::{Cut, DayTraces, Loaded, unreadable};
+pub(crate) use load::{Cut, DayTraces, unreadable};
 pub(crate) use settle::{SETTLED, SettledPeriod, SettledRecord};
 
 use crate::access::Principal;
@@ -33,6 +35,7 @@ use crate::error::Refusal;
 use crate::facts::{NIGHTS, Night, facts_digest, facts_partition, facts_puts, night_sort};
 use crate::records;
 use crate::runs::Running;
+use rows::Rows;
 
 /// The partition of days that a night has to do.
 pub(crate) const DIRTY: &str = "dirty";
@@ -241,13 +244,10 @@ fn total_cost(facts: &DayFacts) -> Result<Amount, Refusal> {
 /// Attributes every trace of a day and adds up what falls on it.
 pub(crate) fn build_facts(world: &World, day: NaiveDate, loaded: &DayTraces) -> Result<DayFacts, Refusal> {
     let context = Context { history: &world.history, rater: world.prices.as_ref() };
-    let mut builder = DayBuilder::new(day);
-    for events in &loaded.traces {
-        let trace = resolve(events, &loaded.excluded, &context)
-            .map_err(|error| Refusal::computation("attribute a trace", error))?;
-        builder.add(&trace, &context).map_err(|error| Refusal::computation("add a trace to its day", error))?;
-    }
-    Ok(builder.finish())
+    let mut batch = Batch::new(world.prices.as_ref());
+    let rows = Rows::fill(&mut batch, &loaded.blocks, &loaded.beyond);
+    day_facts(day, &mut batch, &loaded.excluded, &context, &rows)
+        .map_err(|error| Refusal::computation("attribute a day", error))
 }
 
 /// The first and the last period that is not closed: from the first with facts, or the one after the last closed before

@@ -1,18 +1,18 @@
-//! Numbers on the wire: little-endian base 128 varints, zigzag for signed ones, and the reader that never runs past
+//! Numbers on the wire of version 1: little-endian base 128 varints, zigzag for signed ones, and the reader that never runs past
 //! the end.
 
-use super::BlockError;
+use super::super::BlockError;
 
 /// The three sections of a block before compression. They are compressed apart because each has letter frequencies of
 /// its own, and packed ids do not compress at all.
 #[derive(Debug, Default)]
-pub(super) struct Sections {
+pub(in crate::block) struct Sections {
     /// Every number and code, column after column.
-    pub(super) numbers: Vec<u8>,
+    pub(in crate::block) numbers: Vec<u8>,
     /// Texts without their common prefixes.
-    pub(super) text: Vec<u8>,
+    pub(in crate::block) text: Vec<u8>,
     /// Ids that are hexadecimal, as bytes.
-    pub(super) packed: Vec<u8>,
+    pub(in crate::block) packed: Vec<u8>,
 }
 
 impl Sections {
@@ -86,6 +86,12 @@ impl<'a> Reader<'a> {
         let (first, rest) = self.numbers.split_first().ok_or_else(|| self.wrong("ends too early"))?;
         self.numbers = rest;
         Ok(*first)
+    }
+
+    pub(super) fn bytes(&mut self, count: usize) -> Result<&'a [u8], BlockError> {
+        let (bytes, rest) = self.numbers.split_at_checked(count).ok_or_else(|| self.wrong("ends too early"))?;
+        self.numbers = rest;
+        Ok(bytes)
     }
 
     #[inline]

@@ -1,0 +1,193 @@
+//! A batch added up: regular traces here, the others the careful way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::NaiveDate;
+use recoup_model::{Finding, FindingKind, Id, Identity, Recorded};
+
+use super::Batch;
+use super::measure::{Measure, PayerNames, Today};
+use super::organisations::Organisations;
+use super::sums::{Sums, finding};
+use crate::day::DayBuilder;
+use crate::error::AttributionError;
+use crate::facts::{DayFacts, FINDINGS_PER_KIND_MAX};
+use crate::resolve::{Context, resolve};
+use crate::sum::add_count;
+
+/// Where the events behind the rows are, by number of the row.
+pub trait Source {
+    /// The event as it is recorded; `None` for a row that is not there.
+    fn recorded(&self, row: usize) -> Option<Recorded>;
+    /// Its content digest.
+    fn digest(&self, row: usize) -> Option<[u8; 32]>;
+    /// What names its trace.
+    fn trace_name(&self, row: usize) -> Option<Id>;
+}
+
+/// The facts of a local day (of one lane) from a batch that has every event of each trace that touches the day.
+///
+/// `excluded` is as for [`resolve`](crate::resolve()). The facts are those that [`DayBuilder`] gives of the same traces.
+///
+/// # Errors
+/// [`AttributionError`], as `resolve` and `DayBuilder` have them.
+pub fn day_facts(
+    day: NaiveDate,
+    batch: &mut Batch<'_>,
+    excluded: &BTreeSet<Identity>,
+    context: &Context<'_>,
+    source: &impl Source,
+) -> Result<DayFacts, AttributionError> {
+    let mut night = Night::new(day, batch, context);
+    let excluded_traces: BTreeSet<u64> = excluded.iter().map(|identity| identity.trace).collect();
+    let mut members = Vec::new();
+    let order = order_of_traces(batch);
+    for trace in order.chunk_by(|one, other| one.0 == other.0) {
+        members.clear();
+        members.extend(trace.iter().map(|(_, row)| *row));
+        let identity = trace.first().map_or(0, |(identity, _)| *identity);
+        if !members.iter().any(|row| night.is_today(batch, *row)) {
+            continue;
+        }
+        let regular = !excluded_traces.contains(&identity) && night.add_regular(batch, &members, source)?;
+        if !regular {
+            let events = members.iter().map(|row| source.recorded(place(*row)).ok_or(AttributionError::NoEvents));
+            let events: Vec<Recorded> = events.collect::<Result<_, _>>()?;
+            night.builder.add(&resolve(&events, excluded, context)?, context)?;
+        }
+    }
+    night.finish(batch)
+}
+
+fn place(row: u32) -> usize {
+    usize::try_from(row).unwrap_or(usize::MAX)
+}
+
+/// Every row by trace, traces in order of their fingerprints, so that what a manifest hashes comes sorted.
+fn order_of_traces(batch: &Batch<'_>) -> Vec<(u64, u32)> {
+    let mut order: Vec<(u64, u32)> =
+        (0_u32..).zip(&batch.rows).map(|(row, rated)| (rated.row.identity.trace, row)).collect();
+    order.sort_unstable();
+    order
+}
+
+struct Night<'h> {
+    today: Today,
+    organisations: Organisations<'h>,
+    measure: Measure,
+    sums: Sums,
+    builder: DayBuilder,
+    notes: Notes,
+}
+
+/// Findings of regular traces: all counted, the first of each kind kept.
+#[derive(Default)]
+struct Notes {
+    counts: BTreeMap<FindingKind, u64>,
+    kept: BTreeMap<FindingKind, BTreeSet<Finding>>,
+}
+
+impl<'h> Night<'h> {
+    fn new(day: NaiveDate, batch: &mut Batch<'_>, context: &Context<'h>) -> Self {
+        let mut organisations = Organisations::new(context.history);
+        let view = organisations.place(day, &mut batch.names);
+        let (begin_ns, end_ns) = context.history.calendar().day_bounds_ns(day);
+        Self {
+            today: Today { day, begin_ns, end_ns, view },
+            organisations,
+            measure: Measure::default(),
+            sums: Sums::default(),
+            builder: DayBuilder::new(day),
+            notes: Notes::default(),
+        }
+    }
+
+    fn is_today(&self, batch: &Batch<'_>, row: u32) -> bool {
+        let used_at_ns = batch.rows.get(place(row)).map(|rated| rated.row.used_at_ns);
+        used_at_ns.is_some_and(|used_at_ns| (self.today.begin_ns..self.today.end_ns).contains(&used_at_ns))
+    }
+
+    /// Adds a trace if it is regular.
+    fn add_regular(
+        &mut self,
+        batch: &mut Batch<'_>,
+        members: &[u32],
+        source: &impl Source,
+    ) -> Result<bool, AttributionError> {
+        if !self.measure.tree.plant(&batch.rows, members) {
+            return Ok(false);
+        }
+        let added = self.measure.add(batch, &mut self.organisations, self.today, &mut self.sums)?;
+        let Some(payer) = added else { return Ok(false) };
+        for spot in &self.measure.spots {
+            let Some(rated) = batch.rows.get(place(spot.row)) else { continue };
+            let used_at_ns = spot.is_today.then_some(rated.row.used_at_ns);
+            let digest = source.digest(place(spot.row)).ok_or(AttributionError::NoEvents)?;
+            self.builder.add_print(rated.row.identity, digest, used_at_ns);
+        }
+        self.add_findings(batch, &payer, source)?;
+        Ok(true)
+    }
+
+    fn add_findings(
+        &mut self,
+        batch: &Batch<'_>,
+        payer: &PayerNames,
+        source: &impl Source,
+    ) -> Result<(), AttributionError> {
+        if let Some((kind, row)) = self.measure.unpaid(payer) {
+            let detail = match kind {
+                FindingKind::UnknownTeam => {
+                    crate::notes::unknown_team(batch.names.text(payer.named).map_or("", |team| team))
+                }
+                _ => crate::notes::UNATTRIBUTED.to_owned(),
+            };
+            self.notes.add(kind, detail, (source, row))?;
+        }
+        for row in self.measure.reported(batch) {
+            self.notes.add(FindingKind::ReportedUsed, crate::notes::REPORTED_USED.to_owned(), (source, row))?;
+        }
+        Ok(())
+    }
+
+    fn finish(self, batch: &Batch<'_>) -> Result<DayFacts, AttributionError> {
+        let mut facts = self.builder.finish();
+        let mut regular = self.sums.into_facts(self.today.day, batch);
+        regular.finding_counts = self.notes.counts;
+        regular.findings = self.notes.kept.into_values().flatten().collect();
+        facts.merge(regular)?;
+        Ok(facts)
+    }
+}
+
+impl Notes {
+    fn add(
+        &mut self,
+        kind: FindingKind,
+        detail: String,
+        (source, row): (&impl Source, u32),
+    ) -> Result<(), AttributionError> {
+        add_count(self.counts.entry(kind).or_default(), 1, "finding_counts")?;
+        let kept = self.kept.entry(kind).or_default();
+        let trace = source.trace_name(place(row)).ok_or(AttributionError::NoEvents)?;
+        let is_full = kept.len() >= FINDINGS_PER_KIND_MAX;
+        // A subject begins with the name of its trace: most are told from the last one kept without being written.
+        if is_full && kept.last().is_some_and(|last| is_beyond(&trace, &last.subject)) {
+            return Ok(());
+        }
+        let recorded = source.recorded(place(row)).ok_or(AttributionError::NoEvents)?;
+        let subject = format!("{trace}/{}", recorded.event.event_id);
+        let new = finding(kind, subject, detail);
+        if !is_full {
+            kept.insert(new);
+        } else if kept.last().is_some_and(|last| new < *last) && kept.insert(new) {
+            kept.pop_last();
+        }
+        Ok(())
+    }
+}
+
+/// Whether every text that begins with `start` comes after `last`.
+fn is_beyond(start: &str, last: &str) -> bool {
+    start.as_bytes() > last.as_bytes().get(..start.len()).unwrap_or(last.as_bytes())
+}

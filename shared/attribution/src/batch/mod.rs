@@ -1,0 +1,385 @@
+//! The fast way to the facts of a day: events as rows of numbers, names as places in a table.
+//!
+//! Most traces are *regular*: one span without a parent, every parent there, nothing corrected, retried, reported twice
+//! or unpriced, no wrapper. Their facts are added up here without making an `Event` of each row. Every other trace goes
+//! through [`resolve`](crate::resolve()) and [`DayBuilder`](crate::DayBuilder), where the rules are written out; both
+//! ways give the same facts, which the tests hold for traces of any shape.
+//!
+//! Whoever reads blocks fills a [`Batch`] ([`Batch::name`], [`Batch::product`], [`Batch::key`], [`Batch::push`]) and
+//! calls [`day_facts`].
+
+mod day;
+mod measure;
+mod organisations;
+mod regular;
+mod sums;
+
+use std::collections::BTreeMap;
+
+use recoup_model::{Id, Identity, Kind, PriceQuery, Rater, Recorded, Status, Tags, Tariff, TokenClass, Usage};
+use recoup_money::Currency;
+
+pub use self::day::{Source, day_facts};
+
+/// A place in the table of names; 0: no name.
+pub type Name = u32;
+
+/// Tariffs of one product that are remembered; a product changes its price now and then, not daily.
+const TARIFFS_PER_PRODUCT_MAX: usize = 16;
+
+/// An id as a number. Ids of 16 lower-case hexadecimal digits are the number they write, which has their order; others
+/// are the fingerprint of [`Identity`], which has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SpanKey {
+    /// The number.
+    pub key: u64,
+    /// Whether it is a fingerprint.
+    pub is_fingerprint: bool,
+}
+
+impl SpanKey {
+    /// The key of an `event_id` or `parent_id` inside a trace.
+    #[must_use]
+    pub fn of(trace: u64, id: &str) -> Self {
+        match Self::of_hex(id) {
+            Some(key) => Self { key, is_fingerprint: false },
+            None => Self { key: Identity::inside(trace, id).event, is_fingerprint: true },
+        }
+    }
+
+    /// The number that 16 lower-case hexadecimal digits write.
+    #[must_use]
+    pub fn of_hex(id: &str) -> Option<u64> {
+        let lower = id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+        if lower { u64::from_str_radix(id, 16).ok() } else { None }
+    }
+}
+
+/// The numbers of one event.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// Its identity.
+    pub identity: Identity,
+    /// Its id
+    pub event: SpanKey,
+    /// and its parent's, where it names one.
+    pub parent: Option<SpanKey>,
+    /// End of the span, nanoseconds since 1970-01-01T00:00:00Z.
+    pub used_at_ns: i64,
+    /// Its length; `None`: not reported.
+    pub duration_ms: Option<u32>,
+    /// Own tags.
+    pub agent: Name,
+    /// Own tag.
+    pub task_type: Name,
+    /// Own tag.
+    pub team: Name,
+    /// Own tag, a pseudonym.
+    pub user: Name,
+    /// Own tag.
+    pub project: Name,
+    /// The team of its resource.
+    pub resource_team: Name,
+    /// Default tags of the key that brought it: a place of [`Batch::key`].
+    pub key: u32,
+    /// Provider, model and tier: a place of [`Batch::product`].
+    pub product: u32,
+    /// The cost bucket.
+    pub kind: Kind,
+    /// How a root's task ended.
+    pub status: Option<Status>,
+    /// Whether it carries what only the careful way knows: `supersedes`, `retry_of`, `critical`, a quantity.
+    pub irregular: bool,
+}
+
+impl Row {
+    /// Start of the span: its end less its length.
+    #[must_use]
+    pub fn started_at_ns(&self) -> i64 {
+        let length_ns = i64::from(self.duration_ms.unwrap_or_default()).saturating_mul(1_000_000);
+        self.used_at_ns.saturating_sub(length_ns)
+    }
+}
+
+/// What an event costs, as numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Consumption<'a> {
+    /// A bit for each class of `tokens`, the first class in the lowest bit; `None`: the event reports no usage.
+    pub classes: Option<u16>,
+    /// Tokens of these classes, in class order.
+    pub tokens: &'a [u64],
+    /// The reported cost.
+    pub reported: Option<(i128, Currency)>,
+}
+
+/// A row with its cost.
+#[derive(Clone, Copy, Debug)]
+struct Rated {
+    row: Row,
+    cost_pico: i64,
+    tokens_at: u32,
+    classes: u16,
+    tariff: u32,
+    is_reported: bool,
+    regular: bool,
+}
+
+/// What was bought from whom.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Product {
+    provider: Name,
+    model: Name,
+    service_tier: Name,
+}
+
+/// Default tags of a key, as names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct KeyNames {
+    agent: Name,
+    task_type: Name,
+    team: Name,
+    user: Name,
+    project: Name,
+}
+
+/// Names and their places.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Names {
+    texts: Vec<Id>,
+    places: BTreeMap<Id, Name>,
+}
+
+impl Names {
+    fn place(&mut self, text: &Id) -> Name {
+        if let Some(place) = self.places.get(text) {
+            return *place;
+        }
+        self.texts.push(Id::clone(text));
+        let place = number(self.texts.len());
+        self.places.insert(Id::clone(text), place);
+        place
+    }
+
+    fn find(&self, text: &str) -> Name {
+        self.places.get(text).copied().unwrap_or_default()
+    }
+
+    fn text(&self, name: Name) -> Option<&Id> {
+        self.texts.get(usize::try_from(name).ok()?.checked_sub(1)?)
+    }
+}
+
+/// A count as a place; no table here comes near the bound, since a block has at most 4,096 events.
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// The events of some blocks, and those of the traces that reach beyond them, as rows.
+pub struct Batch<'r> {
+    rater: &'r dyn Rater,
+    reporting: Option<Currency>,
+    rows: Vec<Rated>,
+    tokens: Vec<u64>,
+    names: Names,
+    products: Vec<Product>,
+    product_places: BTreeMap<Product, u32>,
+    /// The same product without its tier, by product.
+    untiered: Vec<u32>,
+    tariffs: Vec<Tariff>,
+    tariffs_of: Vec<Vec<u32>>,
+    keys: Vec<KeyNames>,
+    key_places: BTreeMap<KeyNames, u32>,
+}
+
+impl<'r> Batch<'r> {
+    /// A batch that is priced by `rater`.
+    #[must_use]
+    pub fn new(rater: &'r dyn Rater) -> Self {
+        Self {
+            rater,
+            reporting: rater.reporting_currency(),
+            rows: Vec::new(),
+            tokens: Vec::new(),
+            names: Names::default(),
+            products: vec![Product::default()],
+            product_places: BTreeMap::from([(Product::default(), 0)]),
+            untiered: vec![0],
+            tariffs: Vec::new(),
+            tariffs_of: vec![Vec::new()],
+            keys: vec![KeyNames::default()],
+            key_places: BTreeMap::from([(KeyNames::default(), 0)]),
+        }
+    }
+
+    /// Rows so far: the number of the next one.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether it has no row.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Makes room for more rows.
+    pub fn reserve(&mut self, rows: usize) {
+        self.rows.reserve(rows);
+    }
+
+    /// The place of a name.
+    pub fn name(&mut self, text: &Id) -> Name {
+        self.names.place(text)
+    }
+
+    /// The place of default tags.
+    pub fn key(&mut self, tags: &Tags) -> u32 {
+        let mut place = |tag: &Option<Id>| tag.as_ref().map_or(0, |text| self.names.place(text));
+        let names = KeyNames {
+            agent: place(&tags.agent),
+            task_type: place(&tags.task_type),
+            team: place(&tags.team),
+            user: place(&tags.user),
+            project: place(&tags.project),
+        };
+        let next = number(self.keys.len());
+        let place = *self.key_places.entry(names).or_insert(next);
+        if place == next {
+            self.keys.push(names);
+        }
+        place
+    }
+
+    /// The place of a provider, model and tier.
+    pub fn product(&mut self, provider: Name, model: Name, service_tier: Name) -> u32 {
+        let product = Product { provider, model, service_tier };
+        if let Some(place) = self.product_places.get(&product) {
+            return *place;
+        }
+        let untiered = (service_tier != 0).then(|| self.product(provider, model, 0));
+        let place = number(self.products.len());
+        self.products.push(product.clone());
+        self.product_places.insert(product, place);
+        self.untiered.push(untiered.unwrap_or(place));
+        self.tariffs_of.push(Vec::new());
+        place
+    }
+
+    /// Adds an event that was read in full.
+    pub fn push_recorded(&mut self, recorded: &Recorded) {
+        let Recorded { event, origin, .. } = recorded;
+        let identity = Identity::of(event);
+        let duration_ms = event.duration_ms.map(u32::try_from);
+        let mut place = |text: &Option<Id>| text.as_ref().map_or(0, |text| self.names.place(text));
+        let tags = &event.tags;
+        let (agent, task_type, team) = (place(&tags.agent), place(&tags.task_type), place(&tags.team));
+        let (user, project, resource_team) = (place(&tags.user), place(&tags.project), place(&origin.resource_team));
+        let (provider, model, tier) = (place(&event.provider), place(&event.model), place(&event.service_tier));
+        let special = event.quantity.is_some() || event.supersedes.is_some() || event.retry_of.is_some();
+        let row = Row {
+            identity,
+            event: SpanKey::of(identity.trace, &event.event_id),
+            parent: event.parent_id.as_ref().map(|parent| SpanKey::of(identity.trace, parent)),
+            used_at_ns: event.used_at_ns,
+            duration_ms: duration_ms.and_then(Result::ok),
+            agent,
+            task_type,
+            team,
+            user,
+            project,
+            resource_team,
+            key: self.key(&origin.key_tags),
+            product: self.product(provider, model, tier),
+            kind: event.kind,
+            status: event.status,
+            irregular: special || event.critical || duration_ms.is_some_and(|length| length.is_err()),
+        };
+        let classes = |usage: &Usage| {
+            let bits = TokenClass::ALL.iter().rev();
+            bits.fold(0_u16, |bits, class| bits << 1 | u16::from(usage.get(*class) > 0))
+        };
+        let tokens: Vec<u64> = event.usage.iter().flat_map(Usage::nonzero).map(|(_, tokens)| tokens).collect();
+        let reported = event.reported.map(|reported| (reported.amount.pico(), reported.currency));
+        self.push(row, &Consumption { classes: event.usage.as_ref().map(classes), tokens: &tokens, reported });
+    }
+
+    /// Adds an event, whose number is that of calls before.
+    pub fn push(&mut self, row: Row, used: &Consumption<'_>) {
+        let tokens_at = number(self.tokens.len());
+        let rating = if row.irregular { None } else { self.rate(&row, used) };
+        let (cost_pico, tariff) = rating.unwrap_or_default();
+        let regular = rating.is_some() && tokens_at < u32::MAX;
+        let (is_reported, classes) = (used.classes.is_none() && used.reported.is_some(), used.classes.unwrap_or(0));
+        self.tokens.extend_from_slice(used.tokens);
+        self.rows.push(Rated { row, cost_pico, tokens_at, classes, tariff, is_reported, regular });
+    }
+
+    /// Cost and tariff, as [`Rater::rate`] would give them; `None` where only it can.
+    fn rate(&mut self, row: &Row, used: &Consumption<'_>) -> Option<(i64, u32)> {
+        let reported = match used.reported {
+            Some((pico, currency)) if Some(currency) == self.reporting => Some(i64::try_from(pico).ok()?),
+            Some(_) => return None,
+            None => None,
+        };
+        match used.classes {
+            _ if row.kind == Kind::Agent => (used.classes.is_none() && reported.is_none()).then_some((0, 0)),
+            None => reported.map(|pico| (pico, 0)),
+            Some(classes) => {
+                let (cost, tariff) = self.rate_tokens(row, classes, used.tokens)?;
+                let agrees = reported.is_none_or(|reported| {
+                    let (reported, cost) = (i128::from(reported), i128::from(cost));
+                    reported.saturating_mul(5) >= cost && reported <= cost.saturating_mul(5)
+                });
+                agrees.then_some((cost, tariff))
+            }
+        }
+    }
+
+    fn rate_tokens(&mut self, row: &Row, classes: u16, tokens: &[u64]) -> Option<(i64, u32)> {
+        let place = self.tariff_at(row.product, row.used_at_ns)?;
+        let tariff = self.tariffs.get(usize::try_from(place).ok()?)?;
+        let (mut cost, mut context) = (0_i64, 0_u64);
+        for (class, count) in classes_of(classes).zip(tokens) {
+            let rate = tariff.per_token_pico.get(class).copied().flatten()?;
+            cost = cost.checked_add(rate.checked_mul(i64::try_from(*count).ok()?)?)?;
+            if TokenClass::ALL.get(class).is_some_and(|class| class.counts_as_context()) {
+                context = context.checked_add(*count)?;
+            }
+        }
+        (context <= tariff.context_max).then_some((cost, place))
+    }
+
+    fn tariff_at(&mut self, product: u32, at_ns: i64) -> Option<u32> {
+        let product = usize::try_from(product).ok()?;
+        let known = self.tariffs_of.get(product)?;
+        let holds = |place: &&u32| {
+            let tariff = usize::try_from(**place).ok().and_then(|place| self.tariffs.get(place));
+            tariff.is_some_and(|tariff| (tariff.from_ns..tariff.to_ns).contains(&at_ns))
+        };
+        if let Some(place) = known.iter().rev().find(holds) {
+            return Some(*place);
+        }
+        if known.len() >= TARIFFS_PER_PRODUCT_MAX {
+            return None;
+        }
+        let names = self.products.get(product)?;
+        let text = |name: Name| self.names.text(name).map(|text| &**text);
+        let tariff = self.rater.tariff(&PriceQuery {
+            provider: text(names.provider),
+            model: text(names.model),
+            service_tier: text(names.service_tier),
+            used_at_ns: at_ns,
+            usage: Usage::NONE,
+        })?;
+        let place = number(self.tariffs.len());
+        self.tariffs.push(tariff);
+        self.tariffs_of.get_mut(product)?.push(place);
+        Some(place)
+    }
+}
+
+/// The places of the classes whose bits are set, in class order.
+fn classes_of(classes: u16) -> impl Iterator<Item = usize> {
+    (0..TokenClass::ALL.len()).filter(move |class| classes >> class & 1 == 1)
+}

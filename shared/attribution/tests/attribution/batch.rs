@@ -1,0 +1,214 @@
+//! The fast way to the facts of a day gives what the careful one gives, for traces of any shape.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use recoup_attribution::batch::{Batch, Source, day_facts};
+use recoup_attribution::{Context, DayBuilder, DayFacts, resolve};
+use recoup_model::digest::content_digest;
+use recoup_model::{Event, Id, Identity, Kind, PriceQuery, Rater, Rating, Recorded, Status, Tags, Tariff, TokenClass};
+use recoup_money::Currency;
+
+use crate::support::*;
+
+/// [`PriceList`], which tells its tariffs, and whose reported costs are taken without a word.
+struct Tariffs;
+
+impl Rater for Tariffs {
+    fn rate(&self, event: &Event) -> Rating {
+        match PriceList.rate(event) {
+            Rating::Priced { cost, parts, basis, .. } => Rating::Priced { cost, parts, basis, disagrees: false },
+            other => other,
+        }
+    }
+    fn rate_tokens(&self, query: &PriceQuery<'_>) -> Rating {
+        PriceList.rate_tokens(query)
+    }
+    fn tariff(&self, query: &PriceQuery<'_>) -> Option<Tariff> {
+        let price = [("m", 1_000), ("n", 7_000)].iter().find(|(model, _)| Some(*model) == query.model)?.1;
+        let per_token_pico = [Some(price); TokenClass::ALL.len()];
+        Some(Tariff { from_ns: i64::MIN, to_ns: i64::MAX, context_max: u64::MAX, per_token_pico })
+    }
+    fn reporting_currency(&self) -> Option<Currency> {
+        Some(Currency::USD)
+    }
+}
+
+struct Rows<'a>(&'a [Recorded]);
+
+impl Source for Rows<'_> {
+    fn recorded(&self, row: usize) -> Option<Recorded> {
+        self.0.get(row).cloned()
+    }
+    fn digest(&self, row: usize) -> Option<[u8; 32]> {
+        Some(content_digest(&self.0[row].event).0)
+    }
+    fn trace_name(&self, row: usize) -> Option<Id> {
+        Some(self.0[row].event.trace_name().clone())
+    }
+}
+
+fn both(of_october: u32, traces: &[Vec<Recorded>], excluded: &BTreeSet<Identity>) -> (DayFacts, DayFacts) {
+    let history = history();
+    let context = Context { history: &history, rater: &Tariffs };
+    let mut careful = DayBuilder::new(day(of_october));
+    for trace in traces {
+        careful.add(&resolve(trace, excluded, &context).unwrap(), &context).unwrap();
+    }
+    let rows: Vec<Recorded> = traces.concat();
+    let mut batch = Batch::new(&Tariffs);
+    rows.iter().for_each(|recorded| batch.push_recorded(recorded));
+    let fast = day_facts(day(of_october), &mut batch, excluded, &context, &Rows(&rows)).unwrap();
+    (careful.finish(), fast)
+}
+
+const AGENTS: [&str; 7] = ["A", "B", "guardrail", "search", "late", "clock", "triage"];
+
+/// A span of a trace that is regular unless the dice say otherwise.
+fn any_span(at: usize, hex: bool) -> impl Strategy<Value = Make> {
+    (
+        (0..at.max(1), prop::option::weighted(0.6, 0..AGENTS.len())),
+        (0..200_000_i64, prop::option::weighted(0.8, 0..90_000_u64), 0..5_usize, any::<u32>()),
+        prop::option::weighted(0.9, (0..200_u64, 0..50_u64, 0..100_u64)),
+    )
+        .prop_map(move |((parent, agent), (end, length, what, dice), tokens)| {
+            let name = |at: usize| if hex { format!("{at:016x}") } else { format!("e{at}") };
+            let mut make = span(&name(at)).ends(end);
+            if at > 0 {
+                make = make.below(&name(parent));
+            }
+            let unusual = |one_in: u32, salt: u32| (dice.wrapping_mul(2_654_435_761) ^ salt).is_multiple_of(one_in);
+            if let Some(agent) = agent {
+                make = make.agent(AGENTS[agent]);
+            }
+            if let Some(length) = length {
+                make = make.lasts(length);
+            }
+            let (input, cached, output) = tokens.unwrap_or_default();
+            let usage = [(TokenClass::Input, input), (TokenClass::CacheRead, cached), (TokenClass::Output, output)];
+            make = match what {
+                0 => make.kind(Kind::Agent),
+                1 => make.kind(Kind::Tool).reported(i128::from(dice)),
+                2 => make.kind(Kind::Llm).model("n").usage(&usage),
+                _ => make.kind(Kind::Llm).model("m").usage(&usage),
+            };
+            if dice & 1 == 1 {
+                make = make.team(["support", "marketing", "nowhere"][dice as usize / 2 % 3]);
+            }
+            if at == 0 || unusual(4, 5) {
+                make = make.task(["resolve", "search"][dice as usize % 2]);
+                make = make.status([Status::Ok, Status::Error, Status::Killed][dice as usize / 4 % 3]);
+            }
+            if unusual(6, 7) {
+                make = make.user(["u17", "u99"][dice as usize % 2]);
+            }
+            if unusual(9, 11) {
+                let key = Tags { agent: Some("keyed".into()), task_type: Some("keyed".into()), ..Tags::default() };
+                make = make.key(Tags { team: (dice & 8 == 8).then(|| "marketing".into()), ..key });
+            }
+            if unusual(40, 13) {
+                make = make.below("missing");
+            }
+            if unusual(40, 17) {
+                make = make.retry_of(&name(at / 2));
+            }
+            if unusual(40, 19) {
+                make = make.supersedes(&name(at / 2));
+            }
+            if unusual(40, 23) {
+                make = make.units(i128::from(dice % 7));
+            }
+            if unusual(40, 29) {
+                make = make.frame("A").usage(&usage);
+            }
+            if unusual(40, 31) {
+                make = make.model("unknown");
+            }
+            if unusual(20, 37) {
+                make = make.ends(0);
+            }
+            make
+        })
+}
+
+fn any_trace() -> impl Strategy<Value = Vec<Make>> {
+    let spans = |(spans, hex): (usize, bool)| (0..spans).map(|at| any_span(at, hex)).collect::<Vec<_>>();
+    (1..30_usize, any::<bool>()).prop_flat_map(spans).prop_shuffle()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn atr_5_rows_give_the_facts_that_events_give(cases in prop::collection::vec((any_trace(), any::<u8>()), 1..6)) {
+        let mut excluded = BTreeSet::new();
+        let mut traces = Vec::new();
+        for (at, (spans, dice)) in cases.into_iter().enumerate() {
+            let trace = format!("t{at}");
+            let spans: Vec<Make> = spans.into_iter().map(|make| make.trace(Some(&trace))).collect();
+            if dice > 240 {
+                excluded.insert(spans[0].identity());
+            }
+            traces.push(events(spans));
+        }
+        for of_october in 1..5 {
+            let (careful, fast) = both(of_october, &traces, &excluded);
+            prop_assert_eq!(careful, fast);
+        }
+    }
+}
+
+/// Rows that nobody may ask for.
+struct Unread;
+
+impl Source for Unread {
+    fn recorded(&self, row: usize) -> Option<Recorded> {
+        unreachable!("row {row} was read in full")
+    }
+    fn digest(&self, _: usize) -> Option<[u8; 32]> {
+        Some([0; 32])
+    }
+    fn trace_name(&self, _: usize) -> Option<Id> {
+        Some("t".into())
+    }
+}
+
+#[test]
+fn a_regular_trace_is_not_read_in_full() {
+    let history = history();
+    let context = Context { history: &history, rater: &Tariffs };
+    let mut batch = Batch::new(&Tariffs);
+    let trace = events([
+        span("root").frame("triage").team("support").task("resolve").status(Status::Ok).lasts(60),
+        span("call").below("root").agent("guardrail").tokens(100).lasts(5).ends(-40),
+    ]);
+    trace.iter().for_each(|recorded| batch.push_recorded(recorded));
+    let facts = day_facts(day(1), &mut batch, &BTreeSet::new(), &context, &Unread).unwrap();
+    assert_eq!(facts.tasks.values().map(|task| task.completed).sum::<u64>(), 1);
+    assert_eq!(facts.pools.values().map(|used| used.tokens).sum::<u64>(), 100);
+}
+
+#[test]
+fn atr_5_a_regular_trace_with_every_dimension_gives_the_same_facts() {
+    let name = |at: usize| format!("{at:016x}");
+    let key = Tags { project: Some("launch".into()), ..Tags::default() };
+    let trace = events([
+        span(&name(0))
+            .frame("triage")
+            .team("support")
+            .user("u17")
+            .task("resolve")
+            .status(Status::Ok)
+            .lasts(60)
+            .key(key),
+        span(&name(1)).below(&name(0)).tokens(100).lasts(5).ends(-40),
+        span(&name(2)).below(&name(0)).agent("guardrail").tokens(10).lasts(3).ends(-30),
+        span(&name(3)).below(&name(2)).agent("search").tokens(20).ends(-20),
+        span(&name(4)).below(&name(3)).agent("triage").kind(Kind::Tool).reported(5),
+        span(&name(5)).below(&name(4)).model("n").usage(&[]).ends(43_200),
+    ]);
+    for of_october in 1..4 {
+        let (careful, fast) = both(of_october, std::slice::from_ref(&trace), &BTreeSet::new());
+        assert_eq!(careful, fast);
+    }
+}

@@ -1,0 +1,255 @@
+//! Blocks of a day as rows: names are translated once a block, numbers are copied.
+
+use recoup_attribution::batch::{Batch, Consumption, Name, Row, Source, SpanKey};
+use recoup_model::digest::content_digest;
+use recoup_model::{Id, Identity, Kind, Recorded};
+use recoup_store::block::columns::{Codes, Columns, IdBuffer, NOT_HERE, TextColumn, TextRef, USAGE_REPORTED};
+
+/// Identity and content digest of an event, as a manifest hashes them.
+pub(crate) type Print = [u8; 48];
+
+/// A block in columns, with what tells its events apart.
+pub(crate) struct DayBlock {
+    pub(crate) columns: Columns,
+    pub(crate) prints: Vec<Print>,
+}
+
+impl DayBlock {
+    /// The block with fingerprints that the store kept, or else computed.
+    pub(crate) fn new(columns: Columns, prints: Option<Vec<Print>>) -> Self {
+        let prints = prints.filter(|prints| prints.len() == columns.len).unwrap_or_else(|| prints_of(&columns));
+        Self { columns, prints }
+    }
+
+    /// The trace of each event.
+    pub(crate) fn traces(&self) -> impl Iterator<Item = u64> + '_ {
+        self.prints.iter().map(|print| identity_of(print).trace)
+    }
+
+    /// The events of the block that belong to one of some traces.
+    pub(crate) fn events_of(&self, wanted: impl Fn(u64) -> bool) -> Vec<(Identity, Recorded)> {
+        let mut restore = self.columns.restore();
+        let identities = self.prints.iter().map(identity_of).enumerate();
+        identities
+            .filter(|(_, identity)| wanted(identity.trace))
+            .filter_map(|(at, identity)| Some((identity, restore.event(at)?)))
+            .collect()
+    }
+}
+
+fn prints_of(columns: &Columns) -> Vec<Print> {
+    let mut restore = columns.restore();
+    (0..columns.len)
+        .filter_map(|at| {
+            let event = restore.event(at)?.event;
+            let mut print = [0; 48];
+            let (identity, digest) = print.split_at_mut(16);
+            identity.copy_from_slice(&Identity::of(&event).to_bytes());
+            digest.copy_from_slice(&content_digest(&event).0);
+            Some(print)
+        })
+        .collect()
+}
+
+fn identity_of(print: &Print) -> Identity {
+    let half =
+        |at: usize| print.get(at..).and_then(<[u8]>::first_chunk::<8>).map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    Identity { trace: half(0), event: half(8) }
+}
+
+/// The events behind the rows of a batch: those of the blocks in order, then single ones.
+pub(super) struct Rows<'a> {
+    blocks: &'a [DayBlock],
+    /// The number of each block's first row, and at the end that of the first single event.
+    starts: Vec<usize>,
+    single: &'a [Recorded],
+}
+
+impl<'a> Rows<'a> {
+    /// Fills a batch.
+    pub(super) fn fill(batch: &mut Batch<'_>, blocks: &'a [DayBlock], single: &'a [Recorded]) -> Self {
+        let events: usize = blocks.iter().map(|block| block.columns.len).sum();
+        batch.reserve(events.saturating_add(single.len()));
+        let mut starts = Vec::with_capacity(blocks.len().saturating_add(1));
+        for block in blocks {
+            starts.push(batch.len());
+            push_block(batch, block);
+        }
+        starts.push(batch.len());
+        single.iter().for_each(|recorded| batch.push_recorded(recorded));
+        Self { blocks, starts, single }
+    }
+
+    /// The block of a row and its place there.
+    fn find(&self, row: usize) -> Option<(&'a DayBlock, usize)> {
+        let block = self.starts.partition_point(|start| *start <= row).checked_sub(1)?;
+        Some((self.blocks.get(block)?, row.checked_sub(*self.starts.get(block)?)?))
+    }
+
+    fn single(&self, row: usize) -> Option<&'a Recorded> {
+        self.single.get(row.checked_sub(*self.starts.last()?)?)
+    }
+}
+
+impl Source for Rows<'_> {
+    fn recorded(&self, row: usize) -> Option<Recorded> {
+        match self.find(row) {
+            Some((block, at)) => block.columns.event(at),
+            None => self.single(row).cloned(),
+        }
+    }
+
+    fn digest(&self, row: usize) -> Option<[u8; 32]> {
+        match self.find(row) {
+            Some((block, at)) => block.prints.get(at).and_then(|print| print.last_chunk::<32>()).copied(),
+            None => self.single(row).map(|recorded| content_digest(&recorded.event).0),
+        }
+    }
+
+    fn trace_name(&self, row: usize) -> Option<Id> {
+        match self.find(row) {
+            Some((block, at)) => {
+                let columns = &block.columns;
+                let named = columns.trace_id.get(at).map(Id::from);
+                named
+                    .or_else(|| Some(Id::from(columns.id(*columns.event_id.get(at)?).as_str(&mut IdBuffer::default()))))
+            }
+            None => self.single(row).map(|recorded| Id::clone(recorded.event.trace_name())),
+        }
+    }
+}
+
+/// A column of a block in the names of the batch.
+enum Translated<'c> {
+    Same(Name),
+    Each(&'c [u32], Vec<Name>),
+}
+
+impl<'c> Translated<'c> {
+    fn new(batch: &mut Batch<'_>, column: &'c TextColumn) -> Self {
+        let mut names = vec![0];
+        names.extend(column.texts.iter().map(|text| batch.name(&Id::from(text))));
+        match &column.codes {
+            Codes::Same(code) => Self::Same(at(&names, *code)),
+            Codes::Each(codes) => Self::Each(codes, names),
+        }
+    }
+
+    #[inline]
+    fn get(&self, event: usize) -> Name {
+        match self {
+            Self::Same(name) => *name,
+            Self::Each(codes, names) => codes.get(event).map_or(0, |code| at(names, *code)),
+        }
+    }
+}
+
+#[inline]
+fn at(names: &[Name], code: u32) -> Name {
+    usize::try_from(code).ok().and_then(|code| names.get(code)).copied().unwrap_or_default()
+}
+
+/// The columns of a block that rows take names from.
+struct Block<'c> {
+    columns: &'c Columns,
+    agent: Translated<'c>,
+    task_type: Translated<'c>,
+    team: Translated<'c>,
+    user: Translated<'c>,
+    project: Translated<'c>,
+    resource_team: Translated<'c>,
+    provider: Translated<'c>,
+    model: Translated<'c>,
+    service_tier: Translated<'c>,
+    keys: Vec<u32>,
+}
+
+impl<'c> Block<'c> {
+    fn new(batch: &mut Batch<'_>, columns: &'c Columns) -> Self {
+        Self {
+            columns,
+            agent: Translated::new(batch, &columns.agent),
+            task_type: Translated::new(batch, &columns.task_type),
+            team: Translated::new(batch, &columns.team),
+            user: Translated::new(batch, &columns.user),
+            project: Translated::new(batch, &columns.project),
+            resource_team: Translated::new(batch, &columns.resource_team),
+            provider: Translated::new(batch, &columns.provider),
+            model: Translated::new(batch, &columns.model),
+            service_tier: Translated::new(batch, &columns.service_tier),
+            keys: columns.key_tags.sets.iter().map(|tags| batch.key(tags)).collect(),
+        }
+    }
+
+    fn is_special(&self, event: usize) -> bool {
+        let columns = self.columns;
+        columns.critical.get(event) == Some(&true)
+            || columns.quantity.codes.at(event) != 0
+            || columns.supersedes.codes.at(event) != 0
+            || columns.retry_of.codes.at(event) != 0
+    }
+
+    fn row(&self, event: usize, identity: Identity, parent: Option<SpanKey>, product: u32) -> Option<Row> {
+        let columns = self.columns;
+        let length = columns.duration_ms(event).map(u32::try_from);
+        Some(Row {
+            identity,
+            event: self.key(*columns.event_id.get(event)?, identity.trace),
+            parent,
+            used_at_ns: *columns.used_at_ns.get(event)?,
+            duration_ms: length.and_then(Result::ok),
+            agent: self.agent.get(event),
+            task_type: self.task_type.get(event),
+            team: self.team.get(event),
+            user: self.user.get(event),
+            project: self.project.get(event),
+            resource_team: self.resource_team.get(event),
+            key: at(&self.keys, columns.key_tags.codes.at(event)),
+            product,
+            kind: columns.kind.get(event).copied().unwrap_or(Kind::Agent),
+            status: columns.status.get(event).copied().flatten(),
+            irregular: self.is_special(event) || length.is_some_and(|length| length.is_err()),
+        })
+    }
+
+    #[inline]
+    fn key(&self, id: TextRef, trace: u64) -> SpanKey {
+        match id.hex16() {
+            Some(key) => SpanKey { key, is_fingerprint: false },
+            None => SpanKey::of(trace, self.columns.id(id).as_str(&mut IdBuffer::default())),
+        }
+    }
+
+    fn parent(&self, event: usize, trace: u64) -> Option<SpanKey> {
+        let parent = self.columns.parent_id.get(event).copied().filter(|id| !id.is_none())?;
+        match self.columns.parent_at.get(event).and_then(|at| usize::try_from(*at).ok()) {
+            // The number of an event of the same block saves the digest of a longer id.
+            Some(here) if parent.hex16().is_none() && u32::try_from(here) != Ok(NOT_HERE) => {
+                Some(self.key(*self.columns.event_id.get(here)?, trace))
+            }
+            _ => Some(self.key(parent, trace)),
+        }
+    }
+}
+
+fn push_block(batch: &mut Batch<'_>, block: &DayBlock) {
+    let columns = &block.columns;
+    let translated = Block::new(batch, columns);
+    let mut last = ((0, 0, 0), 0);
+    for (event, print) in block.prints.iter().enumerate() {
+        let identity = identity_of(print);
+        let names = (translated.provider.get(event), translated.model.get(event), translated.service_tier.get(event));
+        if names != last.0 {
+            last = (names, batch.product(names.0, names.1, names.2));
+        }
+        let parent = translated.parent(event, identity.trace);
+        let Some(row) = translated.row(event, identity, parent, last.1) else { continue };
+        let classes = columns.usage.classes.get(event).copied().unwrap_or_default();
+        let start = columns.usage.starts.get(event).and_then(|start| usize::try_from(*start).ok()).unwrap_or_default();
+        let used = usize::try_from((classes & !USAGE_REPORTED).count_ones()).unwrap_or_default();
+        let tokens = columns.usage.tokens.get(start..start.saturating_add(used)).unwrap_or_default();
+        let reported = columns.reported.get(event).map(|reported| (reported.amount.pico(), reported.currency));
+        let classes = (classes & USAGE_REPORTED != 0).then_some(classes & !USAGE_REPORTED);
+        batch.push(row, &Consumption { classes, tokens, reported });
+    }
+}
