@@ -12,7 +12,8 @@
 
 use ethnum::{I256, U256};
 use recoup_model::{
-    Basis, CostPart, Event, Kind, PriceQuery, Quantity, Rater, Rating, Reported, Tariff, TokenClass, UnpricedReason,
+    Basis, CostPart, Event, Id, Kind, PriceQuery, Quantity, Rater, Rating, Reported, Tariff, TokenClass, UnitTariff,
+    UnpricedReason,
 };
 use recoup_money::{Amount, Currency, PICO_PER_UNIT, Share, mul_div_half_even, split_big};
 
@@ -94,6 +95,10 @@ impl Rater for PriceBook {
 
     fn tariff(&self, query: &PriceQuery<'_>) -> Option<Tariff> {
         self.find_tariff(query)
+    }
+
+    fn unit_tariff(&self, sku: &str, unit: Option<&Id>, at_ns: i64) -> Option<UnitTariff> {
+        self.find_unit_tariff(sku, unit, at_ns)
     }
 
     /// None where versions of the organisation file report in different ones.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use recoup_model::{PriceQuery, Tariff, TokenClass};
+use recoup_model::{Id, PriceQuery, Tariff, TokenClass, UnitTariff};
 
 use crate::book::PriceBook;
 use crate::entry::{ModelPrice, PriceEntry, Priced, rate_of};
@@ -43,13 +43,33 @@ impl PriceBook {
                 names.insert(&price.model);
             }
         }
-        let mut changes: Vec<i64> = Vec::new();
         for segment in self.segments() {
-            changes.push(segment.from_ns);
             let own = names.iter().flat_map(|name| segment.own.all_of_model(provider, name));
             entries.extend(own.map(|(entry, _)| entry));
         }
-        changes.extend(entries.iter().flat_map(|entry| [entry.from_ns, entry.to_ns.unwrap_or(i64::MAX)]));
+        self.between_changes(&entries, at_ns)
+    }
+
+    /// The tariff of a SKU around an instant.
+    pub(crate) fn find_unit_tariff(&self, sku: &str, unit: Option<&Id>, at_ns: i64) -> Option<UnitTariff> {
+        let segment = self.segment(at_ns)?;
+        let (entry, price) = self.unit(segment, (sku, unit), at_ns)?;
+        if entry.currency != segment.exchange.reporting() {
+            return None;
+        }
+        let listed = self.catalogues().iter().map(AsRef::as_ref);
+        let catalogues = listed.chain(self.segments().iter().map(|segment| &segment.own));
+        let entries: Vec<&PriceEntry> =
+            catalogues.flat_map(|catalogue| catalogue.all_of_sku(sku)).map(|(entry, _)| entry).collect();
+        let (from_ns, to_ns) = self.between_changes(&entries, at_ns);
+        Some(UnitTariff { from_ns, to_ns, price: price.price })
+    }
+
+    /// The stretch around an instant in which none of the entries, and no version of the organisation file, begins or
+    /// ends.
+    fn between_changes(&self, entries: &[&PriceEntry], at_ns: i64) -> (i64, i64) {
+        let of_entries = entries.iter().flat_map(|entry| [entry.from_ns, entry.to_ns.unwrap_or(i64::MAX)]);
+        let changes: Vec<i64> = of_entries.chain(self.segments().iter().map(|segment| segment.from_ns)).collect();
         let before = changes.iter().copied().filter(|change| *change <= at_ns).max();
         let after = changes.iter().copied().filter(|change| *change > at_ns).min();
         (before.unwrap_or(i64::MIN), after.unwrap_or(i64::MAX))

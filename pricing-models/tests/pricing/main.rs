@@ -7,3 +7,4 @@ mod litellm;
 mod rating;
 mod smoothing;
 mod support;
+mod tariff;

@@ -95,7 +95,7 @@ impl DayBuilder {
         facts.findings = self.findings.into_values().flatten().collect();
         facts.findings.sort_unstable();
         let models = self.models.iter().map(|(provider, model)| price_name(provider.as_ref(), model.as_ref()));
-        facts.price_names = models.chain(self.skus.into_iter().map(|sku| format!("sku:{sku}"))).collect();
+        facts.price_names = models.chain(self.skus.iter().map(sku_name)).collect();
         facts
     }
 
@@ -248,6 +248,11 @@ impl DayBuilder {
 pub(crate) fn price_name(provider: Option<&Id>, model: Option<&Id>) -> String {
     let part = |name: Option<&Id>| name.map_or("-", |name| name).to_owned();
     format!("model:{}/{}", part(provider), part(model))
+}
+
+/// And of a SKU.
+pub(crate) fn sku_name(sku: &Id) -> String {
+    format!("sku:{sku}")
 }
 
 /// What a span's event is booked as: its own rating, what only a wrapper saw, or else a frame.

@@ -85,11 +85,7 @@ impl Identity {
     /// The identity of an event; without a trace it is a trace of its own, which no trace id can name.
     #[must_use]
     pub fn of(event: &Event) -> Self {
-        let trace = event
-            .trace_id
-            .as_ref()
-            .map_or_else(|| Self::trace_of_lone(&event.event_id), |trace_id| Self::trace_of(trace_id));
-        Self::inside(trace, &event.event_id)
+        Identities::default().of(event)
     }
 
     /// The identity of the event with that id inside a trace.
@@ -106,6 +102,28 @@ impl Identity {
     }
 }
 
+/// Makes identities of many events. Those of a trace often follow one another: its fingerprint is computed once.
+#[derive(Debug, Default)]
+pub struct Identities<'a> {
+    last: Option<(&'a str, u64)>,
+}
+
+impl<'a> Identities<'a> {
+    /// The identity of the next event, see [`Identity::of`].
+    pub fn of(&mut self, event: &'a Event) -> Identity {
+        let trace = match (&event.trace_id, self.last) {
+            (None, _) => Identity::trace_of_lone(&event.event_id),
+            (Some(trace_id), Some((last, trace))) if **trace_id == *last => trace,
+            (Some(trace_id), _) => {
+                let trace = Identity::trace_of(trace_id);
+                self.last = Some((trace_id, trace));
+                trace
+            }
+        };
+        Identity::inside(trace, &event.event_id)
+    }
+}
+
 /// Fingerprint of (provider, `response_id`), by which two reports of one call find each other (EVT-2).
 #[must_use]
 pub fn response_fingerprint(provider: &str, response_id: &str) -> u64 {
@@ -118,9 +136,8 @@ struct Canonical(Sha256);
 
 impl Canonical {
     fn field(&mut self, number: u8, bytes: &[u8]) {
-        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        self.0.update([number]);
-        self.0.update(length.to_be_bytes());
+        let [a, b, c, d] = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes();
+        self.0.update([number, a, b, c, d]);
         self.0.update(bytes);
     }
 
@@ -168,8 +185,7 @@ pub fn content_digest(event: &Event) -> Digest {
     canonical.text(10, event.model.as_ref());
     canonical.text(11, event.service_tier.as_ref());
     if let Some(usage) = event.usage {
-        let counts: Vec<u8> = TokenClass::ALL.into_iter().flat_map(|class| usage.get(class).to_be_bytes()).collect();
-        canonical.field(12, &counts);
+        canonical.field(12, TokenClass::ALL.map(|class| usage.get(class).to_be_bytes()).as_flattened());
     }
     if let Some(quantity) = &event.quantity {
         canonical.field(13, quantity.sku.as_bytes());
@@ -223,6 +239,16 @@ mod tests {
         assert_ne!(own, Identity::of(&event(Some("x"), "x")));
         assert_eq!(own, Identity::of(&event(None, "x")));
         assert_eq!(Identity::of(&event(Some("t"), "x")).trace, Identity::of(&event(Some("t"), "y")).trace);
+    }
+
+    #[test]
+    fn evt_2_an_identity_is_the_same_whatever_came_before() {
+        let ids = [(Some("t"), "x"), (Some("t"), "y"), (None, "t"), (Some("u"), "x"), (None, "x"), (Some("t"), "x")];
+        let events = ids.map(|(trace_id, event_id)| event(trace_id, event_id));
+        let mut identities = Identities::default();
+        for event in &events {
+            assert_eq!(identities.of(event), Identity::of(event), "{event:?}");
+        }
     }
 
     #[test]

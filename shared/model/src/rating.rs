@@ -137,6 +137,17 @@ pub struct Tariff {
     pub per_token_pico: [Option<i64>; TokenClass::ALL.len()],
 }
 
+/// What a unit of a SKU costs for a stretch of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnitTariff {
+    /// First instant at which it holds, nanoseconds since 1970-01-01T00:00:00Z
+    pub from_ns: i64,
+    /// and the first at which it does not any more.
+    pub to_ns: i64,
+    /// In the reporting currency.
+    pub price: Amount,
+}
+
 /// Prices events. Implemented by the catalogue; attribution asks it and knows no price itself.
 pub trait Rater: Send + Sync {
     /// The rating of an event by its own usage, quantity and reported cost.
@@ -147,6 +158,12 @@ pub trait Rater: Send + Sync {
     /// same cost and parts as [`Self::rate_tokens`], and as [`Self::rate`] of an event that reports nothing but tokens.
     fn tariff(&self, query: &PriceQuery<'_>) -> Option<Tariff> {
         let _ = query;
+        None
+    }
+    /// The tariff of a SKU sold in some unit at an instant, where it is in the reporting currency. An event that reports
+    /// nothing but a quantity costs the product, rounded half to even to picounits.
+    fn unit_tariff(&self, sku: &str, unit: Option<&Id>, at_ns: i64) -> Option<UnitTariff> {
+        let _ = (sku, unit, at_ns);
         None
     }
     /// The currency whose reported costs are taken as they are (EVT-6), where the rater says so.

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use recoup_model::limits::{BLOCK_BYTES_MAX, BLOCK_EVENTS_MAX};
 use recoup_model::{Digest, Identity, Recorded};
+use recoup_store::block::prints::{Print, digest_of_prints, print_of};
 use recoup_store::block::{self, BlockError};
 use recoup_store::{Appended, Incoming, StoreError};
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use crate::days::{date_of_day, day_of_instant};
 use crate::failure::{damaged, failed};
+use crate::prints;
 use crate::responses::{self, Use};
 
 const DOING: &str = "append events";
@@ -132,12 +134,15 @@ fn insert_block(transaction: &Transaction<'_>, events: &[&mut Placed<'_>], bytes
     const INSERT: &str =
         "INSERT INTO blocks (utc_day, lane, digest, codec, events, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let Some(first) = events.first() else { return Err(damaged("a block", "has no events")) };
-    let contents = events.iter().map(|placed| (placed.incoming.identity, placed.incoming.digest)).collect();
-    let digest = block::digest_of_contents(contents);
+    let prints: Vec<Print> =
+        events.iter().map(|placed| print_of(placed.incoming.identity, &placed.incoming.digest)).collect();
+    let digest = digest_of_prints(&prints);
     let date = date_of_day(first.day).ok_or_else(|| damaged("a block", "has a day out of range"))?;
     let row = params![date.to_string(), first.lane, digest.0, block::CODEC_VERSION, events.len(), bytes];
     let mut insert = transaction.prepare_cached(INSERT).map_err(failed(DOING))?;
-    insert.insert(row).map_err(failed(DOING))
+    let block = insert.insert(row).map_err(failed(DOING))?;
+    prints::keep(transaction, (block, &digest), &prints).map_err(failed(DOING))?;
+    Ok(block)
 }
 
 fn index_events(transaction: &Transaction<'_>, placed: &[Placed<'_>]) -> rusqlite::Result<()> {

@@ -13,6 +13,7 @@ mod documents;
 mod failure;
 mod log;
 mod open;
+mod prints;
 mod readers;
 mod responses;
 mod writer;

@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use chrono::NaiveDate;
 use recoup_model::{Digest, Identity};
+use recoup_store::block::prints::Print;
 use recoup_store::{Appended, BlockInfo, EventLog, Incoming, ResponseUse, StoreError, StoredBlock, block};
 use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
 
 use crate::days::{date_of_day, day_of_date};
 use crate::failure::{damaged, failed};
 use crate::open::SqliteStore;
+use crate::prints;
 
 const INFO_COLUMNS: &str = "SELECT seq, utc_day, lane, digest, events FROM blocks";
 
@@ -50,6 +52,17 @@ impl EventLog for SqliteStore {
     async fn read(&self, seqs: Vec<u64>) -> Result<Vec<StoredBlock>, StoreError> {
         let read = move |connection: &Connection| seqs.into_iter().map(|seq| stored_block(connection, seq)).collect();
         self.readers.read("read blocks", read).await
+    }
+
+    async fn prints(&self, seqs: Vec<u64>) -> Result<Vec<Option<Vec<Print>>>, StoreError> {
+        self.readers.read("read the prints of blocks", move |connection| prints::read(connection, &seqs)).await
+    }
+
+    async fn drop_prints(&self, utc_days: Vec<NaiveDate>) -> Result<(), StoreError> {
+        for utc_day in utc_days {
+            self.writer.drop_prints(utc_day).await?;
+        }
+        Ok(())
     }
 
     async fn blocks_of_traces(&self, traces: Vec<u64>) -> Result<Vec<(u64, u64)>, StoreError> {

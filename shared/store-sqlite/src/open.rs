@@ -19,8 +19,14 @@ const DOCUMENTS_FOLDER: &str = "documents";
 /// `rcup`: tells our file from other programs'.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"rcup");
 /// Version of the tables; raised with each change to `schema.sql`.
-const SCHEMA_VERSION: i32 = 1;
+const SCHEMA_VERSION: i32 = 2;
 const SCHEMA: &str = include_str!("schema.sql");
+/// What brings the tables of version `k + 1` to the next version; `schema.sql` has it all.
+const UPGRADES: [&str; 1] = ["CREATE TABLE block_prints (
+    block    INTEGER NOT NULL PRIMARY KEY,
+    checksum INTEGER NOT NULL,
+    prints   BLOB NOT NULL
+) STRICT;"];
 /// Only an SQL shell beside us can make us wait.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Kibibytes of pages that the writer keeps, as a negative number.
@@ -209,6 +215,7 @@ fn connect(file: &Path, options: Options) -> Result<(Connection, u16), OpenError
     check_owner(&connection, file).map_err(while_doing("read the database's version"))??;
     configure(&connection).map_err(while_doing("configure the database"))?;
     create_tables(&mut connection, options).map_err(while_doing("create the tables"))?;
+    upgrade_tables(&mut connection).map_err(while_doing("bring the tables to this release's version"))?;
     let has = stored_lanes(&connection).map_err(while_doing("read the number of lanes"))?;
     match options.lanes.map(NonZeroU16::get) {
         Some(wanted) if wanted != has => Err(OpenError::LanesFixed { has, wanted }),
@@ -259,6 +266,21 @@ fn create_tables(connection: &mut Connection, options: Options) -> rusqlite::Res
     let lanes = options.lanes.map_or(1, NonZeroU16::get);
     transaction.execute("INSERT INTO meta (name, value) VALUES ('lanes', ?1)", params![lanes.to_string()])?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    transaction.commit()
+}
+
+/// Every step that the file has not seen, in one transaction. A step only adds: what older tables lack is derived data.
+fn upgrade_tables(connection: &mut Connection) -> rusqlite::Result<()> {
+    let found = pragma(connection, "user_version")?;
+    if found >= SCHEMA_VERSION {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let seen = usize::try_from(found).unwrap_or_default().saturating_sub(1);
+    for step in UPGRADES.iter().skip(seen) {
+        transaction.execute_batch(step)?;
+    }
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     transaction.commit()
 }

@@ -16,6 +16,14 @@ CREATE TABLE blocks (
 ) STRICT;
 CREATE INDEX blocks_by_day ON blocks (utc_day, lane, seq);
 
+-- Identity and content digest of the events of a block, 48 bytes each in their order, and a CRC-32 over the block's
+-- digest and these. They follow from the block: a block may have none, and those of a closed month may be dropped.
+CREATE TABLE block_prints (
+    block    INTEGER NOT NULL PRIMARY KEY,
+    checksum INTEGER NOT NULL,
+    prints   BLOB NOT NULL
+) STRICT;
+
 -- Where each event is, and the first 16 bytes of its content digest: tells duplicates from conflicts (EVT-2).
 CREATE TABLE event_index (
     trace  INTEGER NOT NULL,

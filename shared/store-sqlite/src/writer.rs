@@ -5,11 +5,13 @@
 //! |---|---|
 //! | appends that wait together | one, of at most [`EVENTS_PER_COMMIT_MAX`] events (or one larger append) |
 //! | a group of book writes | one |
+//! | dropping the prints of a day | one |
 //! | indexing the provider calls that wait | one for each slice, between other jobs; see `responses` |
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use chrono::NaiveDate;
 use recoup_store::{Appended, Incoming, StoreError, Write, WriteError};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -17,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use crate::append::append;
 use crate::books::apply;
 use crate::failure::failed;
+use crate::prints;
 use crate::responses::Backlog;
 
 /// Jobs that wait; callers beyond them are held back.
@@ -38,6 +41,7 @@ enum Job {
     Append(AppendJob),
     Write { writes: Vec<Write>, reply: oneshot::Sender<Result<(), WriteError>> },
     IndexResponses { reply: oneshot::Sender<Result<(), StoreError>> },
+    DropPrints { utc_day: NaiveDate, reply: oneshot::Sender<Result<(), StoreError>> },
 }
 
 /// The way to the writing thread.
@@ -78,6 +82,14 @@ impl Writer {
         const DOING: &str = "write records";
         let (reply, answer) = oneshot::channel();
         self.send(DOING, Job::Write { writes, reply }).await?;
+        answer.await.map_err(|stopped| StoreError::unavailable(DOING, stopped))?
+    }
+
+    /// Forgets the prints of a UTC day.
+    pub(crate) async fn drop_prints(&self, utc_day: NaiveDate) -> Result<(), StoreError> {
+        const DOING: &str = "drop the prints of a day";
+        let (reply, answer) = oneshot::channel();
+        self.send(DOING, Job::DropPrints { utc_day, reply }).await?;
         answer.await.map_err(|stopped| StoreError::unavailable(DOING, stopped))?
     }
 
@@ -145,6 +157,7 @@ impl Thread {
             // A caller that no longer waits for its answer changes nothing.
             Job::Write { writes, reply } => drop(reply.send(apply(&mut self.connection, &writes))),
             Job::IndexResponses { reply } => self.backlog.ask(&self.connection, reply),
+            Job::DropPrints { utc_day, reply } => drop(reply.send(prints::forget(&self.connection, utc_day))),
             Job::Append(first) => {
                 let group = self.gather(first);
                 self.commit(group);

@@ -6,6 +6,7 @@ use std::num::NonZeroU16;
 use std::path::Path;
 use std::sync::Arc;
 
+use recoup_store::block::prints::print_of;
 use recoup_store::conformance::event_log::{contents, event, incoming};
 use recoup_store::{
     Appended, Books, Documents, EventLog, Expect, Incoming, Key, PutOutcome, StoreError, Write, WriteError,
@@ -100,10 +101,10 @@ fn clo_1_a_newer_or_foreign_database_is_refused_unchanged() {
     drop(open(folder.path()).unwrap());
     let file = folder.path().join("recoup.sqlite3");
     let database = Connection::open(&file).unwrap();
-    database.pragma_update(None, "user_version", 2).unwrap();
+    database.pragma_update(None, "user_version", 3).unwrap();
     drop(database);
     let error = open(folder.path()).unwrap_err();
-    assert!(words(&error).contains("has tables of version 2, this release knows up to 1; use a newer release"));
+    assert!(words(&error).contains("has tables of version 3, this release knows up to 2; use a newer release"));
 
     fs::remove_file(&file).unwrap();
     let database = Connection::open(&file).unwrap();
@@ -154,6 +155,66 @@ async fn clo_1_a_damaged_block_is_named_and_the_others_stay_readable() {
     assert_eq!(what, "block 1 of 2026-10-01, lane 0");
     assert!(detail.contains("checksum does not match"), "{detail}");
     assert_eq!(store.read(vec![2]).await.unwrap().len(), 1);
+}
+
+/// The tables of a folder as they were created.
+fn tables(folder: &Path) -> Vec<(String, String)> {
+    let database = Connection::open(folder.join("recoup.sqlite3")).unwrap();
+    let mut select =
+        database.prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'table' ORDER BY name").unwrap();
+    let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    rows.collect::<Result<_, _>>().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn evt_2_a_folder_of_tables_without_prints_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = incoming(event("t", "old", 1));
+    open(folder.path()).unwrap().append(vec![old.clone()]).await.unwrap();
+    let database = Connection::open(folder.path().join("recoup.sqlite3")).unwrap();
+    database.execute_batch("DROP TABLE block_prints; PRAGMA user_version = 1;").unwrap();
+    drop(database);
+    let store = open(folder.path()).unwrap();
+    let fresh = tempfile::tempdir().unwrap();
+    drop(open(fresh.path()).unwrap());
+    assert_eq!(tables(folder.path()), tables(fresh.path()), "an upgrade gives the tables of a new folder");
+    let new = incoming(event("t", "new", 1));
+    assert_eq!(store.append(vec![old.clone(), new.clone()]).await.unwrap(), [Appended::Duplicate, Appended::Accepted]);
+    let expected = vec![None, Some(vec![print_of(new.identity, &new.digest)])];
+    assert_eq!(store.prints(vec![1, 2]).await.unwrap(), expected);
+    drop(store);
+    let store = Arc::new(open(folder.path()).unwrap());
+    assert_eq!(store.prints(vec![1, 2]).await.unwrap(), expected, "opened once more");
+    let log: Arc<dyn EventLog> = store;
+    assert_eq!(contents(&log).await, [old.recorded, new.recorded]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clo_1_prints_that_do_not_hold_are_not_given_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).unwrap();
+    for at in 0..4 {
+        store.append(vec![incoming(event("t", &format!("e{at}"), 1))]).await.unwrap();
+    }
+    let kept = store.prints(vec![1, 2, 3, 4]).await.unwrap();
+    assert!(kept.iter().all(Option::is_some));
+    let database = Connection::open(folder.path().join("recoup.sqlite3")).unwrap();
+    let prints = |block: u64| kept[usize::try_from(block).unwrap() - 1].clone().unwrap().into_flattened();
+    let mut flipped = prints(1);
+    flipped[20] ^= 1;
+    let update = |block: u64, prints: Vec<u8>| {
+        database.execute("UPDATE block_prints SET prints = ?2 WHERE block = ?1", (block, prints)).unwrap()
+    };
+    update(1, flipped);
+    update(2, prints(2)[1..].to_vec());
+    // Whole and with its own checksum, but of another block.
+    database
+        .execute_batch(
+            "UPDATE block_prints SET (checksum, prints) = (SELECT checksum, prints FROM block_prints \
+                            WHERE block = 4) WHERE block = 3",
+        )
+        .unwrap();
+    assert_eq!(store.prints(vec![4, 3, 2, 1]).await.unwrap(), [kept[3].clone(), None, None, None]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

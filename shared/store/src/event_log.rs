@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use chrono::NaiveDate;
 use recoup_model::{Digest, Identity, Recorded};
 
+use crate::block::prints::Print;
 use crate::error::StoreError;
 
 /// An event on its way into the log, with what the log needs to know of it.
@@ -80,6 +81,12 @@ pub trait EventLog: Send + Sync {
     /// Blocks by number, in the order asked for, each checked against its checksum; one that is not there or does not
     /// hold is [`StoreError::Damaged`].
     async fn read(&self, seqs: Vec<u64>) -> Result<Vec<StoredBlock>, StoreError>;
+    /// Prints of the events of blocks, in the order asked for, each in the order of its events. `None`: there are none
+    /// (any more) or they do not hold; compute them from the block. One that is not there at all is
+    /// [`StoreError::Damaged`].
+    async fn prints(&self, seqs: Vec<u64>) -> Result<Vec<Option<Vec<Print>>>, StoreError>;
+    /// Drops the prints of these UTC days, whose blocks will hardly be read again: they take more room than the blocks.
+    async fn drop_prints(&self, utc_days: Vec<NaiveDate>) -> Result<(), StoreError>;
     /// (trace, block) for every block that holds an event of one of these traces (trace fingerprints).
     async fn blocks_of_traces(&self, traces: Vec<u64>) -> Result<Vec<(u64, u64)>, StoreError>;
     /// Traces that have events on one of `utc_days` and on other UTC days too, with those other days.

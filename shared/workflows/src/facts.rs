@@ -1,4 +1,7 @@
 //! Facts of days in the books: written under a run, visible by one final record (the night).
+//!
+//! Each night keeps them in the grain of settlements, which closes read, and besides as fine as queries ask. A close that
+//! runs nights itself leaves the second part to the next night; until then queries compute it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -6,16 +9,19 @@ use std::sync::{Arc, Mutex};
 use chrono::NaiveDate;
 use recoup_attribution::DayFacts;
 use recoup_attribution::facts::{AgentCost, EventSet};
-use recoup_model::{Digest, FindingKind, Id};
+use recoup_model::{Digest, FindingKind, Id, Period};
 use recoup_store::{Books, StoreError, Write};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::error::Refusal;
+use crate::nightly::{Cut, Prints, build_facts};
 use crate::records;
 
 /// The partition of nights.
 pub(crate) const NIGHTS: &str = "nights";
+/// The form in which facts are stored; a night in another form is run again.
+pub(crate) const FACTS_FORM: u32 = 2;
 /// Days of facts remembered between queries.
 const REMEMBERED_MAX: usize = 100;
 
@@ -35,8 +41,14 @@ pub struct Night {
     pub names: BTreeMap<String, Digest>,
     /// Digest of the exchange rates, which reported costs may need.
     pub exchange: Digest,
-    /// Digest of the facts.
+    /// The form in which the facts are stored.
+    #[serde(default)]
+    pub form: u32,
+    /// Digest of the facts that settlements read.
     pub facts: Digest,
+    /// Digest of the facts that only queries read; `None`: they were not made yet.
+    #[serde(default)]
+    pub queries: Option<Digest>,
     /// Events that counted.
     pub events: u64,
     /// Rules version that the facts were made by.
@@ -54,8 +66,12 @@ struct Head {
     day: NaiveDate,
     counted: BTreeMap<NaiveDate, EventSet>,
     context: Option<EventSet>,
-    agents: BTreeMap<Id, AgentCost>,
     price_names: BTreeSet<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct QueryHead {
+    agents: BTreeMap<Id, AgentCost>,
     finding_counts: BTreeMap<FindingKind, u64>,
 }
 
@@ -71,22 +87,29 @@ pub(crate) fn facts_partition(day: NaiveDate, lane: u16) -> String {
     format!("facts/{day}/{lane:03}")
 }
 
-/// The puts that store a day's facts under a run.
-pub(crate) fn facts_puts(facts: &DayFacts, lane: u16, run: &str) -> Result<Vec<Write>, StoreError> {
+/// The puts that store a day's facts in the grain of settlements under a run.
+pub(crate) fn settlement_puts(facts: &DayFacts, lane: u16, run: &str) -> Result<Vec<Write>, StoreError> {
     let partition = facts_partition(facts.day, lane);
     let head = Head {
         day: facts.day,
         counted: facts.counted.clone(),
         context: facts.context,
-        agents: facts.agents.clone(),
         price_names: facts.price_names.clone(),
-        finding_counts: facts.finding_counts.clone(),
     };
     let mut puts = records::text_puts(&partition, &format!("{run}/head/"), &records::to_json(&head)?)?;
-    puts.extend(records::list_puts(&partition, &format!("{run}/cells/"), facts.cells.iter())?);
-    puts.extend(records::list_puts(&partition, &format!("{run}/users/"), facts.users.iter())?);
+    puts.extend(records::list_puts(&partition, &format!("{run}/costs/"), facts.cells.iter())?);
     puts.extend(records::list_puts(&partition, &format!("{run}/tasks/"), facts.tasks.iter())?);
     puts.extend(records::list_puts(&partition, &format!("{run}/pools/"), facts.pools.iter())?);
+    Ok(puts)
+}
+
+/// The puts that store what only queries ask of a day's facts.
+pub(crate) fn query_puts(facts: &DayFacts, lane: u16, run: &str) -> Result<Vec<Write>, StoreError> {
+    let partition = facts_partition(facts.day, lane);
+    let head = QueryHead { agents: facts.agents.clone(), finding_counts: facts.finding_counts.clone() };
+    let mut puts = records::text_puts(&partition, &format!("{run}/query/"), &records::to_json(&head)?)?;
+    puts.extend(records::list_puts(&partition, &format!("{run}/cells/"), facts.cells.iter())?);
+    puts.extend(records::list_puts(&partition, &format!("{run}/users/"), facts.users.iter())?);
     puts.extend(records::list_puts(&partition, &format!("{run}/findings/"), facts.findings.iter())?);
     Ok(puts)
 }
@@ -106,26 +129,44 @@ pub(crate) fn facts_digest(puts: &[Write], run: &str) -> Digest {
     Digest(hash.finalize().into())
 }
 
-async fn read_facts(books: &dyn Books, night: &Night) -> Result<DayFacts, StoreError> {
+/// The facts of a night in the grain of settlements.
+async fn read_settlement_facts(books: &dyn Books, night: &Night) -> Result<DayFacts, StoreError> {
+    if night.form != FACTS_FORM {
+        let detail = "they are in the form of another release; run `recoup nightly`".to_owned();
+        return Err(StoreError::Damaged { what: format!("the facts of {}", night.day), detail });
+    }
     let partition = facts_partition(night.day, night.lane);
     let run = &night.run;
-    let head: Head =
-        serde_json::from_str(&records::text(books, &partition, &format!("{run}/head/")).await?).map_err(|error| {
-            StoreError::Damaged { what: format!("the facts of {}", night.day), detail: error.to_string() }
-        })?;
+    let head: Head = parse(night, &records::text(books, &partition, &format!("{run}/head/")).await?)?;
     Ok(DayFacts {
-        day: head.day,
-        cells: records::list(books, &partition, &format!("{run}/cells/")).await?.into_iter().collect(),
-        users: records::list(books, &partition, &format!("{run}/users/")).await?.into_iter().collect(),
+        cells: records::list(books, &partition, &format!("{run}/costs/")).await?.into_iter().collect(),
         tasks: records::list(books, &partition, &format!("{run}/tasks/")).await?.into_iter().collect(),
         pools: records::list(books, &partition, &format!("{run}/pools/")).await?.into_iter().collect(),
-        agents: head.agents,
         counted: head.counted,
         context: head.context,
         price_names: head.price_names,
+        ..DayFacts::empty(head.day)
+    })
+}
+
+/// The facts of a night as fine as queries ask.
+async fn read_facts(books: &dyn Books, night: &Night) -> Result<DayFacts, StoreError> {
+    let partition = facts_partition(night.day, night.lane);
+    let run = &night.run;
+    let head: QueryHead = parse(night, &records::text(books, &partition, &format!("{run}/query/")).await?)?;
+    Ok(DayFacts {
+        cells: records::list(books, &partition, &format!("{run}/cells/")).await?.into_iter().collect(),
+        users: records::list(books, &partition, &format!("{run}/users/")).await?.into_iter().collect(),
+        agents: head.agents,
         finding_counts: head.finding_counts,
         findings: records::list(books, &partition, &format!("{run}/findings/")).await?,
+        ..read_settlement_facts(books, night).await?
     })
+}
+
+fn parse<T: serde::de::DeserializeOwned>(night: &Night, text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text)
+        .map_err(|error| StoreError::Damaged { what: format!("the facts of {}", night.day), detail: error.to_string() })
 }
 
 impl App {
@@ -141,7 +182,10 @@ impl App {
         if let Some(facts) = remembered {
             return Ok(facts);
         }
-        let facts = Arc::new(read_facts(self.books(), night).await?);
+        let facts = Arc::new(match night.queries {
+            Some(_) if night.form == FACTS_FORM => read_facts(self.books(), night).await?,
+            _ => self.facts_not_stored(night).await?,
+        });
         if let Ok(mut cache) = self.facts_cache.0.lock() {
             if cache.len() >= REMEMBERED_MAX {
                 cache.clear();
@@ -149,6 +193,31 @@ impl App {
             cache.insert(key, Arc::clone(&facts));
         }
         Ok(facts)
+    }
+
+    /// What queries ask of a night that was run for a close only.
+    async fn facts_not_stored(&self, night: &Night) -> Result<DayFacts, Refusal> {
+        let world = self.world().await?;
+        let world = self.closed_worlds(&world).await?.remove(&Period::of(night.day)).unwrap_or(world);
+        let loaded = self.load_day(&world, (night.day, night.lane), (Cut::NONE, Prints::Stored)).await?;
+        let day = night.day;
+        let facts = tokio::task::spawn_blocking(move || build_facts(&world, day, &loaded));
+        facts.await.map_err(|error| Refusal::computation("attribute a day", error))?
+    }
+
+    /// Facts of the days of a month in the grain of settlements, lanes merged; days without a night are left out.
+    pub(crate) async fn settlement_facts(&self, period: Period) -> Result<BTreeMap<NaiveDate, DayFacts>, Refusal> {
+        let mut days: BTreeMap<NaiveDate, DayFacts> = BTreeMap::new();
+        for (night, _) in self.nights().await?.into_iter().filter(|(night, _)| period.contains(night.day)) {
+            let facts = read_settlement_facts(self.books(), &night).await?;
+            match days.get_mut(&night.day) {
+                None => drop(days.insert(night.day, facts)),
+                Some(held) => {
+                    held.merge(facts).map_err(|error| Refusal::computation("add the lanes of a day", error))?;
+                }
+            }
+        }
+        Ok(days)
     }
 
     /// Facts of the local days from `from` (inclusive) to `to` (exclusive), lanes merged; days without a night are

@@ -12,6 +12,7 @@ use super::sums::{Sums, finding};
 use crate::day::DayBuilder;
 use crate::error::AttributionError;
 use crate::facts::{DayFacts, FINDINGS_PER_KIND_MAX};
+use crate::grain::Grain;
 use crate::resolve::{Context, resolve};
 use crate::sum::add_count;
 
@@ -27,18 +28,19 @@ pub trait Source {
 
 /// The facts of a local day (of one lane) from a batch that has every event of each trace that touches the day.
 ///
-/// `excluded` is as for [`resolve`](crate::resolve()). The facts are those that [`DayBuilder`] gives of the same traces.
+/// `excluded` is as for [`resolve`](crate::resolve()). The facts are those that [`DayBuilder`] gives of the same traces,
+/// in the grain of settlements those of [`DayFacts::in_settlement_grain`].
 ///
 /// # Errors
 /// [`AttributionError`], as `resolve` and `DayBuilder` have them.
 pub fn day_facts(
-    day: NaiveDate,
+    (day, grain): (NaiveDate, Grain),
     batch: &mut Batch<'_>,
     excluded: &BTreeSet<Identity>,
     context: &Context<'_>,
     source: &impl Source,
 ) -> Result<DayFacts, AttributionError> {
-    let mut night = Night::new(day, batch, context);
+    let mut night = Night::new((day, grain), batch, context);
     let excluded_traces: BTreeSet<u64> = excluded.iter().map(|identity| identity.trace).collect();
     let mut members = Vec::new();
     let order = order_of_traces(batch);
@@ -56,7 +58,7 @@ pub fn day_facts(
             night.builder.add(&resolve(&events, excluded, context)?, context)?;
         }
     }
-    night.finish(batch)
+    night.finish(batch, context)
 }
 
 fn place(row: u32) -> usize {
@@ -88,12 +90,12 @@ struct Notes {
 }
 
 impl<'h> Night<'h> {
-    fn new(day: NaiveDate, batch: &mut Batch<'_>, context: &Context<'h>) -> Self {
+    fn new((day, grain): (NaiveDate, Grain), batch: &mut Batch<'_>, context: &Context<'h>) -> Self {
         let mut organisations = Organisations::new(context.history);
         let view = organisations.place(day, &mut batch.names);
         let (begin_ns, end_ns) = context.history.calendar().day_bounds_ns(day);
         Self {
-            today: Today { day, begin_ns, end_ns, view },
+            today: Today { day, begin_ns, end_ns, view, grain },
             organisations,
             measure: Measure::default(),
             sums: Sums::default(),
@@ -125,7 +127,9 @@ impl<'h> Night<'h> {
             let digest = source.digest(place(spot.row)).ok_or(AttributionError::NoEvents)?;
             self.builder.add_print(rated.row.identity, digest, used_at_ns);
         }
-        self.add_findings(batch, &payer, source)?;
+        if self.today.grain == Grain::Query {
+            self.add_findings(batch, &payer, source)?;
+        }
         Ok(true)
     }
 
@@ -150,8 +154,11 @@ impl<'h> Night<'h> {
         Ok(())
     }
 
-    fn finish(self, batch: &Batch<'_>) -> Result<DayFacts, AttributionError> {
+    fn finish(self, batch: &Batch<'_>, context: &Context<'_>) -> Result<DayFacts, AttributionError> {
         let mut facts = self.builder.finish();
+        if self.today.grain == Grain::Settlement {
+            facts = facts.in_settlement_grain(context.history)?;
+        }
         let mut regular = self.sums.into_facts(self.today.day, batch);
         regular.finding_counts = self.notes.counts;
         regular.findings = self.notes.kept.into_values().flatten().collect();

@@ -3,15 +3,19 @@
 #![expect(clippy::indexing_slicing, reason = "measured hot loop; every index is a place that was counted here")]
 
 use chrono::NaiveDate;
+use recoup_model::organisation::Billing;
 use recoup_model::{FindingKind, Kind, Status, TokenClass};
 use recoup_money::Amount;
 
 use super::organisations::Organisations;
 use super::regular::{NONE, Tree};
-use super::sums::{CellCode, FRAME, PoolCode, REPORTED, Sums, TaskCode, TaskSumCode, UserCode};
+use super::sums::{CellCode, FRAME, PoolCode, REPORTED, Sums, TaskCode, TaskSumCode, UNITS, UserCode, whole};
 use super::{Batch, KeyNames, Name, Rated, classes_of};
 use crate::error::AttributionError;
+use crate::grain::Grain;
 use crate::sum::{add_amount, add_count};
+
+const OVERFLOW: AttributionError = AttributionError::Overflow { field: "cells.cost" };
 
 /// What the rules find out about a row, by position.
 #[derive(Clone, Copy)]
@@ -51,7 +55,7 @@ struct TaskSpan {
     direct_cost: Amount,
     active_ns: u64,
     idle_ns: u64,
-    billed_by_time: bool,
+    billing: Option<Billing>,
 }
 
 /// Instants of the day, and its place among the organisation's versions.
@@ -61,6 +65,7 @@ pub(super) struct Today {
     pub(super) begin_ns: i64,
     pub(super) end_ns: i64,
     pub(super) view: usize,
+    pub(super) grain: Grain,
 }
 
 /// Room for one trace after the other.
@@ -84,27 +89,30 @@ impl Measure {
         let payer = self.payer(batch, organisations, today);
         let task = match self.task(batch, organisations, (today, &payer))? {
             // A task that is billed by time and has none is a finding, which the careful way words.
-            Some(task) if task.billed_by_time && !task.code.timed => return Ok(None),
+            Some(task) if task.billing == Some(Billing::Time) && !task.code.timed => return Ok(None),
             task => task,
         };
         let place = task.as_ref().map_or(0, |task| sums.task(task.code));
         let root_agent = self.spots[0].agent;
         for spot in &self.spots {
             let rated = &batch.rows[spot.row as usize];
-            if rated.row.product != 0 {
-                sums.look_up(batch.untiered[rated.row.product as usize]);
-            }
+            look_up(sums, batch, rated);
             if !spot.is_today {
                 continue;
             }
             if spot.pool != 0 {
                 add_pool_use(sums, (&payer, root_agent), spot, (batch, rated))?;
             }
-            add_cost(sums, (&payer, place), spot, (batch, rated))?;
+            if today.grain == Grain::Query {
+                add_cost(sums, (&payer, place), spot, (batch, rated))?;
+            }
         }
-        self.add_agents(batch, sums)?;
+        match today.grain {
+            Grain::Query => self.add_agents(batch, sums)?,
+            Grain::Settlement => self.add_coarse(batch, sums, (&payer, place, task.as_ref()))?,
+        }
         if let Some(task) = task.filter(|task| task.code.ended_on == today.day) {
-            self.add_task(batch, sums, (&payer, &task))?;
+            self.add_task(batch, sums, (&payer, &task, today.grain))?;
         }
         Ok(Some(payer))
     }
@@ -261,8 +269,43 @@ impl Measure {
             direct_cost: Amount::from_pico(direct_cost),
             active_ns,
             idle_ns: whole_ns.saturating_sub(busy_ns),
-            billed_by_time: organisations.is_billed_by_time(&batch.names, (payer.team, root.agent), (ended_on, today)),
+            billing: organisations.billing(&batch.names, (payer.team, root.agent), (ended_on, today)),
         }))
+    }
+
+    /// Cost in the grain of settlements, see [`Grain::Settlement`].
+    fn add_coarse(
+        &self,
+        batch: &Batch<'_>,
+        sums: &mut Sums,
+        (payer, place, task): (&PayerNames, u32, Option<&TaskSpan>),
+    ) -> Result<(), AttributionError> {
+        let nobody = CellCode { kind: Kind::Agent, item: REPORTED, ..CellCode::default() };
+        let team_only = CellCode { team: payer.team, ..nobody };
+        let priced = task.is_some_and(|task| task.code.agent != 0 && task.billing != Some(Billing::Token));
+        let (mut cost_pico, mut events) = (0_i64, 0_u64);
+        for spot in self.spots.iter().filter(|spot| spot.is_today) {
+            let rated = &batch.rows[spot.row as usize];
+            if spot.pool != 0 {
+                sums.add_cell(CellCode { pool: spot.pool, ..team_only }, rated.cost_pico, Amount::ZERO, 1)?;
+            } else if payer.team == 0 || priced {
+                cost_pico = cost_pico.checked_add(rated.cost_pico).ok_or(OVERFLOW)?;
+                events = events.saturating_add(1);
+            } else {
+                let code = CellCode {
+                    agent: spot.agent,
+                    task_type: spot.task_type,
+                    product: if rated.row.kind == Kind::Agent { 0 } else { batch.untiered[rated.row.product as usize] },
+                    task: place,
+                    ..team_only
+                };
+                add_items(sums, code, (batch, rated))?;
+            }
+        }
+        if events > 0 {
+            sums.add_cell(CellCode { task: place, ..team_only }, cost_pico, Amount::ZERO, events)?;
+        }
+        Ok(())
     }
 
     fn add_agents(&mut self, batch: &Batch<'_>, sums: &mut Sums) -> Result<(), AttributionError> {
@@ -304,7 +347,7 @@ impl Measure {
         &self,
         batch: &Batch<'_>,
         sums: &mut Sums,
-        (payer, task): (&PayerNames, &TaskSpan),
+        (payer, task, grain): (&PayerNames, &TaskSpan, Grain),
     ) -> Result<(), AttributionError> {
         let code = TaskSumCode { team: payer.team, agent: task.code.agent, task_type: task.code.task_type };
         let value = sums.tasks.entry(code).or_default();
@@ -321,15 +364,18 @@ impl Measure {
         add_count(&mut value.idle_ns, task.idle_ns, "tasks.idle_ns")?;
         if task.code.timed {
             add_amount(&mut value.timed_cost, task.direct_cost, "tasks.timed_cost")?;
-            if task.billed_by_time {
+            if task.billing == Some(Billing::Time) {
                 add_count(value.durations_ns.entry(task.active_ns).or_default(), 1, "tasks.durations_ns")?;
                 if task.idle_ns > 0 {
                     add_count(value.idles_ns.entry(task.idle_ns).or_default(), 1, "tasks.idles_ns")?;
                 }
             }
         }
-        let user = sums.users.entry(user_code(payer, &self.spots[0], (batch, root))).or_default();
-        add_count(&mut user.tasks, 1, "users.tasks")
+        if grain == Grain::Query {
+            let user = sums.users.entry(user_code(payer, &self.spots[0], (batch, root))).or_default();
+            add_count(&mut user.tasks, 1, "users.tasks")?;
+        }
+        Ok(())
     }
 
     /// The rows whose reported cost is used, of today.
@@ -347,6 +393,16 @@ impl Measure {
         };
         let spot = &self.spots[at as usize];
         spot.is_today.then_some((kind, spot.row))
+    }
+}
+
+/// Which prices the day hangs on.
+fn look_up(sums: &mut Sums, batch: &Batch<'_>, rated: &Rated) {
+    if rated.row.product != 0 {
+        sums.look_up(batch.untiered[rated.row.product as usize]);
+    }
+    if rated.row.sku != 0 {
+        sums.look_up_sku(rated.row.sku);
     }
 }
 
@@ -382,7 +438,7 @@ fn add_cost(
     (batch, rated): (&Batch<'_>, &Rated),
 ) -> Result<(), AttributionError> {
     let is_frame = rated.row.kind == Kind::Agent;
-    let mut code = CellCode {
+    let code = CellCode {
         team: payer.team,
         project: payer.project,
         agent: spot.agent,
@@ -393,15 +449,29 @@ fn add_cost(
         kind: rated.row.kind,
         item: FRAME,
     };
-    if is_frame || rated.is_reported {
-        code.item = if is_frame { FRAME } else { REPORTED };
-        sums.add_cell(code, rated.cost_pico, 0, 1)?;
-    } else {
-        add_tokens(sums, code, (batch, rated))?;
-    }
+    add_items(sums, code, (batch, rated))?;
     let user = sums.users.entry(user_code(payer, spot, (batch, rated))).or_default();
     add_amount(&mut user.cost, Amount::from_pico(i128::from(rated.cost_pico)), "users.cost")?;
     add_count(&mut user.events, 1, "users.events")
+}
+
+/// The items of a row, at least one.
+fn add_items(
+    sums: &mut Sums,
+    mut code: CellCode,
+    (batch, rated): (&Batch<'_>, &Rated),
+) -> Result<(), AttributionError> {
+    let is_frame = rated.row.kind == Kind::Agent;
+    if is_frame || rated.is_reported {
+        code.item = if is_frame { FRAME } else { REPORTED };
+        return sums.add_cell(code, rated.cost_pico, Amount::ZERO, 1);
+    }
+    if rated.row.sku != 0 {
+        code.item = UNITS.saturating_add(rated.row.sku);
+        let quantity = batch.quantities[rated.tokens_at as usize];
+        return sums.add_cell(code, rated.cost_pico, Amount::from_pico(quantity), 1);
+    }
+    add_tokens(sums, code, (batch, rated))
 }
 
 /// A cell for each class; the event counts in the first, also where there is no token at all.
@@ -411,17 +481,20 @@ fn add_tokens(sums: &mut Sums, code: CellCode, (batch, rated): (&Batch<'_>, &Rat
     for (class, tokens) in classes_of(rated.classes).zip(tokens_of(batch, rated)) {
         let rate = rates[class].unwrap_or_default();
         let tokens_signed = i64::try_from(*tokens).unwrap_or(i64::MAX);
-        let item = u8::try_from(class).unwrap_or(u8::MAX);
-        sums.add_cell(CellCode { item, ..code }, rate.saturating_mul(tokens_signed), *tokens, events)?;
+        let item = super::number(class);
+        sums.add_cell(CellCode { item, ..code }, rate.saturating_mul(tokens_signed), whole(*tokens), events)?;
         events = 0;
     }
     if events == 1 {
-        sums.add_cell(CellCode { item: TokenClass::Input as u8, ..code }, 0, 0, 1)?;
+        sums.add_cell(CellCode { item: TokenClass::Input as u32, ..code }, 0, Amount::ZERO, 1)?;
     }
     Ok(())
 }
 
 fn tokens_of<'b>(batch: &'b Batch<'_>, rated: &Rated) -> &'b [u64] {
+    if rated.row.sku != 0 {
+        return &[];
+    }
     let begin = rated.tokens_at as usize;
     let count = rated.classes.count_ones() as usize;
     batch.tokens.get(begin..begin.saturating_add(count)).unwrap_or_default()

@@ -16,8 +16,10 @@ mod sums;
 
 use std::collections::BTreeMap;
 
-use recoup_model::{Id, Identity, Kind, PriceQuery, Rater, Recorded, Status, Tags, Tariff, TokenClass, Usage};
-use recoup_money::Currency;
+use recoup_model::{
+    Id, Identity, Kind, PriceQuery, Rater, Recorded, Status, Tags, Tariff, TokenClass, UnitTariff, Usage,
+};
+use recoup_money::{Currency, PICO_PER_UNIT, mul_div_half_even};
 
 pub use self::day::{Source, day_facts};
 
@@ -84,11 +86,13 @@ pub struct Row {
     pub key: u32,
     /// Provider, model and tier: a place of [`Batch::product`].
     pub product: u32,
+    /// What its quantity counts: a place of [`Batch::sku`]; 0: it has none.
+    pub sku: u32,
     /// The cost bucket.
     pub kind: Kind,
     /// How a root's task ended.
     pub status: Option<Status>,
-    /// Whether it carries what only the careful way knows: `supersedes`, `retry_of`, `critical`, a quantity.
+    /// Whether it carries what only the careful way knows: `supersedes`, `retry_of`, `critical`.
     pub irregular: bool,
 }
 
@@ -108,6 +112,8 @@ pub struct Consumption<'a> {
     pub classes: Option<u16>,
     /// Tokens of these classes, in class order.
     pub tokens: &'a [u64],
+    /// The quantity in picounits, of a row with a SKU.
+    pub quantity_pico: i128,
     /// The reported cost.
     pub reported: Option<(i128, Currency)>,
 }
@@ -117,6 +123,7 @@ pub struct Consumption<'a> {
 struct Rated {
     row: Row,
     cost_pico: i64,
+    /// Where its tokens begin, or its quantity is.
     tokens_at: u32,
     classes: u16,
     tariff: u32,
@@ -130,6 +137,13 @@ struct Product {
     provider: Name,
     model: Name,
     service_tier: Name,
+}
+
+/// What is sold in which unit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Sku {
+    sku: Name,
+    unit: Name,
 }
 
 /// Default tags of a key, as names.
@@ -187,6 +201,10 @@ pub struct Batch<'r> {
     untiered: Vec<u32>,
     tariffs: Vec<Tariff>,
     tariffs_of: Vec<Vec<u32>>,
+    skus: Vec<Sku>,
+    sku_places: BTreeMap<Sku, u32>,
+    unit_tariffs: Vec<Vec<UnitTariff>>,
+    quantities: Vec<i128>,
     keys: Vec<KeyNames>,
     key_places: BTreeMap<KeyNames, u32>,
 }
@@ -206,6 +224,10 @@ impl<'r> Batch<'r> {
             untiered: vec![0],
             tariffs: Vec::new(),
             tariffs_of: vec![Vec::new()],
+            skus: vec![Sku::default()],
+            sku_places: BTreeMap::new(),
+            unit_tariffs: vec![Vec::new()],
+            quantities: Vec::new(),
             keys: vec![KeyNames::default()],
             key_places: BTreeMap::from([(KeyNames::default(), 0)]),
         }
@@ -266,6 +288,19 @@ impl<'r> Batch<'r> {
         place
     }
 
+    /// The place of a SKU and its unit, from 1.
+    pub fn sku(&mut self, sku: Name, unit: Name) -> u32 {
+        let sold = Sku { sku, unit };
+        if let Some(place) = self.sku_places.get(&sold) {
+            return *place;
+        }
+        let place = number(self.skus.len());
+        self.skus.push(sold.clone());
+        self.sku_places.insert(sold, place);
+        self.unit_tariffs.push(Vec::new());
+        place
+    }
+
     /// Adds an event that was read in full.
     pub fn push_recorded(&mut self, recorded: &Recorded) {
         let Recorded { event, origin, .. } = recorded;
@@ -276,7 +311,8 @@ impl<'r> Batch<'r> {
         let (agent, task_type, team) = (place(&tags.agent), place(&tags.task_type), place(&tags.team));
         let (user, project, resource_team) = (place(&tags.user), place(&tags.project), place(&origin.resource_team));
         let (provider, model, tier) = (place(&event.provider), place(&event.model), place(&event.service_tier));
-        let special = event.quantity.is_some() || event.supersedes.is_some() || event.retry_of.is_some();
+        let sold = event.quantity.as_ref().map(|sold| (place(&Some(Id::clone(&sold.sku))), place(&sold.unit)));
+        let special = event.supersedes.is_some() || event.retry_of.is_some();
         let row = Row {
             identity,
             event: SpanKey::of(identity.trace, &event.event_id),
@@ -291,6 +327,7 @@ impl<'r> Batch<'r> {
             resource_team,
             key: self.key(&origin.key_tags),
             product: self.product(provider, model, tier),
+            sku: sold.map_or(0, |(sku, unit)| self.sku(sku, unit)),
             kind: event.kind,
             status: event.status,
             irregular: special || event.critical || duration_ms.is_some_and(|length| length.is_err()),
@@ -301,17 +338,24 @@ impl<'r> Batch<'r> {
         };
         let tokens: Vec<u64> = event.usage.iter().flat_map(Usage::nonzero).map(|(_, tokens)| tokens).collect();
         let reported = event.reported.map(|reported| (reported.amount.pico(), reported.currency));
-        self.push(row, &Consumption { classes: event.usage.as_ref().map(classes), tokens: &tokens, reported });
+        let quantity_pico = event.quantity.as_ref().map_or(0, |sold| sold.quantity.pico());
+        let classes = event.usage.as_ref().map(classes);
+        self.push(row, &Consumption { classes, tokens: &tokens, quantity_pico, reported });
     }
 
     /// Adds an event, whose number is that of calls before.
     pub fn push(&mut self, row: Row, used: &Consumption<'_>) {
-        let tokens_at = number(self.tokens.len());
+        let tokens_at = number(if row.sku == 0 { self.tokens.len() } else { self.quantities.len() });
         let rating = if row.irregular { None } else { self.rate(&row, used) };
         let (cost_pico, tariff) = rating.unwrap_or_default();
         let regular = rating.is_some() && tokens_at < u32::MAX;
-        let (is_reported, classes) = (used.classes.is_none() && used.reported.is_some(), used.classes.unwrap_or(0));
-        self.tokens.extend_from_slice(used.tokens);
+        let metered = used.classes.is_some() || row.sku != 0;
+        let (is_reported, classes) = (!metered && used.reported.is_some(), used.classes.unwrap_or(0));
+        if row.sku == 0 {
+            self.tokens.extend_from_slice(used.tokens);
+        } else {
+            self.quantities.push(used.quantity_pico);
+        }
         self.rows.push(Rated { row, cost_pico, tokens_at, classes, tariff, is_reported, regular });
     }
 
@@ -322,18 +366,41 @@ impl<'r> Batch<'r> {
             Some(_) => return None,
             None => None,
         };
-        match used.classes {
-            _ if row.kind == Kind::Agent => (used.classes.is_none() && reported.is_none()).then_some((0, 0)),
-            None => reported.map(|pico| (pico, 0)),
-            Some(classes) => {
-                let (cost, tariff) = self.rate_tokens(row, classes, used.tokens)?;
-                let agrees = reported.is_none_or(|reported| {
-                    let (reported, cost) = (i128::from(reported), i128::from(cost));
-                    reported.saturating_mul(5) >= cost && reported <= cost.saturating_mul(5)
-                });
-                agrees.then_some((cost, tariff))
+        let (cost, tariff) = match used.classes {
+            _ if row.kind == Kind::Agent => {
+                let is_free = used.classes.is_none() && reported.is_none() && row.sku == 0;
+                return is_free.then_some((0, 0));
             }
-        }
+            Some(_) if row.sku != 0 => return None,
+            Some(classes) => self.rate_tokens(row, classes, used.tokens)?,
+            None if row.sku != 0 => (self.rate_units(row, used.quantity_pico)?, 0),
+            None => return reported.map(|pico| (pico, 0)),
+        };
+        // EVT-6: a disagreement is a finding, which the careful way words.
+        let agrees = reported.is_none_or(|reported| {
+            let (reported, cost) = (i128::from(reported), i128::from(cost));
+            reported.saturating_mul(5) >= cost && reported <= cost.saturating_mul(5)
+        });
+        agrees.then_some((cost, tariff))
+    }
+
+    fn rate_units(&mut self, row: &Row, quantity_pico: i128) -> Option<i64> {
+        let place = usize::try_from(row.sku).ok()?;
+        let known = self.unit_tariffs.get(place)?;
+        let holds = |tariff: &&UnitTariff| (tariff.from_ns..tariff.to_ns).contains(&row.used_at_ns);
+        let tariff = match known.iter().rev().find(holds) {
+            Some(tariff) => *tariff,
+            None if known.len() >= TARIFFS_PER_PRODUCT_MAX => return None,
+            None => {
+                let sold = self.skus.get(place)?;
+                let (sku, unit) = (self.names.text(sold.sku)?, self.names.text(sold.unit));
+                let tariff = self.rater.unit_tariff(sku, unit, row.used_at_ns)?;
+                self.unit_tariffs.get_mut(place)?.push(tariff);
+                tariff
+            }
+        };
+        let cost = mul_div_half_even(tariff.price.pico(), quantity_pico, PICO_PER_UNIT)?;
+        i64::try_from(cost).ok().filter(|cost| *cost >= 0)
     }
 
     fn rate_tokens(&mut self, row: &Row, classes: u16, tokens: &[u64]) -> Option<(i64, u32)> {

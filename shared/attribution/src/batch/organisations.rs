@@ -56,11 +56,6 @@ impl<'h> View<'h> {
     }
 }
 
-fn is_billed_by_time(organisation: &Organisation, names: &Names, (team, agent): (Name, Name)) -> bool {
-    let billed = |team: &str| organisation.billing(team, names.text(agent).map(|agent| &**agent));
-    names.text(team).is_some_and(|team| billed(team) == Billing::Time)
-}
-
 fn put<T: Clone + Default>(list: &mut Vec<T>, name: Name, value: T) {
     let place = usize::try_from(name).unwrap_or(usize::MAX);
     if list.len() <= place {
@@ -103,16 +98,16 @@ impl<'h> Organisations<'h> {
         self.views.get(place)
     }
 
-    /// Whether (team, agent) is billed by time on the day on which a task ended (PRC-7).
-    pub(super) fn is_billed_by_time(
+    /// The billing model of (team, agent) on the day on which a task ended (PRC-7); none without a payer.
+    pub(super) fn billing(
         &self,
         names: &Names,
-        payer: (Name, Name),
+        (team, agent): (Name, Name),
         (ended_on, today): (NaiveDate, Today),
-    ) -> bool {
+    ) -> Option<Billing> {
         let view = self.view(today.view).filter(|_| ended_on == today.day);
         let organisation = view.map_or_else(|| &*self.history.on(ended_on).organisation, |view| view.organisation);
-        is_billed_by_time(organisation, names, payer)
+        Some(organisation.billing(names.text(team)?, names.text(agent).map(|agent| &**agent)))
     }
 
     pub(super) fn day_of(&self, instant_ns: i64) -> NaiveDate {

@@ -17,10 +17,11 @@ use crate::sum::{add_amount, add_count};
 
 type Map<K, V> = HashMap<K, V, FxBuildHasher>; // tidy: allow(hash-order) as above
 
-/// What was bought, as [`Item`] has it: a class of tokens, a reported cost, a frame.
-pub(super) type ItemCode = u8;
+/// What was bought, as [`Item`] has it: a class of tokens, a reported cost, a frame, or from [`UNITS`] on a SKU.
+pub(super) type ItemCode = u32;
 pub(super) const REPORTED: ItemCode = 100;
 pub(super) const FRAME: ItemCode = 101;
+pub(super) const UNITS: ItemCode = 1_000;
 
 /// The task of a trace; its place in a table stands in cells.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,6 +45,22 @@ pub(super) struct CellCode {
     pub(super) task: u32,
     pub(super) kind: Kind,
     pub(super) item: ItemCode,
+}
+
+impl Default for CellCode {
+    fn default() -> Self {
+        Self {
+            team: 0,
+            project: 0,
+            agent: 0,
+            task_type: 0,
+            product: 0,
+            pool: 0,
+            task: 0,
+            kind: Kind::Agent,
+            item: FRAME,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -83,6 +100,7 @@ pub(super) struct Sums {
     task_places: Map<TaskCode, u32>,
     task_codes: Vec<TaskCode>,
     products: Vec<bool>,
+    skus: Vec<bool>,
 }
 
 impl Sums {
@@ -97,27 +115,24 @@ impl Sums {
         place
     }
 
-    /// Notes that a price was looked up.
+    /// Notes that the price of a model was looked up,
     pub(super) fn look_up(&mut self, product: u32) {
-        let place = usize::try_from(product).unwrap_or(usize::MAX);
-        if self.products.len() <= place {
-            self.products.resize(place.saturating_add(1), false);
-        }
-        if let Some(looked_up) = self.products.get_mut(place) {
-            *looked_up = true;
-        }
+        mark(&mut self.products, product);
+    }
+
+    /// or of a SKU.
+    pub(super) fn look_up_sku(&mut self, sku: u32) {
+        mark(&mut self.skus, sku);
     }
 
     pub(super) fn add_cell(
         &mut self,
         code: CellCode,
         cost_pico: i64,
-        tokens: u64,
+        quantity: Amount,
         events: u64,
     ) -> Result<(), AttributionError> {
         let cell = self.cells.entry(code).or_default();
-        // 2^64 tokens are below 2^104 picounits.
-        let quantity = Amount::from_pico(i128::from(tokens).saturating_mul(PICO_PER_UNIT));
         add_amount(&mut cell.cost, Amount::from_pico(i128::from(cost_pico)), "cells.cost")?;
         add_amount(&mut cell.quantity, quantity, "cells.quantity")?;
         add_count(&mut cell.events, events, "cells.events")
@@ -147,7 +162,7 @@ impl Sums {
                 kind: code.kind,
                 provider,
                 model,
-                item: item(code.item),
+                item: item(code.item, batch),
                 task: task(code.task),
                 pool: name(code.pool),
                 unobserved: false,
@@ -174,14 +189,34 @@ impl Sums {
             agent: name(code.agent),
         });
         facts.agents = ordered(self.agents, |agent| required(*agent));
-        let looked_up = (0_u32..).zip(self.products).filter(|(_, looked_up)| *looked_up);
-        facts.price_names = looked_up
-            .map(|(place, _)| product(place))
+        facts.price_names = marked(&self.products)
+            .map(product)
             .filter(|(provider, model)| provider.is_some() || model.is_some())
             .map(|(provider, model)| crate::day::price_name(provider.as_ref(), model.as_ref()))
             .collect();
+        let skus = marked(&self.skus).filter_map(|place| name(batch.skus.get(usize::try_from(place).ok()?)?.sku));
+        facts.price_names.extend(skus.map(|sku| crate::day::sku_name(&sku)));
         facts
     }
+}
+
+fn mark(marks: &mut Vec<bool>, place: u32) {
+    let place = usize::try_from(place).unwrap_or(usize::MAX);
+    if marks.len() <= place {
+        marks.resize(place.saturating_add(1), false);
+    }
+    if let Some(mark) = marks.get_mut(place) {
+        *mark = true;
+    }
+}
+
+fn marked(marks: &[bool]) -> impl Iterator<Item = u32> {
+    (0_u32..).zip(marks).filter(|(_, marked)| **marked).map(|(place, _)| place)
+}
+
+/// A count of tokens as a quantity: 2^64 of them are below 2^104 picounits.
+pub(super) fn whole(tokens: u64) -> Amount {
+    Amount::from_pico(i128::from(tokens).saturating_mul(PICO_PER_UNIT))
 }
 
 /// Sums by what their codes stand for; no two codes stand for the same.
@@ -189,11 +224,17 @@ fn ordered<C, V, K: Ord>(sums: Map<C, V>, key: impl Fn(&C) -> K) -> std::collect
     sums.into_iter().map(|(code, value)| (key(&code), value)).collect()
 }
 
-fn item(code: ItemCode) -> Item {
+fn item(code: ItemCode, batch: &Batch<'_>) -> Item {
+    let place = |code: u32| usize::try_from(code).unwrap_or(usize::MAX);
     match code {
         REPORTED => Item::Reported,
         FRAME => Item::Frame,
-        class => Item::Tokens(TokenClass::ALL.get(usize::from(class)).copied().unwrap_or(TokenClass::Input)),
+        UNITS.. => {
+            let sold = batch.skus.get(place(code.saturating_sub(UNITS))).cloned().unwrap_or_default();
+            let sku = batch.names.text(sold.sku).cloned().unwrap_or_else(|| Id::from(""));
+            Item::Units { sku, unit: batch.names.text(sold.unit).cloned() }
+        }
+        class => Item::Tokens(TokenClass::ALL.get(place(class)).copied().unwrap_or(TokenClass::Input)),
     }
 }
 

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use recoup_attribution::batch::{Batch, Source, day_facts};
-use recoup_attribution::{Context, DayBuilder, DayFacts, resolve};
+use recoup_attribution::{Context, DayBuilder, DayFacts, Grain, resolve};
 use recoup_model::digest::content_digest;
-use recoup_model::{Event, Id, Identity, Kind, PriceQuery, Rater, Rating, Recorded, Status, Tags, Tariff, TokenClass};
-use recoup_money::Currency;
+use recoup_model::{
+    Event, Id, Identity, Kind, PriceQuery, Rater, Rating, Recorded, Status, Tags, Tariff, TokenClass, UnitTariff,
+};
+use recoup_money::{Amount, Currency};
 
 use crate::support::*;
 
@@ -28,6 +30,9 @@ impl Rater for Tariffs {
         let price = [("m", 1_000), ("n", 7_000)].iter().find(|(model, _)| Some(*model) == query.model)?.1;
         let per_token_pico = [Some(price); TokenClass::ALL.len()];
         Some(Tariff { from_ns: i64::MIN, to_ns: i64::MAX, context_max: u64::MAX, per_token_pico })
+    }
+    fn unit_tariff(&self, _: &str, _: Option<&Id>, _: i64) -> Option<UnitTariff> {
+        Some(UnitTariff { from_ns: i64::MIN, to_ns: i64::MAX, price: Amount::from_pico(500) })
     }
     fn reporting_currency(&self) -> Option<Currency> {
         Some(Currency::USD)
@@ -58,8 +63,11 @@ fn both(of_october: u32, traces: &[Vec<Recorded>], excluded: &BTreeSet<Identity>
     let rows: Vec<Recorded> = traces.concat();
     let mut batch = Batch::new(&Tariffs);
     rows.iter().for_each(|recorded| batch.push_recorded(recorded));
-    let fast = day_facts(day(of_october), &mut batch, excluded, &context, &Rows(&rows)).unwrap();
-    (careful.finish(), fast)
+    let fast = day_facts((day(of_october), Grain::Query), &mut batch, excluded, &context, &Rows(&rows)).unwrap();
+    let coarse = day_facts((day(of_october), Grain::Settlement), &mut batch, excluded, &context, &Rows(&rows)).unwrap();
+    let careful = careful.finish();
+    assert_eq!(careful.in_settlement_grain(&history).unwrap(), coarse);
+    (careful, fast)
 }
 
 const AGENTS: [&str; 7] = ["A", "B", "guardrail", "search", "late", "clock", "triage"];
@@ -68,7 +76,7 @@ const AGENTS: [&str; 7] = ["A", "B", "guardrail", "search", "late", "clock", "tr
 fn any_span(at: usize, hex: bool) -> impl Strategy<Value = Make> {
     (
         (0..at.max(1), prop::option::weighted(0.6, 0..AGENTS.len())),
-        (0..200_000_i64, prop::option::weighted(0.8, 0..90_000_u64), 0..5_usize, any::<u32>()),
+        (0..200_000_i64, prop::option::weighted(0.8, 0..90_000_u64), 0..6_usize, any::<u32>()),
         prop::option::weighted(0.9, (0..200_u64, 0..50_u64, 0..100_u64)),
     )
         .prop_map(move |((parent, agent), (end, length, what, dice), tokens)| {
@@ -90,6 +98,7 @@ fn any_span(at: usize, hex: bool) -> impl Strategy<Value = Make> {
                 0 => make.kind(Kind::Agent),
                 1 => make.kind(Kind::Tool).reported(i128::from(dice)),
                 2 => make.kind(Kind::Llm).model("n").usage(&usage),
+                3 => make.kind(Kind::Tool).units(i128::from(dice % 9)),
                 _ => make.kind(Kind::Llm).model("m").usage(&usage),
             };
             if dice & 1 == 1 {
@@ -183,7 +192,7 @@ fn a_regular_trace_is_not_read_in_full() {
         span("call").below("root").agent("guardrail").tokens(100).lasts(5).ends(-40),
     ]);
     trace.iter().for_each(|recorded| batch.push_recorded(recorded));
-    let facts = day_facts(day(1), &mut batch, &BTreeSet::new(), &context, &Unread).unwrap();
+    let facts = day_facts((day(1), Grain::Query), &mut batch, &BTreeSet::new(), &context, &Unread).unwrap();
     assert_eq!(facts.tasks.values().map(|task| task.completed).sum::<u64>(), 1);
     assert_eq!(facts.pools.values().map(|used| used.tokens).sum::<u64>(), 100);
 }
@@ -206,6 +215,7 @@ fn atr_5_a_regular_trace_with_every_dimension_gives_the_same_facts() {
         span(&name(3)).below(&name(2)).agent("search").tokens(20).ends(-20),
         span(&name(4)).below(&name(3)).agent("triage").kind(Kind::Tool).reported(5),
         span(&name(5)).below(&name(4)).model("n").usage(&[]).ends(43_200),
+        span(&name(6)).below(&name(2)).kind(Kind::Tool).units(3).ends(-10),
     ]);
     for of_october in 1..4 {
         let (careful, fast) = both(of_october, std::slice::from_ref(&trace), &BTreeSet::new());

@@ -7,7 +7,9 @@
 
 pub mod columns;
 mod frame;
+pub mod prints;
 mod v1;
+mod v2;
 
 #[cfg(test)]
 mod samples;
@@ -17,10 +19,9 @@ mod tests;
 use recoup_model::digest::content_digest;
 use recoup_model::limits::BLOCK_EVENTS_MAX;
 use recoup_model::{Digest, Identity, Recorded};
-use sha2::{Digest as _, Sha256};
 
 /// The codec version that [`encode`] writes.
-pub const CODEC_VERSION: u16 = 1;
+pub const CODEC_VERSION: u16 = v2::frame::VERSION;
 /// Bytes of a block's columns before compression; bounds what a decoder allocates.
 pub const RAW_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -92,6 +93,10 @@ pub enum BlockError {
     },
 }
 
+const fn malformed(column: &'static str, problem: &'static str) -> BlockError {
+    BlockError::Malformed { column, problem }
+}
+
 /// Encodes events, in their order, and names the block.
 ///
 /// # Errors
@@ -109,7 +114,7 @@ pub fn encode_bytes(events: &[&Recorded]) -> Result<Vec<u8>, BlockError> {
     if events.len() > BLOCK_EVENTS_MAX {
         return Err(BlockError::TooManyEvents { events: events.len() });
     }
-    v1::frame::seal(events.len(), &v1::write(events)?)
+    v2::frame::seal(events.len(), &v2::write(events)?)
 }
 
 /// The events of a block, in the order in which they were encoded. Equal texts share one allocation.
@@ -137,15 +142,9 @@ pub fn digest_of(events: &[Recorded]) -> Digest {
     )
 }
 
-/// The digest that names a block: SHA-256 over 48 bytes an event, identity then content digest, sorted. Packaging
-/// (order, `recorded_at`, key, codec) does not enter it.
+/// The digest that names a block, see [`prints::digest_of_prints`].
 #[must_use]
-pub fn digest_of_contents(mut contents: Vec<(Identity, Digest)>) -> Digest {
-    contents.sort_unstable();
-    let mut hash = Sha256::new();
-    for (identity, digest) in &contents {
-        hash.update(identity.to_bytes());
-        hash.update(digest.0);
-    }
-    Digest(hash.finalize().into())
+pub fn digest_of_contents(contents: Vec<(Identity, Digest)>) -> Digest {
+    let prints: Vec<_> = contents.iter().map(|(identity, digest)| prints::print_of(*identity, digest)).collect();
+    prints::digest_of_prints(&prints)
 }

@@ -9,6 +9,7 @@ use recoup_model::limits::{BLOCK_EVENTS_MAX, EXTRA_TAGS_MAX};
 use recoup_model::{Id, Identity, Kind, Origin, Quantity, Recorded, Reported, Status, Tags, TokenClass, Usage};
 use recoup_money::{Amount, Currency};
 
+use super::columns::{Wanted, read_columns, read_wanted_columns};
 use super::samples::{Numbers, plain, realistic, recorded};
 use super::*;
 
@@ -47,14 +48,45 @@ proptest! {
         events in prop::collection::vec(recorded(), 1..12), seed in any::<u64>()
     ) {
         let borrowed: Vec<&Recorded> = events.iter().collect();
-        let mut sections = v1::write(&borrowed).unwrap();
         let mut numbers = Numbers(seed);
+        let mut sections = v1::write(&borrowed).unwrap();
         for _ in 0..=numbers.below(4) {
-            damage(&mut sections, &mut numbers);
+            let section = match numbers.below(5) {
+                0 => &mut sections.text,
+                1 => &mut sections.packed,
+                _ => &mut sections.numbers,
+            };
+            damage(section, &mut numbers);
         }
         let count = usize::try_from(numbers.below(14)).unwrap();
         drop(v1::read(count, &sections));
-        drop(decode(&v1::frame::seal(count, &sections).unwrap()));
+        drop(decode(&v1::seal(count, &sections).unwrap()));
+        let mut columns = v2::write(&borrowed).unwrap();
+        for _ in 0..=numbers.below(4) {
+            damage(&mut columns.planes, &mut numbers);
+        }
+        drop(decode(&v2::frame::seal(count, &columns).unwrap()));
+        drop(decode(&v2::frame::seal(events.len(), &columns).unwrap()));
+    }
+
+    #[test]
+    fn rat_3_blocks_of_version_1_come_back_in_order(events in prop::collection::vec(recorded(), 0..24)) {
+        let borrowed: Vec<&Recorded> = events.iter().collect();
+        let block = v1::seal(events.len(), &v1::write(&borrowed).unwrap()).unwrap();
+        prop_assert_eq!(decode(&block).unwrap(), events);
+    }
+
+    #[test]
+    fn rat_3_single_events_and_wanted_columns_are_those_of_the_block(
+        events in prop::collection::vec(recorded(), 1..12)
+    ) {
+        let block = encode(&events).unwrap().bytes;
+        let columns = read_columns(&block).unwrap();
+        let single: Vec<Recorded> = (0..=columns.len).filter_map(|at| columns.event(at)).collect();
+        prop_assert_eq!(&single, &events);
+        let mut without = columns.clone();
+        (without.response_id, without.reservation_id) = Default::default();
+        prop_assert_eq!(&read_wanted_columns(&block, Wanted::WithoutCalls).unwrap(), &without);
     }
 }
 
@@ -69,12 +101,7 @@ fn clo_1_a_text_cannot_share_letters_that_are_not_there() {
 }
 
 /// Changes, removes or inserts one byte behind the back of the checksum.
-fn damage(sections: &mut v1::Sections, numbers: &mut Numbers) {
-    let section = match numbers.below(5) {
-        0 => &mut sections.text,
-        1 => &mut sections.packed,
-        _ => &mut sections.numbers,
-    };
+fn damage(section: &mut Vec<u8>, numbers: &mut Numbers) {
     let at = usize::try_from(numbers.below(u64::try_from(section.len()).unwrap() + 1)).unwrap();
     let byte = u8::try_from(numbers.below(256)).unwrap();
     match numbers.below(3) {
@@ -105,9 +132,9 @@ fn clo_1_a_damaged_block_says_what_is_wrong_with_it() {
     let message = decode(&flipped).unwrap_err().to_string();
     assert_eq!(message, "the block's checksum does not match its bytes; restore it from a copy");
     let mut newer = block.clone();
-    newer[5] = 2;
+    newer[5] = 3;
     let message = decode(&newer).unwrap_err().to_string();
-    assert_eq!(message, "the block has codec version 2, this release knows 1 to 1; use a newer release");
+    assert_eq!(message, "the block has codec version 3, this release knows 1 to 2; use a newer release");
     assert!(matches!(decode(&block[..block.len() - 1]), Err(BlockError::Torn { .. })));
     assert!(matches!(decode(b"SQLite"), Err(BlockError::NotABlock)));
     assert_eq!(verify(&block).unwrap(), 3);
@@ -149,6 +176,57 @@ fn rat_3_parents_may_stand_later_elsewhere_or_twice() {
         })
         .collect();
     assert_eq!(decoded(&events), events);
+}
+
+#[test]
+fn atr_1_a_parent_in_the_block_is_one_of_the_same_trace() {
+    let links = [
+        (Some("t"), "a", None),
+        (Some("t"), "b", Some("a")),
+        (Some("u"), "b", Some("a")),
+        (Some("u"), "c", Some("b")),
+        (Some("u"), "a", None),
+        (None, "d", Some("a")),
+        (None, "e", Some("d")),
+        (Some("u"), "f", Some("x")),
+    ];
+    let made = |(trace_id, event_id, parent_id): (Option<&str>, &str, Option<&str>)| {
+        let mut event = plain(event_id);
+        (event.trace_id, event.parent_id) = (trace_id.map(Id::from), parent_id.map(Id::from));
+        Recorded { event, origin: Origin::default(), recorded_at_ns: 0 }
+    };
+    let events = links.map(made);
+    let none = columns::NOT_HERE;
+    let columns = read_columns(&encode(&events).unwrap().bytes).unwrap();
+    assert_eq!(columns.parent_at, [none, 0, 4, 2, none, none, none, none]);
+    assert_eq!(columns.events(), events);
+    // Version 1 knows the first event of that id only, which may be of another trace.
+    let borrowed: Vec<&Recorded> = events.iter().collect();
+    let block = v1::seal(events.len(), &v1::write(&borrowed).unwrap()).unwrap();
+    let columns = read_columns(&block).unwrap();
+    assert_eq!(columns.parent_at, [none, 0, none, none, none, none, none, none]);
+    assert_eq!(columns.events(), events);
+}
+
+#[test]
+fn rat_3_columns_hold_what_the_events_say() {
+    let events = golden_events();
+    let columns = read_columns(&encode(&events).unwrap().bytes).unwrap();
+    assert_eq!(columns.len, 3);
+    assert_eq!(columns.event_id[0].hex16(), Some(0x00f0_67aa_0ba9_02b7));
+    assert_eq!(columns.id(columns.event_id[2]), *"search 1");
+    assert_eq!(columns.trace_id.codes, columns::Codes::Each(vec![1, 1, 0]));
+    assert_eq!(columns.agent.get(0), Some("triage"));
+    assert_eq!((columns.duration_ms(0), columns.duration_ms(1)), (Some(3_000), None));
+    let tokens: Vec<_> = columns.usage.tokens_of(1).collect();
+    assert_eq!(tokens, [(TokenClass::Input, 1_000), (TokenClass::ImageOutput, 7)]);
+    assert_eq!((columns.usage.get(0), columns.usage.get(1)), (None, events[1].event.usage));
+    assert!(columns.supersedes.get(2).is_some() && columns.supersedes.get(0).is_none());
+    assert_eq!(columns.extra.get(0).collect::<Vec<_>>(), [("campaign", "autumn")]);
+    assert_eq!(columns.key_tags.sets.len(), 2);
+    let same = read_columns(&encode(&events[..1]).unwrap().bytes).unwrap();
+    assert_eq!(same.agent.codes, columns::Codes::Same(1));
+    assert!(same.supersedes.is_absent() && same.reported.is_absent());
 }
 
 #[test]
@@ -211,21 +289,59 @@ fn golden_events() -> Vec<Recorded> {
     ]
 }
 
+fn golden(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
 #[test]
 fn rat_3_the_first_block_ever_written_by_version_1_stays_readable() {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/block-v1.bin");
     let events = golden_events();
-    if std::env::var_os("RECOUP_UPDATE_GOLDEN").is_some() {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, encode(&events).unwrap().bytes).unwrap();
-    }
-    let golden = std::fs::read(&path).unwrap();
-    assert_eq!(decode(&golden).unwrap(), events);
-    assert_eq!(decoded(&decode(&golden).unwrap()), events);
+    let block = std::fs::read(golden("block-v1.bin")).unwrap();
+    assert_eq!(decode(&block).unwrap(), events);
+    assert_eq!(decoded(&decode(&block).unwrap()), events);
     let contents = events.iter().map(|recorded| (Identity::of(&recorded.event), content_digest(&recorded.event)));
     assert_eq!(digest_of_contents(contents.collect()), encode(&events).unwrap().digest);
     assert_eq!(
         encode(&events).unwrap().digest.to_string(),
         "253b86977ba9b6792fc2edc7f7efbde488d8004169194511e96e8864399f386f"
+    );
+}
+
+/// Every field, then enough events for several chunks, amounts of many digits and texts that are packed in part.
+fn golden_events_of_version_2() -> Vec<Recorded> {
+    let mut events = golden_events();
+    let root = events[0].clone();
+    for at in 0..300_u64 {
+        let mut recorded = root.clone();
+        recorded.recorded_at_ns += i64::try_from(at / 100).unwrap() * 1_000_000_007;
+        let event = &mut recorded.event;
+        event.used_at_ns += i64::try_from(at * at).unwrap() * 1_000;
+        event.event_id = Id::from(if at % 3 == 0 { format!("e{at}") } else { format!("{:016x}", at << 40) });
+        event.parent_id = (at % 5 > 0).then(|| Id::clone(&root.event.event_id));
+        event.duration_ms = (at % 7 > 0).then_some(at * 100);
+        event.response_id = Some(Id::from(format!("msg_{at:04}")));
+        event.usage = (at % 2 == 0).then(|| Usage::NONE.with(TokenClass::Output, at).with(TokenClass::Input, at << 50));
+        event.reported = (at % 11 == 0).then(|| Reported {
+            amount: Amount::from_pico(i128::from(at) << 70),
+            currency: if at % 2 == 0 { Currency::USD } else { "EUR".parse().unwrap() },
+        });
+        events.push(recorded);
+    }
+    events
+}
+
+#[test]
+fn rat_3_the_first_block_ever_written_by_version_2_stays_readable() {
+    let events = golden_events_of_version_2();
+    let path = golden("block-v2.bin");
+    if std::env::var_os("RECOUP_UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, encode(&events).unwrap().bytes).unwrap();
+    }
+    let block = std::fs::read(&path).unwrap();
+    assert_eq!(decode(&block).unwrap(), events);
+    assert_eq!(decoded(&events), events);
+    assert_eq!(
+        encode(&events).unwrap().digest.to_string(),
+        "c15b740c0bab25ee3317cdab402775a564ae5a39f108ed5c3bb11541f4490507"
     );
 }

@@ -10,6 +10,7 @@ use recoup_model::{Event, Id, Identity, Kind, Origin, Recorded, Tags, TokenClass
 
 use super::race;
 use crate::block;
+use crate::block::prints::{Print, digest_of_prints, print_of};
 use crate::event_log::{Appended, BlockInfo, EventLog, Incoming, ResponseUse};
 
 /// 2026-10-01T00:00:00Z.
@@ -284,6 +285,43 @@ pub async fn rat_3_blocks_are_read_in_the_order_asked_for(log: Arc<dyn EventLog>
     let missing = log.last_seq().await.expect("last_seq") + 1;
     assert!(log.read(vec![missing]).await.is_err());
     assert!(log.read(vec![u64::MAX]).await.is_err());
+}
+
+/// A store keeps no prints of a block, or those of its events.
+pub async fn evt_2_prints_are_those_of_the_events(log: Arc<dyn EventLog>) {
+    append(&log, vec![incoming(event("t", "b", 1)), incoming(event("t", "a", 1)), incoming(event("u", "a", 1))]).await;
+    append(&log, vec![on_day(2, event("t", "c", 1))]).await;
+    let mut infos = infos(&log).await;
+    infos.reverse();
+    let seqs: Vec<u64> = infos.iter().map(|info| info.seq).collect();
+    let kept = log.prints(seqs).await.expect("prints");
+    assert_eq!(kept.len(), infos.len());
+    for (info, prints) in infos.iter().zip(kept) {
+        let stored = log.read(vec![info.seq]).await.expect("read");
+        let events = block::decode(&stored.first().expect("one block").bytes).expect("decode");
+        let print = |recorded: &Recorded| print_of(Identity::of(&recorded.event), &content_digest(&recorded.event));
+        let expected: Vec<Print> = events.iter().map(print).collect();
+        assert_eq!(digest_of_prints(&expected), info.digest);
+        assert!(prints.is_none_or(|prints| prints == expected));
+    }
+    assert_eq!(log.prints(Vec::new()).await.expect("prints"), []);
+    assert!(log.prints(vec![u64::MAX]).await.is_err());
+}
+
+/// Whatever follows from the prints alone is computed again.
+pub async fn evt_2_dropped_prints_are_gone_and_nothing_else(log: Arc<dyn EventLog>) {
+    let sent: Vec<Incoming> = (1..=3).map(|day| on_day(day, event("t", &format!("e{day}"), 1))).collect();
+    append(&log, sent.clone()).await;
+    let infos = infos(&log).await;
+    let seqs: Vec<u64> = infos.iter().map(|info| info.seq).collect();
+    let before = log.prints(seqs.clone()).await.expect("prints");
+    log.drop_prints(vec![october(1), october(3), october(4)]).await.expect("drop_prints");
+    let after = log.prints(seqs).await.expect("prints");
+    for (info, (before, after)) in infos.iter().zip(before.into_iter().zip(after)) {
+        assert_eq!(after, before.filter(|_| info.utc_day == october(2)));
+    }
+    assert_eq!(contents(&log).await, sent.iter().map(|sent| sent.recorded.clone()).collect::<Vec<_>>());
+    assert_eq!(append(&log, sent).await, [Appended::Duplicate; 3]);
 }
 
 /// Every block that holds an event of one of the traces, once.

@@ -64,6 +64,8 @@ macro_rules! event_log_conformance {
             atr_1_the_blocks_of_a_trace_are_found,
             atr_1_traces_beyond_a_day_are_found,
             evt_2_shared_responses_are_found,
+            evt_2_prints_are_those_of_the_events,
+            evt_2_dropped_prints_are_gone_and_nothing_else,
         );
     };
 }

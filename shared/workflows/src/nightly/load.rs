@@ -9,7 +9,7 @@ use recoup_model::{Calendar, Identity, Recorded};
 use recoup_store::block::columns::read_checked_columns;
 use recoup_store::{StoreError, StoredBlock};
 
-use super::rows::DayBlock;
+use super::rows::{DayBlock, Print};
 use crate::app::{App, World};
 use crate::error::Refusal;
 
@@ -25,6 +25,15 @@ pub(crate) struct Cut(pub(crate) u64);
 impl Cut {
     /// Every block.
     pub(crate) const NONE: Self = Self(u64::MAX);
+}
+
+/// Where the fingerprints of events come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Prints {
+    /// From beside the block, where the store kept them.
+    Stored,
+    /// From the events themselves: a month that is verified trusts nothing that follows from them.
+    Computed,
 }
 
 /// The traces of a day: every accepted event of each, on whatever day.
@@ -57,12 +66,12 @@ impl DayTraces {
     }
 }
 
-fn day_block(stored: &StoredBlock) -> Result<DayBlock, StoreError> {
+fn day_block(stored: &StoredBlock, prints: Option<Vec<Print>>) -> Result<DayBlock, StoreError> {
     let columns = read_checked_columns(&stored.bytes).map_err(|error| StoreError::Damaged {
         what: format!("block {} of {}", stored.info.seq, stored.info.utc_day),
         detail: error.to_string(),
     })?;
-    Ok(DayBlock::new(columns, None))
+    Ok(DayBlock::new(columns, prints))
 }
 
 /// The traces that have an event in a stretch of time, in order.
@@ -105,19 +114,24 @@ impl App {
         let blocks = self.blocks_of_traces(traces, cut).await?;
         let mut events = Vec::new();
         for part in blocks.into_iter().collect::<Vec<_>>().chunks(BLOCKS_PER_READ) {
-            let loaded = self.read_columns(part.to_vec()).await?;
+            let loaded = self.read_columns(part.to_vec(), Prints::Stored).await?;
             events.extend(loaded.iter().flat_map(|block| block.events_of(|trace| traces.contains(&trace))));
         }
         Ok(events)
     }
 
     /// Reads blocks as columns, off the async threads.
-    pub(crate) async fn read_columns(&self, seqs: Vec<u64>) -> Result<Vec<DayBlock>, Refusal> {
+    pub(crate) async fn read_columns(&self, seqs: Vec<u64>, prints: Prints) -> Result<Vec<DayBlock>, Refusal> {
         let mut all = Vec::with_capacity(seqs.len());
         for part in seqs.chunks(BLOCKS_PER_READ) {
             let stored = self.ports.log.read(part.to_vec()).await?;
-            let decoded =
-                tokio::task::spawn_blocking(move || stored.iter().map(day_block).collect::<Result<Vec<_>, _>>());
+            let kept = match prints {
+                Prints::Stored => self.ports.log.prints(part.to_vec()).await?,
+                Prints::Computed => vec![None; part.len()],
+            };
+            let decoded = tokio::task::spawn_blocking(move || {
+                stored.iter().zip(kept).map(|(block, prints)| day_block(block, prints)).collect::<Result<Vec<_>, _>>()
+            });
             all.extend(decoded.await.map_err(|error| Refusal::computation("decode blocks", error))??);
         }
         Ok(all)
@@ -128,7 +142,7 @@ impl App {
         &self,
         world: &World,
         (day, lane): (NaiveDate, u16),
-        cut: Cut,
+        (cut, prints): (Cut, Prints),
     ) -> Result<DayTraces, Refusal> {
         let calendar = world.history.calendar();
         let utc_days = calendar.utc_days(day);
@@ -138,7 +152,7 @@ impl App {
             seqs.extend(blocks.into_iter().map(|block| block.seq).filter(|seq| *seq <= cut.0));
         }
         seqs.sort_unstable();
-        let blocks = self.read_columns(seqs.clone()).await?;
+        let blocks = self.read_columns(seqs.clone(), prints).await?;
         let touched = traces_within(&blocks, calendar.day_bounds_ns(day));
         let is_touched = |trace: u64| touched.binary_search(&trace).is_ok();
         let reaching = self.ports.log.traces_beyond(utc_days.clone(), lane).await?;
@@ -166,7 +180,7 @@ impl App {
         blocks.retain(|block| at_hand.binary_search(block).is_err());
         let mut events = Vec::new();
         for part in blocks.into_iter().collect::<Vec<_>>().chunks(BLOCKS_PER_READ) {
-            for block in self.read_columns(part.to_vec()).await? {
+            for block in self.read_columns(part.to_vec(), Prints::Stored).await? {
                 let found = block.events_of(|trace| traces.contains(&trace));
                 events.extend(found.into_iter().map(|(_, recorded)| recorded));
             }

@@ -10,10 +10,10 @@ use recoup_store::{BlockInfo, Expect, Key, Write};
 use serde::{Deserialize, Serialize};
 
 use super::rows::DayBlock;
-use super::{Cut, DIRTY, Dirty, unreadable};
+use super::{Cut, DIRTY, Dirty, Prints, unreadable};
 use crate::app::{App, World};
 use crate::error::Refusal;
-use crate::facts::{Night, night_sort};
+use crate::facts::{FACTS_FORM, Night, night_sort};
 use crate::records;
 use crate::runs::Running;
 
@@ -101,14 +101,14 @@ impl App {
         marks: &mut Marks,
     ) -> Result<Vec<(BlockInfo, DayBlock)>, Refusal> {
         let seqs = || blocks.iter().map(|block| block.seq).collect();
-        match self.read_columns(seqs()).await {
+        match self.read_columns(seqs(), Prints::Stored).await {
             Err(error) if unreadable(&error).is_some() => {}
             read => return Ok(blocks.iter().copied().zip(read?).collect()),
         }
         let calendar = world.history.calendar();
         let mut all = Vec::new();
         for block in blocks {
-            match self.read_columns(vec![block.seq]).await {
+            match self.read_columns(vec![block.seq], Prints::Stored).await {
                 Ok(read) => all.extend(read.into_iter().map(|read| (*block, read))),
                 Err(error) => {
                     let (what, _) = unreadable(&error).ok_or(error)?;
@@ -185,6 +185,9 @@ fn changed_input(world: &World, night: &Night, open: bool) -> Option<String> {
         return Some("rules or time zone data changed".to_owned());
     }
     let moved = |(day, digest): (&NaiveDate, &Digest)| world.history.on(*day).digest != *digest;
+    if night.form != FACTS_FORM {
+        return Some("facts are stored in another form now".to_owned());
+    }
     if open && night.organisations.iter().any(moved) {
         return Some("organisation changed".to_owned());
     }

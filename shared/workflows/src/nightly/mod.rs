@@ -12,35 +12,35 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::NaiveDate;
-use recoup_attribution::Context;
 use recoup_attribution::batch::{Batch, day_facts};
 use recoup_attribution::facts::DayFacts;
+use recoup_attribution::{Context, Grain};
 use recoup_documents::RULES_VERSION;
-use recoup_model::Period;
 use recoup_model::period::TIME_ZONE_DATA;
+use recoup_model::{Digest, Period};
 use recoup_money::Amount;
-use recoup_pricing::PriceBook;
 use recoup_store::{Expect, Key, Write};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-pub(crate) use load::{Cut, DayTraces, unreadable};
-pub(crate) use settle::{SETTLED, SettledPeriod, SettledRecord};
+pub(crate) use load::{Cut, DayTraces, Prints, unreadable};
+pub(crate) use settle::{SETTLED, SettledPeriod, SettledRecord, nights_of, no_night, settled_partition};
 
 use crate::access::Principal;
 use crate::app::{App, World};
 use crate::close;
 use crate::error::Refusal;
-use crate::facts::{NIGHTS, Night, facts_digest, facts_partition, facts_puts, night_sort};
+use crate::facts::{FACTS_FORM, NIGHTS, Night, facts_digest, facts_partition, night_sort, query_puts, settlement_puts};
 use crate::records;
 use crate::runs::Running;
+use crate::shipped::Known;
 use rows::Rows;
 
 /// The partition of days that a night has to do.
 pub(crate) const DIRTY: &str = "dirty";
 /// Days worked on at the same time.
-const DAYS_AT_ONCE: usize = 2;
+pub(crate) const DAYS_AT_ONCE: usize = 2;
 
 /// Which days to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +101,7 @@ impl App {
 
     async fn nightly_steps(self: &Arc<Self>, running: &Running, through: Through) -> Result<Value, Refusal> {
         let world = self.world().await?;
+        self.keep_shipped().await?;
         self.mark_days(running, &world).await?;
         let yesterday = world.history.calendar().day_of(self.now_ns()).pred_opt().unwrap_or_default();
         let last = match through {
@@ -109,12 +110,15 @@ impl App {
             Through::All => NaiveDate::MAX,
         };
         let closing = close::closing_period(self.books()).await?;
-        let plan: Vec<(Dirty, u64)> = records::all::<Dirty>(self.books(), DIRTY, "")
+        let plan: Vec<(Dirty, Option<u64>)> = records::all::<Dirty>(self.books(), DIRTY, "")
             .await?
             .into_iter()
-            .map(|(_, dirty, version)| (dirty, version))
+            .map(|(_, dirty, version)| (dirty, Some(version)))
             .filter(|(dirty, _)| dirty.day <= last && closing.is_none_or(|period| !period.contains(dirty.day)))
             .collect();
+        let mut plan = plan;
+        plan.extend(self.without_queries(&plan, last).await?);
+        let plan = plan.into_iter().map(|(dirty, version)| (dirty, version, Grain::Query)).collect();
         let (days, unread) = self.run_days(running, &world, plan).await?;
         self.progress(running, "settling the open periods", days.len(), days.len());
         let periods = self.settle_open_periods(&world).await?;
@@ -127,7 +131,7 @@ impl App {
         self: &Arc<Self>,
         running: &Running,
         world: &Arc<World>,
-        plan: Vec<(Dirty, u64)>,
+        plan: Vec<(Dirty, Option<u64>, Grain)>,
     ) -> Result<(Vec<DayOutcome>, Vec<String>), Refusal> {
         let closed = self.closed_worlds(world).await?;
         let mut unread = Vec::new();
@@ -137,10 +141,10 @@ impl App {
         let mut outcomes = Vec::with_capacity(total);
         loop {
             while tasks.len() < DAYS_AT_ONCE {
-                let Some((dirty, version)) = queue.next() else { break };
+                let Some((dirty, version, grain)) = queue.next() else { break };
                 let own = closed.get(&Period::of(dirty.day)).unwrap_or(world);
                 let (app, world, run) = (Arc::clone(self), Arc::clone(own), running.run.clone());
-                tasks.spawn(async move { app.run_day(world, &run, dirty, version).await });
+                tasks.spawn(async move { app.run_day(world, &run, (dirty, version), grain).await });
             }
             let Some(joined) = tasks.join_next().await else { break };
             let outcome = match joined.map_err(|error| Refusal::computation("run a day", error))? {
@@ -165,54 +169,89 @@ impl App {
         Ok((outcomes, unread))
     }
 
-    /// What the days of closed periods are made with: the organisation as it was known at the close, today's prices
-    /// (LED-4).
+    /// What the days of closed periods are made with: the organisation and the prices as they were known at the close,
+    /// and prices that came later for what had none (LED-4, RAT-2).
     pub(crate) async fn closed_worlds(&self, world: &World) -> Result<BTreeMap<Period, Arc<World>>, Refusal> {
         let mut worlds = BTreeMap::new();
         for record in close::period_records(self.books()).await?.iter().filter(|record| record.is_closed()) {
-            let history = close::history_as_closed(&world.history, record)?;
-            let prices = PriceBook::new(&world.catalogues, &history)
-                .map_err(|error| Refusal::computation("put the prices of a closed period together", error))?;
-            let catalogues = world.catalogues.clone();
-            worlds.insert(record.period, Arc::new(World { history, prices: Arc::new(prices), catalogues }));
+            worlds.insert(record.period, self.world_of(world, record, Known::Since).await?);
         }
         Ok(worlds)
     }
 
-    async fn run_day(&self, world: Arc<World>, run: &str, dirty: Dirty, version: u64) -> Result<DayOutcome, Refusal> {
+    /// Nights that a close has run, without what queries need: no mark tells of them.
+    async fn without_queries(
+        &self,
+        marked: &[(Dirty, Option<u64>)],
+        last: NaiveDate,
+    ) -> Result<Vec<(Dirty, Option<u64>)>, Refusal> {
+        let is_marked =
+            |night: &Night| marked.iter().any(|(dirty, _)| (dirty.day, dirty.lane) == (night.day, night.lane));
+        let nights = self.nights().await?.into_iter().map(|(night, _)| night);
+        let lacking = nights.filter(|night| night.queries.is_none() && night.day <= last && !is_marked(night));
+        let reason = || "the facts of queries are still to be made".to_owned();
+        Ok(lacking.map(|night| (Dirty { day: night.day, lane: night.lane, reason: reason() }, None)).collect())
+    }
+
+    /// Runs the nights that a close lacks, in the grain of settlements.
+    pub(crate) async fn run_missing_nights(
+        self: &Arc<Self>,
+        running: &Running,
+        world: &Arc<World>,
+        period: Period,
+    ) -> Result<(), Refusal> {
+        let dirty = records::all::<Dirty>(self.books(), DIRTY, "").await?;
+        let ours = dirty.into_iter().filter(|(_, dirty, _)| period.contains(dirty.day));
+        let plan = ours.map(|(_, dirty, version)| (dirty, Some(version), Grain::Settlement)).collect();
+        self.run_days(running, world, plan).await?;
+        Ok(())
+    }
+
+    async fn run_day(
+        &self,
+        world: Arc<World>,
+        run: &str,
+        (dirty, mark): (Dirty, Option<u64>),
+        grain: Grain,
+    ) -> Result<DayOutcome, Refusal> {
         let (day, lane) = (dirty.day, dirty.lane);
-        let traces = self.load_day(&world, (day, lane), Cut::NONE).await?;
+        let traces = self.load_day(&world, (day, lane), (Cut::NONE, Prints::Stored)).await?;
         let organisations = traces.days.iter().map(|day| (*day, world.history.on(*day).digest)).collect();
         let shared = Arc::clone(&world);
-        let facts = tokio::task::spawn_blocking(move || build_facts(&shared, day, &traces))
+        let own_run = run.to_owned();
+        let made = tokio::task::spawn_blocking(move || make_facts(&shared, (day, lane, grain), &own_run, &traces))
             .await
             .map_err(|error| Refusal::computation("attribute a day", error))??;
-        let puts = facts_puts(&facts, lane, run)?;
-        let digest = facts_digest(&puts, run);
         let key = Key::new(NIGHTS, night_sort(day, lane));
         let before = records::get::<Night>(self.books(), &key).await?;
-        let changed = before.as_ref().is_none_or(|(night, _)| night.facts != digest);
+        let held = before.as_ref().map(|(night, _)| night);
+        let changed = held.is_none_or(|night| night.facts != made.digest || night.form != FACTS_FORM);
+        let same = !changed && held.is_some_and(|night| made.queries.is_none() || night.queries == made.queries);
         let night = Night {
             day,
             lane,
-            run: if changed { run.to_owned() } else { before.as_ref().map(|(n, _)| n.run.clone()).unwrap_or_default() },
+            run: if same { held.map(|night| night.run.clone()).unwrap_or_default() } else { run.to_owned() },
             organisations,
-            names: facts.price_names.iter().map(|name| (name.clone(), world.prices.name_digest(name))).collect(),
+            names: made.facts.price_names.iter().map(|name| (name.clone(), world.prices.name_digest(name))).collect(),
             exchange: world.prices.exchange_digest(),
-            facts: digest,
-            events: facts.counted.values().map(|set| set.events).sum(),
+            form: FACTS_FORM,
+            facts: made.digest,
+            queries: if same { held.and_then(|night| night.queries) } else { made.queries },
+            events: made.facts.counted.values().map(|set| set.events).sum(),
             rules: RULES_VERSION,
             catalogue: world.prices.digest(),
             time_zone_data: TIME_ZONE_DATA.to_owned(),
             finished_at: self.now_text(),
         };
-        if changed {
-            records::write_in_groups(self.books(), puts).await?;
+        if !same {
+            records::write_in_groups(self.books(), made.puts).await?;
         }
         let expect = before.as_ref().map_or(Expect::Absent, |(_, version)| Expect::Version(*version));
         self.books().write(vec![records::put(key, &night, expect)?]).await?;
-        self.clear_dirty(day, lane, version).await?;
-        if let Some((old, _)) = before.as_ref().filter(|_| changed) {
+        if let Some(mark) = mark {
+            self.clear_dirty(day, lane, mark).await?;
+        }
+        if let Some((old, _)) = before.as_ref().filter(|_| !same) {
             records::remove_all(self.books(), &facts_partition(day, lane), &format!("{}/", old.run)).await?;
         }
         Ok(DayOutcome {
@@ -221,7 +260,7 @@ impl App {
             reason: dirty.reason,
             events: night.events,
             events_before: before.map(|(night, _)| night.events),
-            cost: total_cost(&facts)?,
+            cost: total_cost(&made.facts)?,
             changed,
         })
     }
@@ -236,6 +275,38 @@ impl App {
     }
 }
 
+/// A day's facts in the grain of settlements, and everything that is stored of it.
+struct Made {
+    facts: DayFacts,
+    digest: Digest,
+    queries: Option<Digest>,
+    puts: Vec<Write>,
+}
+
+fn make_facts(
+    world: &World,
+    (day, lane, grain): (NaiveDate, u16, Grain),
+    run: &str,
+    traces: &DayTraces,
+) -> Result<Made, Refusal> {
+    let facts = facts_in_grain(world, (day, grain), traces)?;
+    let fine = match grain {
+        Grain::Query => query_puts(&facts, lane, run)?,
+        Grain::Settlement => Vec::new(),
+    };
+    let facts = match grain {
+        Grain::Query => facts
+            .in_settlement_grain(&world.history)
+            .map_err(|error| Refusal::computation("add up the costs of a day", error))?,
+        Grain::Settlement => facts,
+    };
+    let mut puts = settlement_puts(&facts, lane, run)?;
+    let digest = facts_digest(&puts, run);
+    let queries = (grain == Grain::Query).then(|| facts_digest(&fine, run));
+    puts.extend(fine);
+    Ok(Made { facts, digest, queries, puts })
+}
+
 fn total_cost(facts: &DayFacts) -> Result<Amount, Refusal> {
     Amount::checked_sum(facts.cells.values().map(|cell| cell.cost))
         .ok_or_else(|| Refusal::computation("add a day's cost", "the sum overflows"))
@@ -243,6 +314,11 @@ fn total_cost(facts: &DayFacts) -> Result<Amount, Refusal> {
 
 /// Attributes every trace of a day and adds up what falls on it.
 pub(crate) fn build_facts(world: &World, day: NaiveDate, loaded: &DayTraces) -> Result<DayFacts, Refusal> {
+    facts_in_grain(world, (day, Grain::Query), loaded)
+}
+
+/// The same in some grain.
+pub(crate) fn facts_in_grain(world: &World, day: (NaiveDate, Grain), loaded: &DayTraces) -> Result<DayFacts, Refusal> {
     let context = Context { history: &world.history, rater: world.prices.as_ref() };
     let mut batch = Batch::new(world.prices.as_ref());
     let rows = Rows::fill(&mut batch, &loaded.blocks, &loaded.beyond);

@@ -1,12 +1,13 @@
 //! Blocks of a day as rows: names are translated once a block, numbers are copied.
 
+use std::cell::RefCell;
+
 use recoup_attribution::batch::{Batch, Consumption, Name, Row, Source, SpanKey};
 use recoup_model::digest::content_digest;
 use recoup_model::{Id, Identity, Kind, Recorded};
-use recoup_store::block::columns::{Codes, Columns, IdBuffer, NOT_HERE, TextColumn, TextRef, USAGE_REPORTED};
-
-/// Identity and content digest of an event, as a manifest hashes them.
-pub(crate) type Print = [u8; 48];
+use recoup_store::block::columns::{Codes, Columns, IdBuffer, NOT_HERE, Restore, TextColumn, TextRef, USAGE_REPORTED};
+pub(super) use recoup_store::block::prints::Print;
+use recoup_store::block::prints::print_of;
 
 /// A block in columns, with what tells its events apart.
 pub(crate) struct DayBlock {
@@ -42,11 +43,7 @@ fn prints_of(columns: &Columns) -> Vec<Print> {
     (0..columns.len)
         .filter_map(|at| {
             let event = restore.event(at)?.event;
-            let mut print = [0; 48];
-            let (identity, digest) = print.split_at_mut(16);
-            identity.copy_from_slice(&Identity::of(&event).to_bytes());
-            digest.copy_from_slice(&content_digest(&event).0);
-            Some(print)
+            Some(print_of(Identity::of(&event), &content_digest(&event)))
         })
         .collect()
 }
@@ -63,6 +60,8 @@ pub(super) struct Rows<'a> {
     /// The number of each block's first row, and at the end that of the first single event.
     starts: Vec<usize>,
     single: &'a [Recorded],
+    /// What was read in full, by block: the events of one share their texts.
+    restores: RefCell<Vec<Option<Restore<'a>>>>,
 }
 
 impl<'a> Rows<'a> {
@@ -77,13 +76,25 @@ impl<'a> Rows<'a> {
         }
         starts.push(batch.len());
         single.iter().for_each(|recorded| batch.push_recorded(recorded));
-        Self { blocks, starts, single }
+        let restores = RefCell::new(blocks.iter().map(|_| None).collect());
+        Self { blocks, starts, single, restores }
     }
 
     /// The block of a row and its place there.
     fn find(&self, row: usize) -> Option<(&'a DayBlock, usize)> {
+        let (block, at) = self.place(row)?;
+        Some((self.blocks.get(block)?, at))
+    }
+
+    fn place(&self, row: usize) -> Option<(usize, usize)> {
         let block = self.starts.partition_point(|start| *start <= row).checked_sub(1)?;
-        Some((self.blocks.get(block)?, row.checked_sub(*self.starts.get(block)?)?))
+        Some((block, row.checked_sub(*self.starts.get(block)?)?)).filter(|_| block < self.blocks.len())
+    }
+
+    fn restored(&self, block: usize, at: usize) -> Option<Recorded> {
+        let mut restores = self.restores.try_borrow_mut().ok()?;
+        let columns = &self.blocks.get(block)?.columns;
+        restores.get_mut(block)?.get_or_insert_with(|| columns.restore()).event(at)
     }
 
     fn single(&self, row: usize) -> Option<&'a Recorded> {
@@ -93,8 +104,8 @@ impl<'a> Rows<'a> {
 
 impl Source for Rows<'_> {
     fn recorded(&self, row: usize) -> Option<Recorded> {
-        match self.find(row) {
-            Some((block, at)) => block.columns.event(at),
+        match self.place(row) {
+            Some((block, at)) => self.restored(block, at),
             None => self.single(row).cloned(),
         }
     }
@@ -161,6 +172,8 @@ struct Block<'c> {
     provider: Translated<'c>,
     model: Translated<'c>,
     service_tier: Translated<'c>,
+    sku: Translated<'c>,
+    unit: Translated<'c>,
     keys: Vec<u32>,
 }
 
@@ -177,6 +190,8 @@ impl<'c> Block<'c> {
             provider: Translated::new(batch, &columns.provider),
             model: Translated::new(batch, &columns.model),
             service_tier: Translated::new(batch, &columns.service_tier),
+            sku: Translated::new(batch, &columns.sku),
+            unit: Translated::new(batch, &columns.unit),
             keys: columns.key_tags.sets.iter().map(|tags| batch.key(tags)).collect(),
         }
     }
@@ -184,18 +199,17 @@ impl<'c> Block<'c> {
     fn is_special(&self, event: usize) -> bool {
         let columns = self.columns;
         columns.critical.get(event) == Some(&true)
-            || columns.quantity.codes.at(event) != 0
             || columns.supersedes.codes.at(event) != 0
             || columns.retry_of.codes.at(event) != 0
     }
 
-    fn row(&self, event: usize, identity: Identity, parent: Option<SpanKey>, product: u32) -> Option<Row> {
+    fn row(&self, event: usize, identity: Identity, (product, sku): (u32, u32)) -> Option<Row> {
         let columns = self.columns;
         let length = columns.duration_ms(event).map(u32::try_from);
         Some(Row {
             identity,
             event: self.key(*columns.event_id.get(event)?, identity.trace),
-            parent,
+            parent: self.parent(event, identity.trace),
             used_at_ns: *columns.used_at_ns.get(event)?,
             duration_ms: length.and_then(Result::ok),
             agent: self.agent.get(event),
@@ -206,6 +220,7 @@ impl<'c> Block<'c> {
             resource_team: self.resource_team.get(event),
             key: at(&self.keys, columns.key_tags.codes.at(event)),
             product,
+            sku,
             kind: columns.kind.get(event).copied().unwrap_or(Kind::Agent),
             status: columns.status.get(event).copied().flatten(),
             irregular: self.is_special(event) || length.is_some_and(|length| length.is_err()),
@@ -242,14 +257,16 @@ fn push_block(batch: &mut Batch<'_>, block: &DayBlock) {
         if names != last.0 {
             last = (names, batch.product(names.0, names.1, names.2));
         }
-        let parent = translated.parent(event, identity.trace);
-        let Some(row) = translated.row(event, identity, parent, last.1) else { continue };
+        let quantity = columns.quantity.get(event);
+        let sku = quantity.map_or(0, |_| batch.sku(translated.sku.get(event), translated.unit.get(event)));
+        let Some(row) = translated.row(event, identity, (last.1, sku)) else { continue };
         let classes = columns.usage.classes.get(event).copied().unwrap_or_default();
         let start = columns.usage.starts.get(event).and_then(|start| usize::try_from(*start).ok()).unwrap_or_default();
         let used = usize::try_from((classes & !USAGE_REPORTED).count_ones()).unwrap_or_default();
         let tokens = columns.usage.tokens.get(start..start.saturating_add(used)).unwrap_or_default();
         let reported = columns.reported.get(event).map(|reported| (reported.amount.pico(), reported.currency));
         let classes = (classes & USAGE_REPORTED != 0).then_some(classes & !USAGE_REPORTED);
-        batch.push(row, &Consumption { classes, tokens, reported });
+        let quantity_pico = quantity.map_or(0, recoup_money::Amount::pico);
+        batch.push(row, &Consumption { classes, tokens, quantity_pico, reported });
     }
 }

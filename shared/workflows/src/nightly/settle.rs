@@ -9,9 +9,10 @@ use std::sync::Arc;
 use chrono::NaiveDate;
 use recoup_attribution::DayFacts;
 use recoup_ledger::{
-    Balances, Booked, Correction, Entry, Opening, PeriodInput, PoolRecord, PriceVersion, Settlement, Totals,
+    Balances, Booked, Carried, Correction, Entry, Opening, PeriodInput, PoolRecord, PriceVersion, Settlement, Totals,
     VarianceRecord, post, settle,
 };
+use recoup_model::organisation::{VariancePolicy, Version};
 use recoup_model::{Digest, Finding, Period};
 use recoup_money::Amount;
 use recoup_store::{Expect, Key, Write};
@@ -22,6 +23,7 @@ use crate::app::{App, World};
 use crate::close::{self, PeriodRecord};
 use crate::error::Refusal;
 use crate::facts::Night;
+use crate::rate_cards::next_card_puts;
 use crate::records;
 
 /// The partition of what each period amounts to.
@@ -81,7 +83,7 @@ pub(crate) fn settled_partition(period: Period) -> String {
     format!("settled/{period}")
 }
 
-fn nights_of(nights: &[(Night, u64)], period: Period) -> BTreeMap<String, Digest> {
+pub(crate) fn nights_of(nights: &[(Night, u64)], period: Period) -> BTreeMap<String, Digest> {
     let ours = nights.iter().filter(|(night, _)| period.contains(night.day));
     ours.map(|(night, _)| (crate::facts::night_sort(night.day, night.lane), night.facts)).collect()
 }
@@ -91,7 +93,7 @@ impl App {
     pub(super) async fn settle_open_periods(&self, world: &World) -> Result<Vec<SettledPeriod>, Refusal> {
         let settled = self.settle_chain(world, None).await?;
         for period in &settled {
-            self.publish(period).await?;
+            self.publish(world, period).await?;
         }
         Ok(settled)
     }
@@ -109,11 +111,7 @@ impl App {
         let Some((first, last)) = super::open_span(&nights, &closed_only, closing) else { return Ok(Vec::new()) };
         let last_night = nights.iter().map(|(night, _)| night.day).max().unwrap_or_default();
         let booked_in = closed_only.last().map(|period| period.next());
-        let before = closed.iter().rev().find(|record| record.is_closed() && record.period < first);
-        let mut opening = match before {
-            Some(record) => self.closing_of(record).await?,
-            None => Opening::default(),
-        };
+        let (mut before, mut carried) = self.left_behind(world, &closed, first).await?;
         let mut settled = Vec::new();
         let mut period = first;
         for number in 0.. {
@@ -129,7 +127,9 @@ impl App {
                 });
             }
             if let Some(record) = closed.iter().find(|record| record.is_closed() && record.period == period) {
-                opening = self.closing_of(record).await?;
+                let closing = self.closing_of(record).await?;
+                carry_past(&mut carried, &self.opening_of(record).await?, &closing)?;
+                before = closing;
             } else {
                 let corrections = match booked_in {
                     Some(booked_in) if booked_in == period => self.corrections(world, &closed).await?,
@@ -137,13 +137,34 @@ impl App {
                 };
                 let end = period.days().last().unwrap_or_default();
                 let through = if period < last || closing == Some(period) { end } else { end.min(last_night) };
-                let one = self.settle_one(world, period, (through, opening), &corrections).await?;
-                opening = one.settlement.closing.clone();
+                let one = self.settle_one(world, period, (through, carried.open(&before)), &corrections).await?;
+                carry_past(&mut carried, &one.opening, &one.settlement.closing)?;
+                before = one.settlement.closing.clone();
                 settled.push(SettledPeriod { nights: nights_of(&nights, period), ..one });
             }
             period = period.next();
         }
         Ok(settled)
+    }
+
+    /// What the closed periods before `first` left behind: the prices of the last of them, and what all of them owe.
+    async fn left_behind(
+        &self,
+        world: &World,
+        closed: &[PeriodRecord],
+        first: Period,
+    ) -> Result<(Opening, Carried), Refusal> {
+        let earlier: Vec<_> = closed.iter().filter(|record| record.is_closed() && record.period < first).collect();
+        let mut carried = Carried::default();
+        let Some(last) = earlier.last() else { return Ok((Opening::default(), carried)) };
+        let before = self.closing_of(last).await?;
+        let carries = |version: &Version| version.organisation.policy.variance == VariancePolicy::Carry;
+        if world.history.versions().iter().any(carries) {
+            for record in &earlier {
+                carry_past(&mut carried, &self.opening_of(record).await?, &self.closing_of(record).await?)?;
+            }
+        }
+        Ok((before, carried))
     }
 
     async fn settle_one(
@@ -153,7 +174,8 @@ impl App {
         (through, opening): (NaiveDate, Opening),
         corrections: &[Correction],
     ) -> Result<SettledPeriod, Refusal> {
-        let days = self.period_facts(period).await?;
+        let days = self.settlement_facts(period).await?;
+        let approvals = self.approved_cards(period).await?;
         let input = PeriodInput {
             period,
             through,
@@ -162,13 +184,14 @@ impl App {
             opening: &opening,
             own_prices: None,
             corrections,
+            approvals: &approvals,
         };
         let settlement = settle(&input).map_err(|error| Refusal::computation("settle a period", error))?;
         let corrections = corrections.to_vec();
         Ok(SettledPeriod { period, through, opening, settlement, corrections, nights: BTreeMap::new() })
     }
 
-    async fn period_facts(&self, period: Period) -> Result<BTreeMap<NaiveDate, DayFacts>, Refusal> {
+    pub(crate) async fn period_facts(&self, period: Period) -> Result<BTreeMap<NaiveDate, DayFacts>, Refusal> {
         let facts = self.facts_between(period.first_day(), period.next().first_day()).await?;
         Ok(facts.into_iter().map(|(day, facts)| (day, Arc::unwrap_or_clone(facts))).collect())
     }
@@ -193,7 +216,7 @@ impl App {
 
     /// A closed period over today's facts, with its own prices and organisation.
     async fn recompute_closed(&self, world: &World, record: &PeriodRecord) -> Result<Settlement, Refusal> {
-        let days = self.period_facts(record.period).await?;
+        let days = self.settlement_facts(record.period).await?;
         self.settle_closed(world, record, &days).await
     }
 
@@ -216,12 +239,13 @@ impl App {
             opening: &opening,
             own_prices: Some(&prices),
             corrections: &booked,
+            approvals: &[],
         };
         settle(&input).map_err(|error| Refusal::computation("recompute a closed period", error))
     }
 
     /// Writes what a period amounts to: prices, ledger entries, and the final record that makes them current.
-    pub(crate) async fn publish(&self, settled: &SettledPeriod) -> Result<(), Refusal> {
+    pub(crate) async fn publish(&self, world: &World, settled: &SettledPeriod) -> Result<(), Refusal> {
         let key = Key::new(SETTLED, settled.period.to_string());
         let before = records::get::<SettledRecord>(self.books(), &key).await?;
         let run = self.new_run()?;
@@ -239,6 +263,7 @@ impl App {
         writes.extend(records::list_puts(&partition, &format!("{run}/pools/"), settlement.pools.iter())?);
         writes.extend(records::list_puts(&partition, &format!("{run}/variances/"), settlement.variances.iter())?);
         writes.extend(records::list_puts(&partition, &format!("{run}/findings/"), settlement.findings.iter())?);
+        writes.extend(next_card_puts(world, settled, (&partition, &run))?);
         // What the entries sum to is what was booked, whatever a crash has left out of the records beside them.
         let balances = self.booked(settled.period).await?;
         let entries: Vec<Entry> = post(&balances, &settlement.balances)
@@ -263,7 +288,7 @@ impl App {
         Ok(records::list_puts(&ledger_partition(period), &format!("{run}/"), rows)?)
     }
 
-    async fn settled_list<T: serde::de::DeserializeOwned>(
+    pub(crate) async fn settled_list<T: serde::de::DeserializeOwned>(
         &self,
         partition: &str,
         run: &str,
@@ -330,6 +355,10 @@ impl App {
         let prefix = format!("{}/{}/", record.period, record.prices_run);
         Ok(records::list(self.books(), PRICES, &prefix).await?)
     }
+}
+
+fn carry_past(carried: &mut Carried, opening: &Opening, closing: &Opening) -> Result<(), Refusal> {
+    carried.pass(opening, closing).map_err(|error| Refusal::computation("carry a variance on", error))
 }
 
 pub(crate) fn no_night(period: Period) -> Refusal {

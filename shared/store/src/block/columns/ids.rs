@@ -85,6 +85,30 @@ impl StoredIds {
         TextRef { value, length: u32::try_from(text.len()).unwrap_or(u32::MAX), form: Form::Stored }
     }
 
+    /// As [`Self::add`], of a text in two parts.
+    pub(in crate::block) fn add_joined(&mut self, begin: &str, end: &str) -> TextRef {
+        if begin.is_empty() {
+            return self.add(end);
+        }
+        if begin.len() + end.len() <= DIGITS_MAX {
+            return self.add(&[begin, end].concat());
+        }
+        let value = u64::try_from(self.0.len()).unwrap_or(u64::MAX);
+        self.0.push_str(begin);
+        self.0.push_str(end);
+        TextRef { value, length: u32::try_from(begin.len() + end.len()).unwrap_or(u32::MAX), form: Form::Stored }
+    }
+
+    /// As [`Self::add`], of the hexadecimal text of some bytes.
+    pub(in crate::block) fn add_packed(&mut self, bytes: &[u8]) -> TextRef {
+        if let Ok(digits) = bytes.try_into() {
+            return TextRef::of_hex16(u64::from_be_bytes(digits));
+        }
+        let mut text = String::new();
+        push_digits(&mut text, bytes);
+        self.add(&text)
+    }
+
     pub(in crate::block) fn get(&self, id: TextRef) -> IdText<'_> {
         match id.form {
             Form::None => IdText(Text::Stored("")),
@@ -142,8 +166,19 @@ impl<'a> IdText<'a> {
     }
 }
 
+/// Adds the hexadecimal text of some bytes.
+pub(super) fn push_digits(text: &mut String, bytes: &[u8]) {
+    const PART_BYTES: usize = 32;
+    for part in bytes.chunks(PART_BYTES) {
+        let mut letters = [[0; 2]; PART_BYTES];
+        letters.iter_mut().zip(part).for_each(|(pair, byte)| *pair = [hex_digit(byte >> 4), hex_digit(byte & 15)]);
+        let letters = letters.get(..part.len()).unwrap_or_default().as_flattened();
+        text.push_str(std::str::from_utf8(letters).unwrap_or_default());
+    }
+}
+
 /// The letter of a hexadecimal digit.
-pub(in crate::block) const fn hex_digit(nibble: u8) -> u8 {
+const fn hex_digit(nibble: u8) -> u8 {
     if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
 }
 

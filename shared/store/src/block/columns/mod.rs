@@ -13,8 +13,11 @@ use std::sync::Arc;
 use recoup_model::{Kind, Reported, Status, Tags, TokenClass, Usage};
 use recoup_money::Amount;
 
+pub(super) use ids::StoredIds;
+use ids::push_digits;
 pub use ids::{IdBuffer, IdText, TextRef};
-pub(super) use ids::{StoredIds, hex_digit};
+pub use restore::Restore;
+pub(super) use restore::tag_set;
 
 use super::{BlockError, frame};
 
@@ -28,7 +31,7 @@ pub const NOT_HERE: u32 = u32::MAX;
 /// # Errors
 /// Every [`BlockError`] that is about bytes.
 pub fn read_columns(bytes: &[u8]) -> Result<Columns, BlockError> {
-    frame::read(bytes, frame::Check::Checksum)
+    frame::read(bytes, frame::Check::Checksum, Wanted::All)
 }
 
 /// As [`read_columns`], for bytes whose checksum somebody checked already, as [`crate::EventLog::read`] does. Other
@@ -37,7 +40,25 @@ pub fn read_columns(bytes: &[u8]) -> Result<Columns, BlockError> {
 /// # Errors
 /// As [`read_columns`].
 pub fn read_checked_columns(bytes: &[u8]) -> Result<Columns, BlockError> {
-    frame::read(bytes, frame::Check::Lengths)
+    read_wanted_columns(bytes, Wanted::All)
+}
+
+/// Which columns a reader takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// All.
+    All,
+    /// `response_id` and `reservation_id` may be left out, which are most of the letters of a block. Events made of
+    /// such columns lack them, so that their content digests are others.
+    WithoutCalls,
+}
+
+/// As [`read_checked_columns`], but only what is wanted.
+///
+/// # Errors
+/// As [`read_columns`].
+pub fn read_wanted_columns(bytes: &[u8], wanted: Wanted) -> Result<Columns, BlockError> {
+    frame::read(bytes, frame::Check::Lengths, wanted)
 }
 
 /// A number for each event.
@@ -106,16 +127,28 @@ impl Texts {
         (0..self.len()).map(|entry| self.get(entry).unwrap_or_default())
     }
 
+    pub(super) fn with_room(texts: usize) -> Self {
+        Self { text: String::new(), ends: Vec::with_capacity(texts) }
+    }
+
+    pub(super) fn reserve_letters(&mut self, letters: usize) {
+        self.text.reserve(letters);
+    }
+
     pub(super) fn push(&mut self, text: &str) {
-        self.text.push_str(text);
+        self.push_joined(text, "");
+    }
+
+    /// Adds a text in two parts.
+    pub(super) fn push_joined(&mut self, begin: &str, end: &str) {
+        self.text.push_str(begin);
+        self.text.push_str(end);
         self.end_entry();
     }
 
+    /// Adds the hexadecimal text of some bytes.
     pub(super) fn push_packed(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.text.push(char::from(hex_digit(byte >> 4)));
-            self.text.push(char::from(hex_digit(byte & 15)));
-        }
+        push_digits(&mut self.text, bytes);
         self.end_entry();
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use recoup_model::{Event, Id, Kind, Origin, Quantity, Recorded, Tags};
 
-use super::{Columns, IdBuffer, NOT_HERE, TextColumn, TextRef, entry_of};
+use super::{Columns, ExtraTags, IdBuffer, NOT_HERE, TextColumn, TextRef, entry_of};
 
 /// The shared texts of one column, made when an event first asks for them.
 #[derive(Debug, Default)]
@@ -172,4 +172,11 @@ impl Restore<'_> {
         let sku = self.shared.sku.get(&columns.sku, at)?;
         Some(Quantity { sku, quantity, unit: self.shared.unit.get(&columns.unit, at) })
     }
+}
+
+/// One of some sets of tags in columns: `agent`, `task_type`, `task_id`, `user`, `team`, `project`, and extra ones.
+pub(in crate::block) fn tag_set(named: &[TextColumn; 6], extra: &ExtraTags, at: usize) -> Tags {
+    let [agent, task_type, task_id, user, team, project] = named.each_ref().map(|column| column.get(at).map(Id::from));
+    let extra = extra.get(at).map(|(name, value)| (Id::from(name), Id::from(value))).collect();
+    Tags { agent, task_type, task_id, user, team, project, extra }
 }

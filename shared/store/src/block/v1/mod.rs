@@ -4,12 +4,14 @@ pub(super) mod frame;
 mod read;
 mod texts;
 mod wire;
+#[cfg(test)]
 mod write;
 
 pub(super) use read::read;
 #[cfg(test)]
 pub(super) use wire::Sections;
-pub(super) use write::write;
+#[cfg(test)]
+pub(super) use write::{seal, write};
 
 const HAS_DURATION: u8 = 1;
 const HAS_USAGE: u8 = 2;

@@ -1,15 +1,15 @@
 //! The columns of version 1, in the order of the format.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use recoup_model::limits::EXTRA_TAGS_MAX;
-use recoup_model::{Id, Kind, Reported, Status, Tags, TokenClass};
+use recoup_model::{Kind, Reported, Status, TokenClass};
 use recoup_money::{Amount, Currency};
 
 use super::super::BlockError;
 use super::super::columns::{
     Codes, Columns, ExtraTags, KeyTags, NOT_HERE, Sparse, TextColumn, TextRef, Texts, USAGE_REPORTED, UsageColumn,
+    tag_set,
 };
 use super::texts::{self, Entry, EntryReader, IdReader};
 use super::wire::{Reader, Sections, unzigzag};
@@ -204,7 +204,7 @@ fn read_key_tags(reader: &mut Reader<'_>, count: usize) -> Result<KeyTags, Block
         return Err(reader.wrong("has a wrong number of entries"));
     }
     let columns = read_tags(reader, distinct)?;
-    let sets = (0..distinct).map(|at| Arc::new(tag_set(&columns, at))).collect();
+    let sets = (0..distinct).map(|at| Arc::new(tag_set(&columns.named, &columns.extra, at))).collect();
     reader.column = "key_tags";
     if distinct <= 1 {
         return Ok(KeyTags { codes: Codes::Same(0), sets });
@@ -218,13 +218,6 @@ fn read_key_tags(reader: &mut Reader<'_>, count: usize) -> Result<KeyTags, Block
         codes.push(u32::try_from(number).unwrap_or(u32::MAX));
     }
     Ok(KeyTags { codes: Codes::Each(codes), sets })
-}
-
-fn tag_set(columns: &TagColumns, at: usize) -> Tags {
-    let [agent, task_type, task_id, user, team, project] =
-        std::array::from_fn(|column| columns.named.get(column).and_then(|column| column.get(at)).map(Id::from));
-    let extra = columns.extra.get(at).map(|(name, value)| (Id::from(name), Id::from(value)));
-    Tags { agent, task_type, task_id, user, team, project, extra: extra.collect::<BTreeMap<Id, Id>>() }
 }
 
 fn read_figures(reader: &mut Reader<'_>, columns: &mut Columns, shapes: &[u8]) -> Result<(), BlockError> {

@@ -1,7 +1,7 @@
 //! Columns of optional texts: a dictionary that grows as it is read, with references back into it.
 
 use super::super::BlockError;
-use super::super::columns::{Codes, StoredIds, TextColumn, TextRef, Texts, hex_digit};
+use super::super::columns::{Codes, StoredIds, TextColumn, TextRef, Texts};
 use super::wire::Reader;
 
 /// No event has a value.
@@ -68,16 +68,9 @@ impl IdReader {
     pub(super) fn read(&mut self, reader: &mut Reader<'_>, ids: &mut StoredIds) -> Result<TextRef, BlockError> {
         match self.entries.read(reader)? {
             Entry::Text(text) => Ok(ids.add(text)),
-            Entry::Packed(packed) => Ok(match packed.try_into() {
-                Ok(digits) => TextRef::of_hex16(u64::from_be_bytes(digits)),
-                Err(_) => ids.add(&unpacked(packed)),
-            }),
+            Entry::Packed(packed) => Ok(ids.add_packed(packed)),
         }
     }
-}
-
-fn unpacked(packed: &[u8]) -> String {
-    packed.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|nibble| char::from(hex_digit(nibble))).collect()
 }
 
 /// Reads the codes of a column, 0 for none, and calls `add` for each new entry. Says how many items have a value.

@@ -1,7 +1,7 @@
 //! Numbers on the wire of version 1: little-endian base 128 varints, zigzag for signed ones, and the reader that never runs past
 //! the end.
 
-use super::super::BlockError;
+use super::super::{BlockError, malformed};
 
 /// The three sections of a block before compression. They are compressed apart because each has letter frequencies of
 /// its own, and packed ids do not compress at all.
@@ -15,53 +15,9 @@ pub(in crate::block) struct Sections {
     pub(in crate::block) packed: Vec<u8>,
 }
 
-impl Sections {
-    pub(super) fn byte(&mut self, byte: u8) {
-        self.numbers.push(byte);
-    }
-
-    pub(super) fn number(&mut self, mut number: u64) {
-        while number >= 0x80 {
-            let [low, ..] = number.to_le_bytes();
-            self.numbers.push(low | 0x80);
-            number >>= 7;
-        }
-        let [low, ..] = number.to_le_bytes();
-        self.numbers.push(low);
-    }
-
-    pub(super) fn count(&mut self, count: usize) {
-        self.number(u64::try_from(count).unwrap_or(u64::MAX));
-    }
-
-    pub(super) fn signed(&mut self, number: i64) {
-        self.number(zigzag(number));
-    }
-
-    pub(super) fn wide(&mut self, number: i128) {
-        let mut rest = ((number << 1) ^ (number >> 127)).cast_unsigned();
-        while rest >= 0x80 {
-            let [low, ..] = rest.to_le_bytes();
-            self.numbers.push(low | 0x80);
-            rest >>= 7;
-        }
-        let [low, ..] = rest.to_le_bytes();
-        self.numbers.push(low);
-    }
-}
-
-/// Small numbers of either sign to small numbers.
-pub(super) const fn zigzag(number: i64) -> u64 {
-    ((number << 1) ^ (number >> 63)).cast_unsigned()
-}
-
-/// Undoes [`zigzag`].
+/// Small numbers to small numbers of either sign.
 pub(super) const fn unzigzag(number: u64) -> i64 {
     (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
-}
-
-pub(super) const fn malformed(column: &'static str, problem: &'static str) -> BlockError {
-    BlockError::Malformed { column, problem }
 }
 
 /// Reads the sections from their beginning. Knows which column it is in, for errors.

@@ -1,5 +1,6 @@
 //! Events to the columns of version 1, as the releases that wrote it did: what tests of its reader read.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -9,8 +10,10 @@ use recoup_model::{Event, Kind, Recorded, Status, Tags, TokenClass, Usage};
 use recoup_money::{Amount, Currency};
 
 use super::super::BlockError;
+use super::super::frame::compress;
+use super::frame::{VERSION, checksum};
 use super::texts::{CODE_AGAIN, CODE_ENTRY, CODE_NEW, CODE_NONE, MODE_CODES, MODE_NONE, MODE_SAME, PACKED_CHARS_MAX};
-use super::wire::{Sections, zigzag};
+use super::wire::Sections;
 use super::{HAS_DURATION, HAS_QUANTITY, HAS_REPORTED, HAS_USAGE, IS_CRITICAL, PARENT_ENTRY, PARENT_NONE, PARENT_TEXT};
 
 /// Shorter texts gain nothing from being packed.
@@ -18,6 +21,14 @@ const PACKED_CHARS_MIN: usize = 16;
 
 /// The text of a `T`, where it has one.
 type Get<T> = fn(&T) -> Option<&str>;
+
+/// A block of some columns.
+pub(in crate::block) fn seal(events: usize, sections: &Sections) -> Result<Vec<u8>, BlockError> {
+    let stored = |section| compress(section).map(Cow::Owned);
+    let Sections { numbers, text, packed } = sections;
+    let sections = [(&**numbers, stored(numbers)?), (&**text, stored(text)?), (&**packed, stored(packed)?)];
+    super::super::frame::seal((VERSION, events), sections, checksum)
+}
 
 /// All columns of some events.
 pub(in crate::block) fn write(events: &[&Recorded]) -> Result<Sections, BlockError> {
@@ -291,4 +302,44 @@ fn write_texts<'a, T>(out: &mut Sections, items: &[&'a T], get: Get<T>) -> Writt
         }
     }
     written
+}
+
+impl Sections {
+    fn byte(&mut self, byte: u8) {
+        self.numbers.push(byte);
+    }
+
+    fn number(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            let [low, ..] = number.to_le_bytes();
+            self.numbers.push(low | 0x80);
+            number >>= 7;
+        }
+        let [low, ..] = number.to_le_bytes();
+        self.numbers.push(low);
+    }
+
+    fn count(&mut self, count: usize) {
+        self.number(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
+    fn signed(&mut self, number: i64) {
+        self.number(zigzag(number));
+    }
+
+    fn wide(&mut self, number: i128) {
+        let mut rest = ((number << 1) ^ (number >> 127)).cast_unsigned();
+        while rest >= 0x80 {
+            let [low, ..] = rest.to_le_bytes();
+            self.numbers.push(low | 0x80);
+            rest >>= 7;
+        }
+        let [low, ..] = rest.to_le_bytes();
+        self.numbers.push(low);
+    }
+}
+
+/// Small numbers of either sign to small numbers.
+const fn zigzag(number: i64) -> u64 {
+    ((number << 1) ^ (number >> 63)).cast_unsigned()
 }

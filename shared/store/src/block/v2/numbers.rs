@@ -83,22 +83,19 @@ fn write_as(out: &mut Writer, values: &[i64], head: u8) {
 
 /// Appends values bit behind bit, the first in the lowest bits.
 fn pack(out: &mut Vec<u8>, values: impl Iterator<Item = u64>, width: u32) {
-    let mut waiting = 0_u128;
+    let mut word = 0_u64;
     let mut bits = 0;
     for value in values {
-        waiting |= u128::from(value) << bits;
+        word |= value << bits;
         bits += width;
-        while bits >= 8 {
-            let [low, ..] = waiting.to_le_bytes();
-            out.push(low);
-            waiting >>= 8;
-            bits -= 8;
+        if bits >= u64::BITS {
+            out.extend(word.to_le_bytes());
+            bits -= u64::BITS;
+            word = value.checked_shr(width - bits).unwrap_or_default();
         }
     }
-    if bits > 0 {
-        let [low, ..] = waiting.to_le_bytes();
-        out.push(low);
-    }
+    let bytes = usize::try_from(bits.div_ceil(8)).unwrap_or_default();
+    out.extend(word.to_le_bytes().iter().take(bytes));
 }
 
 /// Reads a column of `count` numbers in place of what `numbers` holds.

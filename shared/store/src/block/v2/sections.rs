@@ -6,7 +6,7 @@ use super::super::{BlockError, malformed};
 #[derive(Debug, Default)]
 pub(in crate::block) struct Writer {
     /// Numbers, codes and packed ids, column after column.
-    pub(super) planes: Vec<u8>,
+    pub(in crate::block) planes: Vec<u8>,
     /// Texts.
     pub(super) text: String,
     /// Texts of columns that only a reader of whole events takes.

@@ -7,12 +7,13 @@ use super::super::BlockError;
 use super::super::columns::{Codes, StoredIds, TextColumn, TextRef, Texts};
 use super::numbers;
 use super::sections::{Reader, TextSection, Writer};
+use super::shapes::Presence;
 
 /// Shorter texts gain nothing from being packed.
 const PACKED_CHARS_MIN: usize = 16;
 const PACKED_CHARS_MAX: usize = 256;
-/// Bytes of a packed id that fits into a reference.
-const HELD_BYTES: usize = 8;
+/// Bytes that the texts of a list may share: it bounds what a list grows to.
+const PREFIX_BYTES_MAX: usize = 255;
 
 /// Whether a text is lower-case hexadecimal of even length: what unpacking gives back.
 fn is_packable(text: &str) -> bool {
@@ -43,7 +44,8 @@ fn packed_chars(packable: &[Option<usize>]) -> usize {
 /// Letters that all texts begin with.
 fn common_prefix<'a>(texts: &[&'a str]) -> &'a str {
     let Some((first, rest)) = texts.split_first() else { return "" };
-    rest.iter().fold(*first, |prefix, text| {
+    let begin = first.get(..first.floor_char_boundary(PREFIX_BYTES_MAX)).unwrap_or_default();
+    rest.iter().fold(begin, |prefix, text| {
         let letters = prefix.char_indices().zip(text.chars()).find(|((_, left), right)| left != right);
         let end = letters.map_or(prefix.len().min(text.len()), |((at, _), _)| at);
         prefix.get(..end).unwrap_or_default()
@@ -66,8 +68,7 @@ pub(super) fn write_list(out: &mut Writer, texts: &[&str], section: TextSection)
         let packed = texts.iter().enumerate().filter(|(at, _)| is_packed(at));
         packed.for_each(|(_, text)| out.planes.extend(text.as_bytes().chunks_exact(2).map(pack)));
     }
-    let others: Vec<&str> =
-        texts.iter().enumerate().filter(|(at, _)| !is_packed(at)).map(|(_, text)| *text).collect();
+    let others: Vec<&str> = texts.iter().enumerate().filter(|(at, _)| !is_packed(at)).map(|(_, text)| *text).collect();
     if others.is_empty() {
         return;
     }
@@ -132,13 +133,13 @@ struct List<'a> {
     bits: &'a [u8],
     packed: std::slice::ChunksExact<'a, u8>,
     prefix: &'a str,
-    lengths: Vec<i64>,
 }
 
-fn read_list_head<'a>(
+/// Reads all of a list but the letters behind the prefix, whose `lengths` stay behind.
+fn read_head<'a>(
     reader: &mut Reader<'a>,
-    count: usize,
-    section: TextSection,
+    (count, section): (usize, TextSection),
+    lengths: &mut Vec<i64>,
 ) -> Result<List<'a>, BlockError> {
     let packed_bytes = reader.count(PACKED_CHARS_MAX / 2)?;
     let mut packed_count = 0;
@@ -148,102 +149,115 @@ fn read_list_head<'a>(
         packed_count = reader.count(count)?;
         if packed_count < count {
             bits = reader.bytes(count.div_ceil(8))?;
-            let set: u32 = bits.iter().map(|byte| byte.count_ones()).sum();
-            if usize::try_from(set) != Ok(packed_count) {
-                return Err(reader.wrong("packs another number of ids than it says"));
-            }
         }
         packed = reader.bytes(packed_count.saturating_mul(packed_bytes))?;
     }
-    let mut lengths = Vec::new();
+    lengths.clear();
     let mut prefix = "";
     if packed_count < count {
-        let prefix_bytes = reader.count(usize::MAX)?;
-        numbers::read(reader, count - packed_count, &mut lengths)?;
+        let prefix_bytes = reader.count(PREFIX_BYTES_MAX)?;
+        numbers::read(reader, count - packed_count, lengths)?;
         prefix = reader.text(section, prefix_bytes)?;
     }
-    Ok(List { packed_bytes, bits, packed: packed.chunks_exact(packed_bytes.max(1)), prefix, lengths })
+    Ok(List { packed_bytes, bits, packed: packed.chunks_exact(packed_bytes.max(1)), prefix })
 }
 
-/// Reads a list text by text: `packed` gets the bytes of a packed one, `plain` prefix and rest of another.
-fn read_list<'a, T>(
-    reader: &mut Reader<'a>,
+/// What a list is read to.
+trait Texting {
+    fn reserve(&mut self, letters: usize);
+    fn push_packed(&mut self, bytes: &[u8]);
+    fn push_joined(&mut self, begin: &str, end: &str);
+}
+
+/// Reads a list text by text.
+fn read_list(
+    reader: &mut Reader<'_>,
     (count, section): (usize, TextSection),
-    into: &mut T,
-    packed: fn(&mut T, &'a [u8]),
-    plain: fn(&mut T, &'a str, &'a str),
+    lengths: &mut Vec<i64>,
+    into: &mut impl Texting,
 ) -> Result<(), BlockError> {
-    let mut list = read_list_head(reader, count, section)?;
-    if list.lengths.is_empty() {
-        list.packed.for_each(|bytes| packed(into, bytes));
+    let List { packed_bytes, bits, mut packed, prefix } = read_head(reader, (count, section), lengths)?;
+    if lengths.is_empty() {
+        into.reserve(packed.len().saturating_mul(packed_bytes).saturating_mul(2));
+        packed.for_each(|bytes| into.push_packed(bytes));
         return Ok(());
     }
-    let mut lengths = list.lengths.iter();
+    let mut lengths = lengths.iter();
     for at in 0..count {
-        let is_packed = list.bits.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1);
-        if is_packed && list.packed_bytes > 0 {
-            let bytes = list.packed.next().ok_or_else(|| reader.wrong("ends too early"))?;
-            packed(into, bytes);
+        let is_packed = bits.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1);
+        if is_packed {
+            into.push_packed(packed.next().ok_or_else(|| reader.wrong("packs another number of ids than it says"))?);
         } else {
             let length = lengths.next().and_then(|length| usize::try_from(*length).ok());
             let length = length.ok_or_else(|| reader.wrong("has a text of an impossible length"))?;
-            plain(into, list.prefix, reader.text(section, length)?);
+            into.push_joined(prefix, reader.text(section, length)?);
         }
     }
-    Ok(())
+    if packed.len() == 0 { Ok(()) } else { Err(reader.wrong("packs another number of ids than it says")) }
 }
 
-/// Reads a list of texts.
-pub(super) fn read_texts(
+impl Texting for Texts {
+    fn reserve(&mut self, letters: usize) {
+        self.reserve_letters(letters);
+    }
+
+    fn push_packed(&mut self, bytes: &[u8]) {
+        self.push_packed(bytes);
+    }
+
+    fn push_joined(&mut self, begin: &str, end: &str) {
+        self.push_joined(begin, end);
+    }
+}
+
+impl Texting for (Vec<TextRef>, &mut StoredIds) {
+    fn reserve(&mut self, _: usize) {}
+
+    fn push_packed(&mut self, bytes: &[u8]) {
+        let (ids, stored) = self;
+        ids.push(stored.add_packed(bytes));
+    }
+
+    fn push_joined(&mut self, begin: &str, end: &str) {
+        let (ids, stored) = self;
+        ids.push(stored.add_joined(begin, end));
+    }
+}
+
+/// Reads a list of texts; `lengths` is room for numbers.
+fn read_texts(
     reader: &mut Reader<'_>,
-    count: usize,
-    section: TextSection,
+    (count, section): (usize, TextSection),
+    lengths: &mut Vec<i64>,
 ) -> Result<Texts, BlockError> {
-    let mut texts = Texts::default();
-    read_list(
-        reader,
-        (count, section),
-        &mut texts,
-        |texts, bytes| texts.push_packed(bytes),
-        |texts, prefix, rest| texts.push(prefix, rest),
-    )?;
+    let mut texts = Texts::with_room(count);
+    read_list(reader, (count, section), lengths, &mut texts)?;
     Ok(texts)
 }
 
-/// Reads a list of ids.
+/// Reads a list of ids; `lengths` is room for numbers.
 pub(super) fn read_ids(
     reader: &mut Reader<'_>,
     count: usize,
-    stored: &mut StoredIds,
+    (stored, lengths): (&mut StoredIds, &mut Vec<i64>),
 ) -> Result<Vec<TextRef>, BlockError> {
     let mut ids = (Vec::with_capacity(count), stored);
-    read_list(
-        reader,
-        (count, TextSection::Text),
-        &mut ids,
-        |(ids, stored), bytes| {
-            ids.push(match bytes.first_chunk::<HELD_BYTES>().filter(|_| bytes.len() == HELD_BYTES) {
-                Some(digits) => TextRef::of_hex16(u64::from_be_bytes(*digits)),
-                None => stored.add_packed(bytes),
-            });
-        },
-        |(ids, stored), prefix, rest| ids.push(stored.add(prefix, rest)),
-    )?;
+    read_list(reader, (count, TextSection::Text), lengths, &mut ids)?;
     Ok(ids.0)
 }
 
-/// Reads the list and the places of `count` values, which are empty where value and place are the same.
+/// Reads the list of a column, for which `places` is room, and then the places of its `count` values.
 pub(super) fn read_places<T>(
     reader: &mut Reader<'_>,
     count: usize,
     places: &mut Vec<i64>,
-    list: impl FnOnce(&mut Reader<'_>, usize) -> Result<T, BlockError>,
+    list: impl FnOnce(&mut Reader<'_>, usize, &mut Vec<i64>) -> Result<T, BlockError>,
 ) -> Result<(T, Places), BlockError> {
     let entries = reader.count(count)?;
     if entries == 0 {
         return Err(reader.wrong("has no entries"));
     }
-    let list = list(reader, entries)?;
+    let list = list(reader, entries, places)?;
     if entries == 1 {
         return Ok((list, Places::First));
     }
@@ -270,44 +284,14 @@ pub(super) enum Places {
 }
 
 /// Spreads the codes of the values over the items that have one.
-pub(super) fn spread(places: Places, listed: &[i64], has: &Presence<'_>) -> Codes {
-    let code = |place: i64| u32::try_from(place).unwrap_or(u32::MAX).saturating_add(1);
+pub(super) fn spread(places: Places, listed: &[i64], has: Presence<'_>) -> Codes {
+    let code = |place: &i64| u32::try_from(*place).unwrap_or(u32::MAX).saturating_add(1);
     match (places, has) {
+        (_, Presence::None) => Codes::Same(0),
         (Places::First, Presence::All(_)) => Codes::Same(1),
-        (Places::First, Presence::Some(has)) => Codes::Each(has.iter().map(|has| u32::from(*has)).collect()),
-        (Places::Own, Presence::All(count)) => Codes::Each((1..).take(*count).collect()),
-        (Places::Own, Presence::Some(has)) => {
-            let mut next = 0;
-            let number = |has: &bool| {
-                next += u32::from(*has);
-                if *has { next } else { 0 }
-            };
-            Codes::Each(has.iter().map(number).collect())
-        }
-        (Places::Listed, Presence::All(_)) => Codes::Each(listed.iter().map(|place| code(*place)).collect()),
-        (Places::Listed, Presence::Some(has)) => {
-            let mut listed = listed.iter();
-            let take = |has: &bool| if *has { listed.next().map_or(0, |place| code(*place)) } else { 0 };
-            Codes::Each(has.iter().map(take).collect())
-        }
-    }
-}
-
-/// Which items have a value.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Presence<'a> {
-    /// All of so many.
-    All(usize),
-    /// Those that are true.
-    Some(&'a [bool]),
-}
-
-impl Presence<'_> {
-    pub(super) fn count(&self) -> usize {
-        match self {
-            Self::All(count) => *count,
-            Self::Some(has) => has.iter().filter(|has| **has).count(),
-        }
+        (Places::First, _) => Codes::Each(has.spread(0, std::iter::repeat(1))),
+        (Places::Own, _) => Codes::Each(has.spread(0, 1..)),
+        (Places::Listed, _) => Codes::Each(has.spread(0, listed.iter().map(code))),
     }
 }
 
@@ -321,7 +305,8 @@ pub(super) fn read_column(
     if count == 0 {
         return Ok(TextColumn::default());
     }
-    let (texts, kind) =
-        read_places(reader, count, places, |reader, entries| read_texts(reader, entries, section))?;
-    Ok(TextColumn { codes: spread(kind, places, &has), texts })
+    let list =
+        |reader: &mut Reader<'_>, entries, lengths: &mut Vec<i64>| read_texts(reader, (entries, section), lengths);
+    let (texts, kind) = read_places(reader, count, places, list)?;
+    Ok(TextColumn { codes: spread(kind, places, has), texts })
 }
