@@ -14,6 +14,7 @@ from fractions import Fraction
 NAMES = ("kind", "agent", "task_type", "pool", "billing", "provider", "model", "class", "sku")
 AMOUNTS = ("exact", "amount")
 MEASURES = ("quantity", "unit")
+MEASURED = ("charge", "markup")
 NUMBERS = ("quantity", "price", "exact", "amount")
 
 
@@ -29,7 +30,8 @@ def group_lines(lines):
     """Lines by what identifies them, apart from `from`, in the order of `from` and then of their amount."""
     groups = defaultdict(list)
     for line in lines:
-        groups[tuple(value_of(line, name) for name in (*NAMES, "price"))].append(line)
+        unit = value_of(line, "unit") if line["kind"] in MEASURED else None
+        groups[(*(value_of(line, name) for name in (*NAMES, "price")), unit)].append(line)
     for group in groups.values():
         group.sort(key=lambda line: (line.get("from") or "", Fraction(line["exact"])))
     return groups
@@ -51,7 +53,7 @@ def compare_line(theirs, ours):
     """Differences of two lines that stand for the same thing."""
     fields = list(AMOUNTS)
     # What a pool or variance line measures is the product's to choose.
-    fields += [name for name in MEASURES if ours["kind"] == "charge" or (theirs.get(name) and ours.get(name))]
+    fields += [name for name in MEASURES if ours["kind"] in MEASURED or (theirs.get(name) and ours.get(name))]
     fields += ["from"] if theirs.get("from") and ours.get("from") else []
     for name in fields:
         if value_of(theirs, name) != value_of(ours, name):

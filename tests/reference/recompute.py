@@ -26,12 +26,17 @@ CONTEXT = ("input", "cache_read", "cache_write_5m", "cache_write_1h")
 SUBSTITUTE = {"cache_read": "input", "cache_write_5m": "input", "cache_write_1h": "input", "reasoning": "output"}
 BASE_TIERS = (None, "", "standard", "default", "auto")
 MINOR_DIGITS = {"JPY": 0, "KRW": 0, "CLP": 0, "ISK": 0, "VND": 0, "BHD": 3, "JOD": 3, "KWD": 3, "OMR": 3, "TND": 3}
-KIND_ORDER = ("charge", "pool", "variance", "correction")
+KIND_ORDER = ("charge", "markup", "pool", "variance", "correction")
+USED_BASES = ("invocations", "tokens", "duration")
 UNATTRIBUTED, UNALLOCATED = "unattributed", "unallocated"
 
 
 class Refused(Exception):
     """The input holds something this program does not compute."""
+
+
+class ClosedPools(Refused):
+    """POOL-2: pools that serve only each other."""
 
 
 # Numbers ---------------------------------------------------------------------------------------------------------------------
@@ -142,8 +147,9 @@ class Organisation:
         self.band = Fraction(str(policy.get("price_band_percent", "0")))
         self.variance = policy.get("variance", "settle")
         self.unattributed_pool = policy.get("unattributed_pool")
-        if policy.get("pool_recovery", "line") != "line":
-            raise Refused("pool_recovery other than `line`")
+        self.recovers_in_price = policy.get("pool_recovery", "line") == "price"
+        self.needs_approval = policy.get("price_approval", "none") == "finance"
+        self.default_markup = policy.get("markup")
         self.teams = {team["id"]: team for team in file.get("teams", [])}
         self.agents = {agent["id"]: agent for agent in file.get("agents", [])}
         self.pools = {pool["id"]: pool for pool in file.get("pools", [])}
@@ -157,6 +163,19 @@ class Organisation:
         """PRC-7: the one billing model of team x agent."""
         entry = self.agents.get(agent, {})
         return entry.get("billing_by_team", {}).get(team, entry.get("billing", "token"))
+
+    def markup(self, team, agent):
+        """PRC-5: ("percent" | "fixed", value) of team x agent; None where nothing is added."""
+        entry = self.agents.get(agent, {})
+        stated = entry.get("markup_by_team", {}).get(team, entry.get("markup", self.default_markup))
+        if stated is None:
+            return None
+        (kind, value), = stated.items()
+        return (kind, Fraction(str(value))) if Fraction(str(value)) else None
+
+    def idle_rate(self, agent):
+        """PRC-4: what an idle minute of an agent costs."""
+        return Fraction(str(self.agents.get(agent, {}).get("idle_rate", "0")))
 
     def pool_of(self, agent):
         """ATR-4: the pool of a shared agent."""
@@ -585,21 +604,30 @@ def on_grid(value, grid):
     return max(round(value / grid) * grid, grid)
 
 
-def busy_ns(trace):
-    """PRC-4: the union of the intervals of a task's spans other than `agent`."""
+def busy_ns(trace, within=None):
+    """PRC-4: the union of the intervals of a task's spans other than `agent`, or of what of them lies in an interval."""
     total, reached = 0, None
     for start, end in sorted((span.start, span.end) for span in trace.spans if span.kind != "agent"):
+        if within:
+            start, end = max(start, within[0]), min(end, within[1])
         begin = start if reached is None else max(start, reached)
         total += max(0, end - begin)
         reached = end if reached is None else max(end, reached)
     return total
 
 
+def idle_ns(trace):
+    """PRC-4: the root's interval minus the active time in it."""
+    root = (trace.root.start, trace.root.end)
+    return root[1] - root[0] - busy_ns(trace, within=root)
+
+
 class Prices:
     """PRC-1 to PRC-4 for one (agent, task type) and billing model: the price of every local day, and where it began."""
 
-    def __init__(self, tasks, billing, organisation, last_night):
-        self.organisation, self.billing = organisation, billing
+    def __init__(self, tasks, billing, organisation, last_night, recovered=None, approved=()):
+        self.organisation, self.billing, self.approved = organisation, billing, approved
+        self.recovered = recovered or {}
         seed = organisation.seeds.get(tasks[0].root.tags["task_type"]) if billing == "task" else None
         self.seed = None if seed is None else Fraction(str(seed))
         self.first = min(task.root.day for task in tasks)
@@ -618,13 +646,19 @@ class Prices:
             today = by_day.get(day, [])
             done = sum(task.completed for task in today)
             completed, days = completed + done, days + bool(today)
-            cost = smooth(cost, sum(task.direct_cost() for task in today if self.counts(task)), factor)
+            own = sum((task.direct_cost() for task in today if self.counts(task)), Fraction(0))
+            cost = smooth(cost, own + self.recovered_on(day), factor)
             base = smooth(base, done if self.billing == "task" else minutes(today), factor)
             if base and (completed >= self.organisation.min_tasks or days >= self.organisation.min_days):
                 price = self.move(price, on_grid(cost / base, self.organisation.grid))
             nights[day] = price
             day += dt.timedelta(1)
         return nights
+
+    def recovered_on(self, day):
+        """PRC-1, POOL-4: the pools' share of the month to date less that of the night before; the first night takes all."""
+        before = self.recovered.get(day - dt.timedelta(1), 0) if day.day > 1 and day > self.first else 0
+        return self.recovered.get(day, Fraction(0)) - before
 
     def counts(self, task):
         """PRC-4: a time price counts only tasks with a duration."""
@@ -643,7 +677,18 @@ class Prices:
         if self.organisation.lock == "locked":
             day = day.replace(day=1)
         published = self.nights.get(day - dt.timedelta(1))
+        if self.organisation.needs_approval:
+            published = self.last_approved(day)
         return self.seed if published is None else published
+
+    def last_approved(self, month):
+        """PRC-3: the candidate at the start of the last month whose rate card was approved and had one."""
+        while month > self.first:
+            candidate = self.nights.get(month - dt.timedelta(1))
+            if candidate is not None and f"{month:%Y-%m}" in self.approved:
+                return candidate
+            month = (month - dt.timedelta(1)).replace(day=1)
+        return None
 
     def list_versions(self, last_night):
         """Maximal runs of days with one price: (first day or None for what always held, price)."""
@@ -666,7 +711,7 @@ def minutes(tasks):
 
 # Lines -----------------------------------------------------------------------------------------------------------------------
 
-KEY = ("kind", "agent", "task_type", "pool", "billing", "provider", "model", "class", "sku", "price", "from")
+KEY = ("kind", "agent", "task_type", "pool", "billing", "provider", "model", "class", "sku", "price", "from", "unit")
 
 
 class Lines:
@@ -676,9 +721,9 @@ class Lines:
         self.rows = {}
 
     def add(self, exact, quantity=None, unit=None, **key):
+        key["unit"] = unit
         row = self.rows.setdefault(tuple(key.get(name) for name in KEY), {"exact": Fraction(0), "quantity": None})
         row["exact"] += exact
-        row["unit"] = unit
         if quantity is not None:
             row["quantity"] = (row["quantity"] or 0) + quantity
 
@@ -698,7 +743,7 @@ class Month:
 
     def __init__(self, organisation, traces, period):
         self.organisation, self.traces, self.period = organisation, traces, period
-        self.days = set(days_of_month(period))
+        self.days, self.length = set(days_of_month(period)), len(days_of_month(period))
         self.lines = {team: Lines() for team in organisation.teams}
         self.accounts = defaultdict(Fraction)
         self.direct = defaultdict(Fraction)
@@ -707,6 +752,16 @@ class Month:
         self.bills = []
         self.pool_record = []
         self.prices = {}
+        self.recovered, self.ways = {}, {}
+
+    def up_to(self, night):
+        """The same month as a night sees it: its days up to that one."""
+        month = Month(self.organisation, self.traces, self.period)
+        month.days = {day for day in self.days if day <= night}
+        month.active = sorted({t.payer for t in self.traces if t.payer and any(s.day in month.days for s in t.spans)})
+        collect_costs(month)
+        book_recurring(month)
+        return month
 
     def spans(self):
         return [span for trace in self.traces for span in trace.spans if span.day in self.days]
@@ -759,8 +814,8 @@ def recurring_amount(entry, month):
     rates = [month.organisation.exchange(currency, day) for day in running]
     if None in rates:
         return Fraction(0), Fraction(0)
-    daily = Fraction(str(entry["amount"])) / len(month.days)
-    return half_even(sum((daily * rate for rate in rates), Fraction(0))), Fraction(len(running), len(month.days))
+    daily = Fraction(str(entry["amount"])) / month.length
+    return half_even(sum((daily * rate for rate in rates), Fraction(0))), Fraction(len(running), month.length)
 
 
 def charge_tokens(month):
@@ -787,10 +842,67 @@ def charge_tokens(month):
             )
 
 
+def mark_up_tokens(month):
+    """PRC-5 and PRC-6: what is added to the tokens of each team, agent, task type and day, rounded once a day (MON-1)."""
+    passed = defaultdict(Fraction)
+    for span in month.spans():
+        trace = span.trace
+        if span.pool or not trace.payer or not span.cost:
+            continue
+        of = trace.root if trace.is_task else span
+        markup = month.organisation.markup(trace.payer, of.agent)
+        if markup and month.organisation.billing(trace.payer, of.agent) == "token":
+            passed[(trace.payer, of.agent, of.task_type, markup[1], span.day)] += span.cost
+    for (team, agent, task_type, percent, _), cost in passed.items():
+        add_markup(month, team, (agent, task_type, "token"), ("percent", percent), (half_even(cost * percent / 100), cost))
+
+
+def add_markup(month, team, of, markup, figures):
+    """PRC-5: a line apart; a percentage is a price per unit of what it is taken of, a fixed one a price per task or minute."""
+    (kind, value), (exact, quantity), (agent, task_type, billing) = markup, figures, of
+    unit = month.organisation.currency if kind == "percent" else {"task": "task", "time": "minute"}[billing]
+    price = value / 100 if kind == "percent" else value
+    key = {"kind": "markup", "agent": agent, "task_type": task_type, "billing": billing, "price": price}
+    month.lines[team].add(exact, quantity, unit, **key)
+    month.accounts["markup"] += exact
+
+
+def mark_up_task(month, trace, billing, charge):
+    """PRC-5 and MON-1: what is added to one charged task, rounded once."""
+    markup = month.organisation.markup(trace.payer, trace.root.agent)
+    if not markup:
+        return
+    kind, value = markup
+    of = (trace.root.agent, trace.root.task_type, billing)
+    minutes_exact = Fraction(busy_ns(trace), MINUTE_NS)
+    if kind == "percent":
+        add_markup(month, trace.payer, of, markup, (half_even(charge * value / 100), charge))
+    elif billing == "task":
+        add_markup(month, trace.payer, of, markup, (value, 1))
+    else:
+        add_markup(month, trace.payer, of, markup, (half_even(value * minutes_exact), 0))
+        month.marked_minutes[(trace.payer, *of, value)] += busy_ns(trace)
+
+
+def show_idle(month, trace, is_charged):
+    """PRC-4: idle minutes are always shown, and charged at their own rate where the task is; returns the charge."""
+    idle, rate = idle_ns(trace), month.organisation.idle_rate(trace.root.agent)
+    if not idle:
+        return Fraction(0)
+    key = {"kind": "charge", "agent": trace.root.agent, "task_type": trace.root.task_type, "billing": "time"}
+    if is_charged or not rate:
+        key.update(price=rate, **{"from": min(month.days).isoformat()})
+    charge = half_even(rate * Fraction(idle, MINUTE_NS)) if is_charged else Fraction(0)
+    month.lines[trace.payer].add(charge, 0, "idle minute", **key)
+    month.idle_minutes[(trace.payer, key["agent"], key["task_type"], key.get("price"), key.get("from"))] += idle
+    return charge
+
+
 def charge_tasks(month):
     """PRC-1 to PRC-4: charges by price version and pass-through; returns {(agent, task type, billing): {team: [charge, actual]}}."""
     booked = defaultdict(lambda: defaultdict(lambda: [Fraction(0), Fraction(0)]))
     timed = defaultdict(int)
+    month.marked_minutes, month.idle_minutes = defaultdict(int), defaultdict(int)
     for trace in month.traces:
         billing = trace.is_task and trace.payer and month.organisation.billing(trace.payer, trace.root.agent)
         if billing not in ("task", "time"):
@@ -800,31 +912,47 @@ def charge_tasks(month):
         lines, actual, ended = month.lines[trace.payer], trace.direct_cost(month.days), trace.root.day in month.days
         since, price = month.prices[(agent, task_type, billing)].version_on(trace.root.day)
         busy = busy_ns(trace)
-        if price is None or (billing == "time" and not busy):
+        passes = price is None or (billing == "time" and not busy)
+        idle = show_idle(month, trace, not passes) if ended and billing == "time" else Fraction(0)
+        note_way(month, trace, (billing, not passes), actual, ended)
+        if passes:
             count = int(ended and (billing == "time" or trace.completed))
             if actual or count:
                 lines.add(actual, count, "task", **key)
             continue
         sums = booked[(agent, task_type, billing)][trace.payer]
+        sums[0] += idle
         sums[1] += actual
         key.update(price=price, **{"from": since and since.isoformat()})
         if ended and billing == "task" and trace.completed:
             lines.add(price, 1, "task", **key)
             sums[0] += price
+            mark_up_task(month, trace, billing, price)
         elif ended and billing == "time":
             charge = half_even(price * Fraction(busy, MINUTE_NS))
             timed[(trace.payer, *key.values())] += busy
             lines.add(charge, 0, "minute", **key)
             sums[0] += charge
+            mark_up_task(month, trace, billing, charge)
     set_minutes(month, timed)
+    recover_pools(month, booked)
     return booked
 
 
 def set_minutes(month, timed):
     """PRC-4: the quantity of a line is the minutes of all its tasks, rounded once."""
-    for (team, kind, agent, task_type, billing, price, since), busy in timed.items():
-        row = (kind, agent, task_type, None, billing, None, None, None, None, price, since)
-        month.lines[team].rows[row]["quantity"] = half_even(Fraction(busy, MINUTE_NS))
+    rows = [(*key, "minute", busy) for key, busy in timed.items()]
+    rows += [
+        (team, "charge", agent, task_type, "time", price, since, "idle minute", idle)
+        for (team, agent, task_type, price, since), idle in month.idle_minutes.items()
+    ]
+    rows += [
+        (team, "markup", agent, task_type, billing, price, None, "minute", busy)
+        for (team, agent, task_type, billing, price), busy in month.marked_minutes.items()
+    ]
+    for team, kind, agent, task_type, billing, price, since, unit, ns in rows:
+        row = (kind, agent, task_type, None, billing, None, None, None, None, price, since, unit)
+        month.lines[team].rows[row]["quantity"] = half_even(Fraction(ns, MINUTE_NS))
 
 
 def settle_variance(month, booked):
@@ -842,6 +970,133 @@ def settle_variance(month, booked):
                 if units:
                     key = {"agent": agent, "task_type": task_type, "billing": billing}
                     month.lines[team].add(Fraction(units, PICO), kind="variance", **key)
+
+
+# Pools in prices -------------------------------------------------------------------------------------------------------------
+
+
+def note_way(month, trace, way, actual, ended):
+    """PRC-1: cost and number of a team's tasks of a type by (billing, whether they have a price): a pool's share follows them."""
+    key = (trace.payer, trace.root.agent, trace.root.task_type)
+    cost, count = month.ways.setdefault(key, {}).get(way, (Fraction(0), 0))
+    month.ways[key][way] = (cost + actual, count + int(ended))
+
+
+def cost_or_number(figures):
+    """SPL-3 in small: {key: (cost, number)} as weights, the numbers only where nothing has cost; without zeros."""
+    for place in (0, 1):
+        weights = {key: pair[place] for key, pair in figures.items() if pair[place]}
+        if weights:
+            return weights
+    return {}
+
+
+def divide_recovered(month):
+    """PRC-1 and SPL-2: {(group, team, agent, task type): units} that the prices recover of the month's pools to date; the
+    rest of each (team, pool) goes to month.recovered_parts, less than the whole."""
+    use, by_agent = measure_use(month), use_by_agent(month)
+    pairs, kinds = direct_by_agent(month), tasks_by_kind(month)
+    found, month.recovered = defaultdict(int), defaultdict(int)
+    for group, own, allocation in allocations(month, use):
+        for who, parts in share_group(own, allocation).items():
+            if who[0] != "team":
+                continue
+            for pool, units in parts.items():
+                basis = basis_in_effect(month, use, pool)
+                used = by_agent[pool][basis] if basis in USED_BASES else None
+                weights = used.get(who[1], {}) if used is not None else pairs.get(who[1], {})
+                weights = {agent: weight for agent, weight in weights.items() if weight}
+                names = {agent or "": agent for agent in weights}
+                divided = split(units, {name: weights[agent] for name, agent in names.items()}) if weights else {}
+                for name, part in divided.items():
+                    agent = names[name]
+                    types = cost_or_number(kinds.get((who[1], agent), {}))
+                    if agent and types and month.organisation.billing(who[1], agent) != "token":
+                        month.recovered[(pool, who[1])] += part
+                        for task_type, share in split(part, types).items():
+                            found[(group, who[1], agent, task_type)] += share
+    return found
+
+
+def use_by_agent(month):
+    """{pool: {basis: {team: {root's agent: use}}}} of what a payer, and no other pool, used."""
+    use = defaultdict(lambda: defaultdict(lambda: defaultdict(lambda: defaultdict(int))))
+
+    def note(span, pool, basis, amount):
+        who = consumer_of(span, pool, month.organisation)
+        if who[0] == "team":
+            use[pool][basis][who[1]][span.trace.root.agent] += amount
+
+    for trace in month.traces:
+        for span, pool in invocations(trace, month.organisation):
+            if span.day in month.days:
+                note(span, pool, "invocations", 1)
+        for span in trace.spans:
+            if span.pool and span.day in month.days and span.bears_cost:
+                note(span, span.pool, "tokens", span.tokens)
+                note(span, span.pool, "duration", 0 if span.kind == "agent" else span.duration_ms)
+    return use
+
+
+def direct_by_agent(month):
+    """{team: {agent: direct cost}}: the root's agent in a task, else the span's."""
+    pairs = defaultdict(lambda: defaultdict(Fraction))
+    for span in month.spans():
+        of = span.trace.root if span.trace.is_task else span
+        if span.trace.payer and not span.pool and of.agent:
+            pairs[span.trace.payer][of.agent] += span.cost
+    return pairs
+
+
+def tasks_by_kind(month):
+    """{(team, agent): {task type: (direct cost, tasks that have ended)}} of what is not billed by token."""
+    kinds = defaultdict(lambda: defaultdict(lambda: (Fraction(0), 0)))
+    for trace in month.traces:
+        agent = trace.root.agent
+        if trace.is_task and trace.payer and month.organisation.billing(trace.payer, agent) != "token":
+            cost, count = kinds[(trace.payer, agent)][trace.root.task_type]
+            ended = int(trace.root.day in month.days)
+            kinds[(trace.payer, agent)][trace.root.task_type] = (cost + trace.direct_cost(month.days), count + ended)
+    return kinds
+
+
+def recover_pools(month, booked):
+    """PRC-1: what prices recover is actual cost of the tasks that had a price, and passes through with those that had none."""
+    if not month.organisation.recovers_in_price:
+        return
+    for (_, team, agent, task_type), units in divide_recovered(month.costed).items():
+        for (billing, has_price), part in split(units, cost_or_number(month.ways[(team, agent, task_type)])).items():
+            exact = Fraction(part, PICO)
+            if has_price:
+                booked[(agent, task_type, billing)][team][1] += exact
+            else:
+                key = {"kind": "charge", "agent": agent, "task_type": task_type, "billing": billing}
+                month.lines[team].add(exact, 0, "task", **key)
+    month.recovered = month.costed.recovered
+
+
+def recovered_nights(traces, organisation, last_night):
+    """POOL-4: {(agent, task type): {night: what prices recover of the month up to it}}."""
+    nights, found = defaultdict(dict), {}
+    if not organisation.recovers_in_price:
+        return nights
+    day = min(span.day for trace in traces for span in trace.spans)
+    by_month = {}
+    while day <= last_night:
+        period = f"{day:%Y-%m}"
+        if period not in by_month:
+            days = set(days_of_month(period))
+            by_month[period] = [trace for trace in traces if any(span.day in days for span in trace.spans)]
+        try:
+            found = divide_recovered(Month(organisation, by_month[period], period).up_to(day))
+        except ClosedPools:
+            # That night posted nothing; the next one that can catches up.
+            found = found if day.day > 1 else {}
+        for (_, _, agent, task_type), units in found.items():
+            of = nights[(agent, task_type)]
+            of[day] = of.get(day, Fraction(0)) + Fraction(units, PICO)
+        day += dt.timedelta(1)
+    return nights
 
 
 # Pools -----------------------------------------------------------------------------------------------------------------------
@@ -904,15 +1159,30 @@ def weights_of(month, use, pool, basis):
     return dict(use[pool][basis])
 
 
-def pool_ratios(month, use, pool, closed):
-    """SPL-3: {consumer: share} by the pool's basis, else invocations, direct cost, even, else unallocated."""
+def pool_weights(month, use, pool, closed):
+    """SPL-3: (basis, weights) by the pool's basis, else invocations, direct cost, even; (None, {}) where nobody has any."""
     for basis in (month.organisation.pools[pool]["basis"], "invocations", "direct_cost", "even"):
         weights = weights_of(month, use, pool, basis)
         weights = {who: weight for who, weight in weights.items() if weight and not (who[0] == "pool" and who[1] in closed)}
         if weights:
-            total = Fraction(sum(weights.values()))
-            return {who: weight / total for who, weight in weights.items()}
-    return {(UNALLOCATED, UNALLOCATED): Fraction(1)}
+            return basis, weights
+    return None, {}
+
+
+def pool_ratios(month, use, pool, closed):
+    """POOL-1: {consumer: share}; without any weight the cost is unallocated."""
+    _, weights = pool_weights(month, use, pool, closed)
+    total = Fraction(sum(weights.values()))
+    return {who: weight / total for who, weight in weights.items()} or {(UNALLOCATED, UNALLOCATED): Fraction(1)}
+
+
+def basis_in_effect(month, use, pool):
+    """What a pool is split by after a fallback; use by pools that are closed by then does not count."""
+    members = pools_of_group(month, month.organisation.group_of(pool))
+    method = month.organisation.pools[pool].get("method", "direct")
+    order = step_order(month, members)
+    closed = {"direct": set(members), "reciprocal": set()}.get(method, set(order[: order.index(pool) + 1]))
+    return pool_weights(month, use, pool, closed)[0]
 
 
 def allocate_direct(own, ratios_without):
@@ -941,7 +1211,7 @@ def allocate_reciprocal(own, ratios_without):
     for _ in names:
         open_pools |= {p for p in names if any(kind != "pool" or name in open_pools for kind, name in ratios[p])}
     if len(open_pools) < len(names):
-        raise Refused(f"POOL-2: closed pools {sorted(set(names) - open_pools)}")
+        raise ClosedPools(f"POOL-2: closed pools {sorted(set(names) - open_pools)}")
     matrix = [[Fraction(p == q) - ratios[q].get(("pool", p), 0) for q in names] + [Fraction(own[p])] for p in names]
     return {pool: (full, ratios[pool]) for pool, full in zip(names, solve(matrix))}
 
@@ -982,21 +1252,36 @@ def share_group(own, allocation):
     return {names[name]: split(units, given[names[name]]) for name, units in totals.items()}
 
 
-def charge_pools(month):
-    """POOL-1 to POOL-4: the pools' cost of the whole period, group by group."""
-    use, pools = measure_use(month), month.organisation.pools
-    groups = defaultdict(list)
-    for pool in sorted(pools):
-        groups[month.organisation.group_of(pool)].append(pool)
-    for group, members in sorted(groups.items()):
+def pools_of_group(month, group):
+    return [pool for pool in sorted(month.organisation.pools) if month.organisation.group_of(pool) == group]
+
+
+def step_order(month, members):
+    pools = month.organisation.pools
+    return sorted(members, key=lambda pool: (pools[pool].get("step") is None, pools[pool].get("step") or 0, pool))
+
+
+def allocations(month, use):
+    """POOL-2: (group, own costs, allocation) of every group."""
+    pools = month.organisation.pools
+    for group in sorted({month.organisation.group_of(pool) for pool in pools}):
+        members = pools_of_group(month, group)
         methods = {pools[pool].get("method", "direct") for pool in members}
         if len(methods) > 1:
             raise Refused(f"pool group {group} has several methods")
-        method = methods.pop()
         own = {pool: month.pool_cost[pool] for pool in members}
-        order = sorted(members, key=lambda pool: (pools[pool].get("step") is None, pools[pool].get("step") or 0, pool))
-        allocation = allocate(own, method, lambda pool, closed: pool_ratios(month, use, pool, closed), order)
+        if not any(own.values()):
+            continue
+        ratios = lambda pool, closed: pool_ratios(month, use, pool, closed)
+        yield group, own, allocate(own, methods.pop(), ratios, step_order(month, members))
+
+
+def charge_pools(month):
+    """POOL-1 to POOL-4: the pools' cost of the whole period, group by group."""
+    for group, own, allocation in allocations(month, measure_use(month)):
         for who, parts in share_group(own, allocation).items():
+            if who[0] == "team":
+                parts = {pool: units - month.recovered.get((pool, who[1]), 0) for pool, units in parts.items()}
             book_pool_parts(month, who, parts)
         record_pools(month, group, own, allocation)
 
@@ -1083,14 +1368,15 @@ def check_close(accounts, statements):
     accounts["rounding"] = sum((Fraction(s["total"]) for s in statements.values()), Fraction(0)) - charged
 
 
-def price_tasks(traces, organisation, last_night):
+def price_tasks(traces, organisation, last_night, approved):
     """PRC-1 and PRC-4: prices of every (agent, task type), all payers together, under both billing models."""
+    recovered = recovered_nights(traces, organisation, last_night)
     by_kind = defaultdict(list)
     for trace in traces:
         if trace.is_task:
             by_kind[(trace.root.agent, trace.root.task_type)].append(trace)
     return {
-        (*kind, billing): Prices(tasks, billing, organisation, last_night)
+        (*kind, billing): Prices(tasks, billing, organisation, last_night, recovered[kind], approved)
         for kind, tasks in by_kind.items()
         for billing in ("task", "time")
     }
@@ -1112,16 +1398,18 @@ def understand_traces(events, organisation, catalogue, nights_through):
     return traces
 
 
-def recompute(events, file, catalogue, period, nights_through=None):
-    """The statements of a period and the accounts beside them."""
+def recompute(events, file, catalogue, period, nights_through=None, approved=()):
+    """The statements of a period and the accounts beside them; `approved` are the months whose rate card was approved."""
     organisation = Organisation(file)
     traces = understand_traces(events, organisation, catalogue, nights_through)
     month = Month(organisation, traces, period)
     last_night = nights_through or max([span.day for trace in traces for span in trace.spans] + [max(month.days)])
-    month.prices = price_tasks(traces, organisation, last_night)
+    month.prices = price_tasks(traces, organisation, last_night, approved)
+    month.costed = month.up_to(max(month.days)) if organisation.recovers_in_price else None
     collect_costs(month)
     book_recurring(month)
     charge_tokens(month)
+    mark_up_tokens(month)
     settle_variance(month, charge_tasks(month))
     charge_pools(month)
     statements = {team: make_statement(month, team) for team in sorted(organisation.teams)}
@@ -1146,12 +1434,14 @@ def main():
     parser.add_argument("--catalogue", required=True)
     parser.add_argument("--period", required=True)
     parser.add_argument("--nights-through", type=dt.date.fromisoformat)
+    parser.add_argument("--approved", action="append", default=[], metavar="PERIOD")
     parser.add_argument("--out", required=True)
     given = parser.parse_args()
     file = tomllib.loads(pathlib.Path(given.organisation).read_text(encoding="utf-8"))
     try:
         catalogue = read_catalogue(given.catalogue)
-        result = recompute(read_events(given.events), file, catalogue, given.period, given.nights_through)
+        events = read_events(given.events)
+        result = recompute(events, file, catalogue, given.period, given.nights_through, given.approved)
     except Refused as reason:
         sys.exit(f"recompute: {reason}")
     pathlib.Path(given.out).write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -181,6 +181,84 @@ class InternalPrices(unittest.TestCase):
         self.assertEqual(cut, without_root)
 
 
+class PriceModels(unittest.TestCase):
+    """PRC-5, idle minutes, pools in prices, approval: each with figures worked out by hand."""
+
+    def lines(self, result, team, kind):
+        return [line for line in result["teams"][team]["lines"] if line["kind"] == kind]
+
+    def test_prc_5_percent_of_a_task_and_of_a_day_of_tokens(self):
+        file = organisation(
+            policy={"min_tasks": 1, "markup": {"percent": "10"}},
+            agents=[{"id": "x", "billing": "task"}],
+            task_types=[{"id": "s", "seed_price": "0.5"}],
+        )
+        events = [
+            event(f"e{n}", "02", trace_id=f"t{n}", dollars="0.4", team="a", agent="x", task_type="s", status="ok") for n in range(3)
+        ]
+        events += [event(f"f{n}", f"0{n}", trace_id=f"f{n}", dollars="0.000000000005", team="a", agent="w") for n in (3, 4)]
+        result = run(events, file)
+        found = [(line["agent"], line["quantity"], line["price"], line["exact"]) for line in self.lines(result, "a", "markup")]
+        self.assertEqual(found, [("w", "0.00000000001", "0.1", "0"), ("x", "1.5", "0.1", "0.15")])
+        self.assertEqual((result["markup"], result["teams"]["a"]["exact_total"]), ("0.15", "1.35000000001"))
+
+    def test_prc_5_fixed_per_minute_and_prc_4_idle_at_its_own_rate(self):
+        agents = [{"id": "x", "billing": "time", "markup": {"fixed": "0.02"}, "idle_rate": "0.1"}]
+        events = []
+        for n in (1, 2):
+            of = {"trace_id": f"t{n}", "team": "a", "agent": "x"}
+            events.append(event(f"r{n}", f"0{n}T12:05:00", kind="agent", duration_ms=300_000, task_type="s", status="ok", **of))
+            work = event(f"w{n}", f"0{n}T12:02:00", parent_id=f"r{n}", duration_ms=120_000, dollars="3", **of)
+            events.append(work)
+        result = run(events, organisation(agents=agents))
+        charges = {(line["unit"], line.get("price")): (line["quantity"], line["exact"]) for line in self.lines(result, "a", "charge")}
+        expected = {
+            ("idle minute", None): ("3", "0"),
+            ("idle minute", "0.1"): ("3", "0.3"),
+            ("minute", "1.5"): ("2", "3"),
+            ("task", None): ("1", "3"),
+        }
+        self.assertEqual(charges, expected)
+        (markup,) = self.lines(result, "a", "markup")
+        self.assertEqual((markup["unit"], markup["quantity"], markup["exact"]), ("minute", "2", "0.04"))
+        self.assertEqual(result["teams"]["a"]["exact_total"], "6.04")
+
+    def test_prc_1_pools_in_the_price(self):
+        """A pool of 1 a day; 1/2 of 1, 3/4 of 2 and 3/4 of 3 are team a's, whose agent is billed by task."""
+        file = organisation(
+            policy={"min_tasks": 1, "half_life_days": 1, "pool_recovery": "price"},
+            agents=[{"id": "x", "billing": "task"}, {"id": "g", "shared_pool": "p"}],
+            pools=[{"id": "p", "basis": "invocations"}],
+            recurring=[{"id": "vm", "pool": "p", "amount": "31", "from": "2026-10-01"}],
+        )
+        events = []
+        for day, calls in ((1, 1), (2, 2)):
+            for n in range(10):
+                of = {"trace_id": f"t{day}-{n}", "team": "a"}
+                root = event(f"r{n}", f"0{day}", agent="x", task_type="s", status="ok", dollars="1", **of)
+                events.append(root)
+                if n < calls:
+                    events.append(event(f"g{n}", f"0{day}", parent_id=f"r{n}", agent="g", **of))
+        events.append(event("g", "01", trace_id="other", team="b", agent="g"))
+        result = run(events, file, nights_through=dt.date(2026, 10, 3))
+        prices = [(row["from"], row["price"]) for row in result["task_prices"] if row["billing"] == "task"]
+        self.assertEqual(prices, [("2026-10-02", "1.05"), ("2026-10-03", "1.075"), ("2026-10-04", "1.15")])
+        self.assertEqual(self.lines(result, "a", "pool"), [])
+        self.assertEqual([line["exact"] for line in self.lines(result, "b", "pool")], ["7.75"])
+        self.assertEqual(result["teams"]["a"]["exact_total"], "43.25")
+
+    def test_prc_3_a_card_holds_once_it_is_approved(self):
+        policy = {"min_tasks": 1, "price_lock": "locked", "price_approval": "finance"}
+        file = organisation(policy=policy, agents=[{"id": "x", "billing": "task"}])
+        tasks = [("2026-10-05", "2"), ("2026-11-05", "3"), ("2026-12-05", "3")]
+        of = {"team": "a", "agent": "x", "task_type": "s", "status": "ok"}
+        events = [event(f"e{n}", day, trace_id=f"t{n}", dollars=cost, **of) for n, (day, cost) in enumerate(tasks)]
+        for approved, expected in (([], None), (["2026-11"], "2"), (["2026-11", "2026-12"], "2.67"), (["2026-12"], "2.67")):
+            result = run(events, file, period="2026-12", approved=approved)
+            (charge,) = self.lines(result, "a", "charge")
+            self.assertEqual(charge.get("price"), expected, approved)
+
+
 class Payers(unittest.TestCase):
     def payer(self, events, **changes):
         (trace,) = r.understand_traces(events, r.Organisation(organisation(**changes)), CATALOGUE, None)

@@ -57,6 +57,7 @@ fn prc_1_a_policy_that_cannot_be_used_is_named() {
     let night = |policy: &PricePolicy| advance(None, first, &seen, policy).unwrap_err();
     let plain = policy(PriceLock::Floating);
     assert_eq!(night(&PricePolicy { half_life_days: 0, ..plain }), PriceError::HalfLife(0));
+    assert_eq!(PriceError::HalfLife(0).to_string(), "`half_life_days` is 0; write 1 to 3650");
     assert_eq!(night(&PricePolicy { price_grid: Amount::ZERO, ..plain }), PriceError::Grid(Amount::ZERO));
     let banded = PricePolicy { band_percent: None, min_tasks: 1, ..policy(PriceLock::Banded) };
     let state = advance(None, first, &seen, &banded).unwrap();

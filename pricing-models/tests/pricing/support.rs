@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate};
-use recoup_model::organisation::{
-    ExchangeRate, History, Organisation, OwnPrice, Policy, PoolRecovery, PriceLock, VariancePolicy, Version,
-};
+use recoup_model::organisation::{ExchangeRate, History, Organisation, OwnPrice, Policy, Version};
 use recoup_model::{Digest, Event, Id, Kind, Tags};
 use recoup_money::{Amount, Currency};
 use recoup_pricing::{Catalogue, PriceBook};
@@ -28,20 +26,7 @@ pub(crate) fn organisation(prices: Vec<OwnPrice>, rates: Vec<ExchangeRate>) -> O
         name: "Example".to_owned(),
         currency: Currency::USD,
         time_zone: chrono_tz::Europe::Berlin,
-        policy: Policy {
-            lanes: 1,
-            price_grid: amount("0.0001"),
-            half_life_days: 7,
-            min_tasks: 30,
-            min_days: 3,
-            price_lock: PriceLock::Floating,
-            price_band_percent: None,
-            variance: VariancePolicy::Settle,
-            pool_recovery: PoolRecovery::Line,
-            soft_close_days: 3,
-            extra_tags: Vec::new(),
-            unattributed_pool: None,
-        },
+        policy: Policy::default(),
         teams: BTreeMap::new(),
         agents: BTreeMap::new(),
         pools: BTreeMap::new(),

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::canonical::digest;
 
-/// The rules that figures are made by; raised only when a figure can change.
-pub const RULES_VERSION: u32 = 1;
+/// The rules that figures are made by; raised only when a figure can change. 2: idle minutes are always shown (PRC-4).
+pub const RULES_VERSION: u32 = 2;
 
 /// The events of one UTC day, as far as they lie in one local day, that counted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +65,9 @@ pub struct Manifest {
     /// Digest of the corrections that are booked in the month; `None`: not stated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub corrections: Option<Digest>,
+    /// Digest of the approved rate card that the month's prices began with (PRC-3); `None`: none was asked for or approved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_card: Option<Digest>,
     /// Rules version.
     pub rules: u32,
 }
@@ -102,6 +105,7 @@ impl Manifest {
             organisation: versions_in(period, history),
             opening: None,
             corrections: None,
+            rate_card: None,
             rules: RULES_VERSION,
         }
     }
@@ -111,6 +115,13 @@ impl Manifest {
     pub fn with_inputs(mut self, opening: &Opening, corrections: &[Correction]) -> Self {
         self.opening = Some(digest(opening));
         self.corrections = Some(digest(&corrections));
+        self
+    }
+
+    /// The same manifest naming the rate card that finance approved.
+    #[must_use]
+    pub const fn with_rate_card(mut self, approved: Option<Digest>) -> Self {
+        self.rate_card = approved;
         self
     }
 

@@ -11,8 +11,7 @@ use recoup_attribution::facts::{CellKey, CellValue, EventSet, Item, PoolUse, Poo
 use recoup_documents::{DocumentError, Manifest, Statement, canonical_json, compare, digest, statement_csv};
 use recoup_ledger::{Bearer, Correction, Line, LineKey, LineKind, Opening, PeriodInput, Settlement};
 use recoup_model::organisation::{
-    Agent, Billing, History, Mode, Policy, Pool, PoolBasis, PoolMethod, PoolRecovery, PriceLock, Recurring, TaskType,
-    Team, VariancePolicy, Version,
+    Agent, Billing, History, Markup, Mode, Policy, Pool, PoolBasis, PoolMethod, Recurring, TaskType, Team, Version,
 };
 use recoup_model::{Digest, Id, Kind, Organisation, Period, TokenClass};
 use recoup_money::{Amount, Currency};
@@ -33,32 +32,9 @@ fn period() -> Period {
     Period::of(october(1))
 }
 
-fn policy() -> Policy {
-    Policy {
-        lanes: 1,
-        price_grid: amount("0.0001"),
-        half_life_days: 7,
-        min_tasks: 30,
-        min_days: 3,
-        price_lock: PriceLock::Floating,
-        price_band_percent: None,
-        variance: VariancePolicy::Settle,
-        pool_recovery: PoolRecovery::Line,
-        soft_close_days: 3,
-        extra_tags: Vec::new(),
-        unattributed_pool: None,
-    }
-}
-
 fn organisation(mode: Mode) -> Organisation {
     let team = Team { cost_centre: Some("CC-100".to_owned()), lead: None, slack_channel: None, email: None, mode };
-    let triage = Agent {
-        owner: None,
-        billing: Billing::Task,
-        billing_by_team: BTreeMap::new(),
-        critical: false,
-        shared_pool: None,
-    };
+    let triage = Agent { billing: Billing::Task, ..Agent::default() };
     let safety = Pool {
         basis: PoolBasis::Invocations,
         group: id("safety"),
@@ -80,7 +56,7 @@ fn organisation(mode: Mode) -> Organisation {
         name: "Example, \"the\" company".to_owned(),
         currency: Currency::USD,
         time_zone: chrono_tz::Europe::Berlin,
-        policy: policy(),
+        policy: Policy::default(),
         teams: [(id("support"), team.clone()), (id("sales"), team)].into(),
         agents: [(id("triage"), triage)].into(),
         pools: [(id("safety"), safety)].into(),
@@ -94,9 +70,13 @@ fn organisation(mode: Mode) -> Organisation {
 }
 
 fn history(mode: Mode) -> History {
+    history_of(organisation(mode))
+}
+
+fn history_of(organisation: Organisation) -> History {
     let text = "the file".to_owned();
     let digest = Digest::of(text.as_bytes());
-    let organisation = Arc::new(organisation(mode));
+    let organisation = Arc::new(organisation);
     History::new(vec![Version { number: 1, effective: None, digest, text, organisation }]).unwrap()
 }
 
@@ -180,6 +160,7 @@ fn settle(history: &History, days: &BTreeMap<NaiveDate, DayFacts>, corrections: 
         opening: &Opening::default(),
         own_prices: None,
         corrections,
+        approvals: &[],
     });
     let settlement = settlement.unwrap();
     recoup_ledger::check(&settlement).unwrap();
@@ -218,6 +199,60 @@ fn clo_2_a_statement_has_the_bytes_of_the_golden_file() {
     assert_golden("statement.csv", statement_csv(&statement).as_bytes());
     assert_eq!(digest(&statement), Digest::of(&json));
     assert_eq!(serde_json::from_slice::<Statement>(&json).unwrap(), statement);
+}
+
+/// PRC-5, CLO-4: lines of their own in JSON and CSV, read back as they were, and nothing else of the statement changes.
+#[test]
+fn prc_5_markup_stands_apart_in_every_format() {
+    let mut marked = organisation(Mode::Showback);
+    marked.policy.markup = Some(Markup::Percent(amount("5")));
+    marked.agents.get_mut("triage").unwrap().markup = Some(Markup::Fixed(amount("0.02")));
+    let (history, facts) = (history_of(marked), facts());
+    let manifest = manifest(&history, &[&facts]);
+    let settlement = settle(&history, &[(facts.day, facts)].into(), &[correction()]);
+    let statement = Statement::build(&id("support"), &settlement, history.on(october(31)), 1, &manifest).unwrap();
+    assert_eq!(serde_json::from_slice::<Statement>(&canonical_json(&statement)).unwrap(), statement);
+    let markups: Vec<_> = statement.lines.iter().filter(|line| line.line.key.kind == LineKind::Markup).collect();
+    let json = serde_json::to_value(&markups).unwrap();
+    let rest = serde_json::json!({ "kind": "markup", "billing": "token", "unit": "USD", "price": "0.05" });
+    let line = |more: serde_json::Value| {
+        let mut line = rest.clone();
+        line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        line
+    };
+    let percent = serde_json::json!({ "percent": "5" });
+    assert_eq!(
+        json,
+        serde_json::json!([
+            line(serde_json::json!({ "agent": "=cmd()", "quantity": "0.348333333332", "exact": "0.017416666667",
+                                     "amount": "0.02", "markup": percent })),
+            line(serde_json::json!({ "agent": "crawler", "quantity": "0.0125", "exact": "0.000625", "amount": "0.00",
+                                     "markup": percent })),
+            line(serde_json::json!({ "agent": "triage", "task_type": "ticket", "billing": "task", "unit": "task",
+                                     "quantity": "40", "price": "0.02", "exact": "0.8", "amount": "0.80",
+                                     "markup": { "fixed": "0.02" } })),
+        ])
+    );
+    let csv = statement_csv(&statement);
+    let row = csv.lines().find(|row| row.contains(",markup,triage,")).unwrap();
+    assert!(row.contains(",markup,triage,ticket,,task,,,,,40,task,0.02,,"), "{row}");
+    let mut others = statement.clone();
+    others.lines.retain(|line| line.line.key.kind != LineKind::Markup);
+    let plain = self::statement(Mode::Showback);
+    let exact = |statement: &Statement| statement.lines.iter().map(|line| line.line.clone()).collect::<Vec<_>>();
+    assert_eq!(exact(&others), exact(&plain));
+    let more = statement.exact_total.checked_sub(plain.exact_total);
+    assert_eq!(more, Some(settlement.totals.markup));
+}
+
+/// PRC-3: two cards give two manifests, and without one the manifest says nothing.
+#[test]
+fn clo_5_the_manifest_names_the_approved_rate_card() {
+    let plain = manifest(&history(Mode::Showback), &[]);
+    let with = |text: &str| plain.clone().with_rate_card(Some(Digest::of(text.as_bytes())));
+    assert_ne!(with("one").digest(), with("other").digest());
+    assert_eq!(plain.clone().with_rate_card(None).digest(), plain.digest());
+    assert_eq!(serde_json::from_slice::<Manifest>(&canonical_json(&with("one"))).unwrap(), with("one"));
 }
 
 #[test]

@@ -1,39 +1,48 @@
-//! Charges: tokens and passed-through cost at actual cost, tasks and minutes at internal prices (PRC-0 to PRC-7).
+//! Cells of the period: where each cost goes, and what passes through at actual cost (PRC-0, PRC-2, PRC-6, PRC-7).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use recoup_attribution::DayFacts;
-use recoup_attribution::facts::{CellKey, CellValue, Item, TaskKey, TaskValue};
+use recoup_attribution::facts::{CellKey, CellValue, Item};
+use recoup_model::Id;
 use recoup_model::organisation::Billing;
-use recoup_model::{FindingKind, Id, Severity};
 use recoup_money::Amount;
-use recoup_pricing::internal::task::task_charge;
-use recoup_pricing::internal::time::{task_minutes_pico, time_charge};
+use recoup_pricing::internal::token::token_charge;
 
 use crate::draft::Draft;
 use crate::error::{LedgerError, fits};
 use crate::journal::{PROVIDER, UNATTRIBUTED, variance_account};
 use crate::line::{Bearer, Line, LineKey, LineKind, PriceModel, PricedKey};
-use crate::prices::{InternalPrices, Rate, whole};
+use crate::markup::Markups;
+use crate::prices::{InternalPrices, whole};
 use crate::settle::PeriodInput;
 
 /// What the period's cells and tasks add up to, beside their lines.
 #[derive(Debug, Default)]
 pub(crate) struct Sums {
-    /// Direct cost by payer: not what went into pools.
-    pub(crate) direct: BTreeMap<Bearer, Amount>,
-    /// Teams with any event as payer.
-    pub(crate) active: BTreeSet<Id>,
-    /// Own cost of each pool.
-    pub(crate) pools: BTreeMap<Id, Amount>,
+    /// What pools are made of and split by.
+    pub(crate) ground: Ground,
     /// Charges and actual cost of what has a price.
     pub(crate) tallies: BTreeMap<PricedKey, Tally>,
+    /// Direct cost of tasks that pass through for want of a price, by team.
+    pub(crate) passed: BTreeMap<PricedKey, BTreeMap<Id, Amount>>,
     /// All priced cost, summed apart from everything else.
     pub(crate) priced_cost: Amount,
     /// Unpriced events by the payer's team.
     pub(crate) unpriced_events: BTreeMap<Option<Id>, u64>,
     /// Events that counted.
     pub(crate) events: u64,
+}
+
+/// What pools are made of and split by, in the period up to some night.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ground {
+    /// Direct cost by payer: not what went into pools.
+    pub(crate) direct: BTreeMap<Bearer, Amount>,
+    /// Teams with any event as payer.
+    pub(crate) active: BTreeSet<Id>,
+    /// Own cost of each pool.
+    pub(crate) pools: BTreeMap<Id, Amount>,
 }
 
 /// The two sides of a variance (LED-2).
@@ -43,7 +52,7 @@ pub(crate) struct Tally {
     pub(crate) charges: BTreeMap<Id, Amount>,
     /// What the same tasks would have been charged at the rate of the period's start.
     pub(crate) at_start: Amount,
-    /// Actual cost by team.
+    /// Actual cost by team, parts of pools that the price recovers included.
     pub(crate) actual: BTreeMap<Id, Amount>,
 }
 
@@ -72,7 +81,6 @@ struct Bought<'a> {
 #[derive(Debug, Default)]
 struct Passing<'a> {
     tokens: BTreeMap<Bought<'a>, CellValue>,
-    tasks: BTreeMap<(&'a Id, PricedKey), Amount>,
     nobody: Amount,
 }
 
@@ -83,21 +91,28 @@ pub(crate) fn add<K: Ord>(map: &mut BTreeMap<K, Amount>, key: K, amount: Amount)
     Ok(())
 }
 
+impl Ground {
+    /// Direct cost without a payer: into the organisation's pool for it (ATR-6), else onto the account; `true`: the latter.
+    pub(crate) fn add_unattributed(&mut self, input: &PeriodInput<'_>, cost: Amount) -> Result<bool, LedgerError> {
+        match &input.organisation().organisation.policy.unattributed_pool {
+            Some(pool) => add(&mut self.pools, pool.clone(), cost).map(|()| false),
+            None => add(&mut self.direct, Bearer::Unattributed, cost).map(|()| true),
+        }
+    }
+}
+
 impl Sums {
-    /// Direct cost without a payer: into the organisation's pool for it (ATR-6), else onto the account.
+    /// [`Ground::add_unattributed`], posted.
     pub(crate) fn add_unattributed(
         &mut self,
         input: &PeriodInput<'_>,
         draft: &mut Draft,
         cost: Amount,
     ) -> Result<(), LedgerError> {
-        match &input.organisation().organisation.policy.unattributed_pool {
-            Some(pool) => add(&mut self.pools, pool.clone(), cost),
-            None => {
-                add(&mut self.direct, Bearer::Unattributed, cost)?;
-                draft.balances.transfer(PROVIDER, UNATTRIBUTED, cost)
-            }
+        if self.ground.add_unattributed(input, cost)? {
+            draft.balances.transfer(PROVIDER, UNATTRIBUTED, cost)?;
         }
+        Ok(())
     }
 
     fn count_events(&mut self, facts: &DayFacts) -> Result<(), LedgerError> {
@@ -112,6 +127,7 @@ pub(crate) fn sum_cells(
     input: &PeriodInput<'_>,
     prices: &InternalPrices,
     draft: &mut Draft,
+    markups: &mut Markups<'_>,
 ) -> Result<Sums, LedgerError> {
     let mut sums = Sums::default();
     let mut passing = Passing::default();
@@ -119,17 +135,24 @@ pub(crate) fn sum_cells(
         sums.count_events(facts)?;
         for (cell, value) in &facts.cells {
             sums.priced_cost = fits(sums.priced_cost.checked_add(value.cost), "the priced cost")?;
-            sums.active.extend(cell.team.clone());
+            sums.ground.active.extend(cell.team.clone());
             count_unpriced(&mut sums, cell, value)?;
-            sum_cell(&mut sums, &mut passing, (cell, value), route(input, prices, cell))?;
+            let route = route(input, prices, cell);
+            if matches!(route, Route::Tokens(_)) {
+                markups.pass_through(facts.day, cell, value.cost)?;
+            }
+            sum_cell(&mut sums, &mut passing, (cell, value), route)?;
         }
+        markups.end_day()?;
     }
     for (bought, value) in &passing.tokens {
         draft.bear(PROVIDER, &Bearer::Team(bought.team.clone()), token_line(bought, value)?)?;
     }
-    for ((team, key), cost) in &passing.tasks {
-        let line = Line::new(pass_through_key(key), *cost).with_quantity(Amount::ZERO);
-        draft.bear(PROVIDER, &Bearer::Team((*team).clone()), line)?;
+    for (key, teams) in &sums.passed {
+        for (team, cost) in teams {
+            let line = Line::new(pass_through_key(key), *cost).with_quantity(Amount::ZERO);
+            draft.bear(PROVIDER, &Bearer::Team(team.clone()), line)?;
+        }
     }
     sums.add_unattributed(input, draft, passing.nobody)?;
     post_actual(&sums, draft)?;
@@ -151,16 +174,16 @@ fn sum_cell<'a>(
     route: Route<'a>,
 ) -> Result<(), LedgerError> {
     if let Route::Tokens(team) | Route::PassThrough(team, _) | Route::Priced(team, _) = &route {
-        add(&mut sums.direct, Bearer::Team((*team).clone()), value.cost)?;
+        add(&mut sums.ground.direct, Bearer::Team((*team).clone()), value.cost)?;
     }
     match route {
-        Route::Pool(pool) => add(&mut sums.pools, pool.clone(), value.cost),
+        Route::Pool(pool) => add(&mut sums.ground.pools, pool.clone(), value.cost),
         Route::Nobody => {
             passing.nobody = fits(passing.nobody.checked_add(value.cost), "the unattributed cost")?;
             Ok(())
         }
         Route::Priced(team, key) => add(&mut sums.tallies.entry(key).or_default().actual, team.clone(), value.cost),
-        Route::PassThrough(team, key) => add(&mut passing.tasks, (team, key), value.cost),
+        Route::PassThrough(team, key) => add(sums.passed.entry(key).or_default(), team.clone(), value.cost),
         // A frame has no cost; that of an unpriced event is unknown (RAT-2).
         Route::Tokens(_) if matches!(cell.item, Item::Frame | Item::Unpriced) => Ok(()),
         Route::Tokens(team) => {
@@ -229,140 +252,20 @@ fn token_line(bought: &Bought<'_>, value: &CellValue) -> Result<Line, LedgerErro
         unit,
         ..LineKey::of(LineKind::Charge)
     };
-    Ok(Line::new(key, value.cost).with_quantity(quantity))
+    Ok(Line::new(key, token_charge(value.cost)).with_quantity(quantity))
 }
 
-fn pass_through_key(key: &PricedKey) -> LineKey {
+/// The line that passes tasks through for want of a price.
+pub(crate) fn pass_through_key(key: &PricedKey) -> LineKey {
     LineKey { unit: Some(Id::from("task")), ..priced_line_key(key) }
 }
 
-fn priced_line_key(key: &PricedKey) -> LineKey {
+/// The dimensions of every charge under a price.
+pub(crate) fn priced_line_key(key: &PricedKey) -> LineKey {
     LineKey {
         agent: Some(key.agent.clone()),
         task_type: Some(key.task_type.clone()),
         billing: Some(key.model.billing()),
         ..LineKey::of(LineKind::Charge)
-    }
-}
-
-/// The tasks of one payer, agent and task type that ended on one day.
-struct Ended<'a> {
-    team: &'a Id,
-    key: PricedKey,
-    rate: Option<Rate>,
-    /// The rate of the period's start.
-    start: Option<Amount>,
-    value: &'a TaskValue,
-}
-
-/// Time charges wait for their sum: the minutes of a line are converted once.
-type Minutes = BTreeMap<(Id, PricedKey, chrono::NaiveDate), (u64, Line)>;
-
-/// Charges the tasks that ended in the period at the price in force on the day (PRC-3).
-pub(crate) fn charge_tasks(
-    input: &PeriodInput<'_>,
-    prices: &InternalPrices,
-    draft: &mut Draft,
-    sums: &mut Sums,
-) -> Result<(), LedgerError> {
-    let mut minutes = Minutes::new();
-    for facts in input.facts() {
-        for (task, value) in &facts.tasks {
-            let Some(ended) = ended(input, prices, (facts, task, value)) else { continue };
-            match ended.key.model {
-                PriceModel::Task => charge_completed(&ended, draft, sums)?,
-                PriceModel::Time => charge_durations(&ended, draft, (sums, &mut minutes))?,
-            }
-        }
-    }
-    for ((team, key, _), (active_ns, line)) in minutes {
-        let line = line.with_quantity(task_minutes_pico(active_ns));
-        draft.bear(&variance_account(&key), &Bearer::Team(team), line)?;
-    }
-    note_pass_through(draft);
-    Ok(())
-}
-
-fn ended<'a>(
-    input: &PeriodInput<'_>,
-    prices: &InternalPrices,
-    (facts, task, value): (&DayFacts, &'a TaskKey, &'a TaskValue),
-) -> Option<Ended<'a>> {
-    let (team, agent) = (task.team.as_ref()?, task.agent.as_ref()?);
-    let billing = input.history.on(facts.day).organisation.billing(team, Some(agent));
-    let model = PriceModel::of(billing)?;
-    let key = PricedKey { agent: agent.clone(), task_type: task.task_type.clone(), model };
-    Some(Ended { team, rate: prices.in_force(&key, facts.day), start: prices.at_start(&key), key, value })
-}
-
-fn charge_completed(ended: &Ended<'_>, draft: &mut Draft, sums: &mut Sums) -> Result<(), LedgerError> {
-    let completed = ended.value.completed;
-    let Some(rate) = ended.rate else { return count_passed(ended, completed, draft) };
-    let times = |price: Amount| fits(task_charge(price, completed), "a task charge");
-    let exact = times(rate.price)?;
-    ended.tally(sums, exact, times(ended.start.unwrap_or(rate.price))?)?;
-    let mut line = Line::new(ended.line_key(rate, "task"), exact).with_quantity(whole(completed)?);
-    line.price = Some(rate.price);
-    draft.bear(&variance_account(&ended.key), &Bearer::Team(ended.team.clone()), line)
-}
-
-fn charge_durations(
-    ended: &Ended<'_>,
-    draft: &mut Draft,
-    (sums, minutes): (&mut Sums, &mut Minutes),
-) -> Result<(), LedgerError> {
-    let durations = &ended.value.durations_ns;
-    let Some(rate) = ended.rate else { return count_passed(ended, ended.value.tasks, draft) };
-    let timed = fits(durations.values().try_fold(0_u64, |sum, count| sum.checked_add(*count)), "the number of tasks")?;
-    count_passed(ended, ended.value.tasks.saturating_sub(timed), draft)?;
-    let charge = |price: Amount| {
-        let each = durations.iter().map(|(ns, count)| time_charge(price, *ns)?.checked_mul(i128::from(*count)));
-        fits(each.collect::<Option<Vec<_>>>().and_then(Amount::checked_sum), "a time charge")
-    };
-    let exact = charge(rate.price)?;
-    ended.tally(sums, exact, charge(ended.start.unwrap_or(rate.price))?)?;
-    let active = durations.iter().try_fold(0_u64, |sum, (ns, count)| sum.checked_add(ns.checked_mul(*count)?));
-    let active = fits(active, "the active time of a line")?;
-    let mut line = Line::new(ended.line_key(rate, "minute"), exact);
-    line.price = Some(rate.price);
-    match minutes.get_mut(&(ended.team.clone(), ended.key.clone(), rate.from)) {
-        Some((sum, known)) => {
-            *sum = fits(sum.checked_add(active), "the active time of a line")?;
-            fits(known.checked_add(&line), "a line")
-        }
-        None => {
-            minutes.insert((ended.team.clone(), ended.key.clone(), rate.from), (active, line));
-            Ok(())
-        }
-    }
-}
-
-impl Ended<'_> {
-    fn line_key(&self, rate: Rate, unit: &str) -> LineKey {
-        LineKey { from: Some(rate.from), unit: Some(Id::from(unit)), ..priced_line_key(&self.key) }
-    }
-
-    fn tally(&self, sums: &mut Sums, exact: Amount, at_start: Amount) -> Result<(), LedgerError> {
-        let tally = sums.tallies.entry(self.key.clone()).or_default();
-        tally.at_start = fits(tally.at_start.checked_add(at_start), "a charge at the first rate")?;
-        add(&mut tally.charges, self.team.clone(), exact)
-    }
-}
-
-/// Counts tasks onto the line that passes their actual cost through.
-fn count_passed(ended: &Ended<'_>, tasks: u64, draft: &mut Draft) -> Result<(), LedgerError> {
-    let line = Line::new(pass_through_key(&ended.key), Amount::ZERO).with_quantity(whole(tasks)?);
-    draft.bear(PROVIDER, &Bearer::Team(ended.team.clone()), line)
-}
-
-fn note_pass_through(draft: &mut Draft) {
-    let passes = |line: &&Line| line.key.billing.is_some_and(|model| model != Billing::Token) && line.price.is_none();
-    let name = |line: &Line| Some((line.key.agent.clone()?, line.key.task_type.clone()?, line.key.billing?.name()));
-    let passed: BTreeSet<_> = draft.lines().filter(passes).filter_map(name).collect();
-    for (agent, task_type, billing) in passed {
-        let detail = format!(
-            "tasks of `{agent}` for `{task_type}` billed by {billing} had no price and pass through at actual cost; a `seed_price`, or more tasks with durations, ends this"
-        );
-        draft.find(Severity::Info, FindingKind::PassThrough, &format!("{agent}/{task_type}"), detail);
     }
 }

@@ -3,7 +3,10 @@
 use recoup_model::Id;
 use recoup_money::Amount;
 
-use crate::journal::{ABSORBED, Balances, PROVIDER, PROVIDER_CORRECTIONS, UNALLOCATED, UNATTRIBUTED, team_account};
+use crate::journal::{
+    ABSORBED, Balances, MARKUP, MARKUP_CORRECTIONS, PROVIDER, PROVIDER_CORRECTIONS, UNALLOCATED, UNATTRIBUTED,
+    team_account,
+};
 use crate::line::{Line, LineKind};
 use crate::settle::{Settlement, Totals};
 
@@ -54,7 +57,7 @@ pub fn check(settlement: &Settlement) -> Result<(), TieError> {
 }
 
 fn check_team(balances: &Balances, team: &Id, lines: &[Line]) -> Result<(), TieError> {
-    for kind in [LineKind::Charge, LineKind::Pool, LineKind::Variance, LineKind::Correction] {
+    for kind in LineKind::ALL {
         let of_kind = lines.iter().filter(|line| line.key.kind == kind).map(|line| line.exact);
         let account = team_account(team, kind);
         equal(account.clone(), balances.of(&account), sum(of_kind, "a team's lines")?)?;
@@ -64,7 +67,9 @@ fn check_team(balances: &Balances, team: &Id, lines: &[Line]) -> Result<(), TieE
 
 fn check_accounts(balances: &Balances, totals: &Totals) -> Result<(), TieError> {
     equal(PROVIDER, balances.of(PROVIDER), negative(totals.priced_cost)?)?;
-    equal(PROVIDER_CORRECTIONS, balances.of(PROVIDER_CORRECTIONS), negative(totals.corrections)?)?;
+    equal(MARKUP, balances.of(MARKUP), negative(totals.markup)?)?;
+    let corrected = [PROVIDER_CORRECTIONS, MARKUP_CORRECTIONS].map(|account| balances.of(account));
+    equal("what is corrected", sum(corrected, "the corrections")?, negative(totals.corrections)?)?;
     equal(UNATTRIBUTED, balances.of(UNATTRIBUTED), totals.unattributed)?;
     equal(UNALLOCATED, balances.of(UNALLOCATED), totals.unallocated)?;
     equal(ABSORBED, balances.of(ABSORBED), negative(totals.absorbed)?)?;

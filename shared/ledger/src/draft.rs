@@ -6,11 +6,13 @@ use recoup_model::{Finding, FindingKind, Id, Severity};
 
 use crate::error::{LedgerError, fits};
 use crate::journal::{Balances, bearer_account};
-use crate::line::{Bearer, Line, LineKey};
+use crate::line::{Bearer, Line};
 
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
-    lines: BTreeMap<Id, BTreeMap<LineKey, Line>>,
+    /// As they were noted; those of one key are added at the end. Each day notes its own in order, so that sorting them
+    /// is merging.
+    lines: BTreeMap<Id, Vec<Box<Line>>>,
     pub(crate) balances: Balances,
     findings: Vec<Finding>,
 }
@@ -23,10 +25,9 @@ impl Draft {
         }
         self.balances.transfer(from, &bearer_account(bearer, line.key.kind), line.exact)?;
         if let Bearer::Team(team) = bearer {
-            let lines = self.lines.entry(team.clone()).or_default();
-            match lines.get_mut(&line.key) {
-                Some(known) => fits(known.checked_add(&line), "a line")?,
-                None => drop(lines.insert(line.key.clone(), line)),
+            match self.lines.get_mut(team) {
+                Some(lines) => lines.push(Box::new(line)),
+                None => drop(self.lines.insert(team.clone(), vec![Box::new(line)])),
             }
         }
         Ok(())
@@ -36,14 +37,31 @@ impl Draft {
         self.findings.push(Finding { severity, kind, subject: subject.to_owned(), detail });
     }
 
+    /// Every line as it was noted, those of one key apart.
     pub(crate) fn lines(&self) -> impl Iterator<Item = &Line> {
-        self.lines.values().flat_map(BTreeMap::values)
+        self.lines.values().flatten().map(AsRef::as_ref)
     }
 
-    pub(crate) fn finish(self) -> (BTreeMap<Id, Vec<Line>>, Balances, Vec<Finding>) {
-        let lines = self.lines.into_iter().map(|(team, lines)| (team, lines.into_values().collect())).collect();
+    /// The lines of each team in statement order, the balances, the findings.
+    pub(crate) fn finish(self) -> Result<(BTreeMap<Id, Vec<Line>>, Balances, Vec<Finding>), LedgerError> {
+        let lines = self.lines.into_iter().map(|(team, lines)| Ok((team, in_order(lines)?)));
+        let lines = lines.collect::<Result<_, LedgerError>>()?;
         let mut findings = self.findings;
         findings.sort();
-        (lines, self.balances, findings)
+        Ok((lines, self.balances, findings))
     }
+}
+
+/// Sorted by key, with those of one key added.
+fn in_order(mut noted: Vec<Box<Line>>) -> Result<Vec<Line>, LedgerError> {
+    noted.sort_by(|one, other| one.key.cmp(&other.key));
+    let mut lines: Vec<Line> = Vec::with_capacity(noted.len());
+    for line in noted {
+        match lines.last_mut().filter(|last| last.key == line.key) {
+            Some(last) => fits(last.checked_add(&line), "a line")?,
+            None => lines.push(*line),
+        }
+    }
+    lines.shrink_to_fit();
+    Ok(lines)
 }

@@ -45,16 +45,6 @@ pub enum LedgerError {
         /// Its cost.
         cost: Amount,
     },
-    /// A policy that this version does not know.
-    #[error("policy.{field} = \"{value}\" is not available yet; use \"{instead}\"")]
-    Unsupported {
-        /// The key.
-        field: &'static str,
-        /// What it says.
-        value: &'static str,
-        /// What works.
-        instead: &'static str,
-    },
     /// The price engine refused a day.
     #[error("could not compute the {model} price of `{agent}` for `{task_type}` on {day}")]
     Price {

@@ -55,10 +55,17 @@ impl Balances {
     /// [`LedgerError::Overflow`].
     pub fn transfer(&mut self, from: &str, to: &str, amount: Amount) -> Result<(), LedgerError> {
         let credit = fits(self.of(from).checked_sub(amount), "the balance of an account")?;
-        self.0.insert(from.to_owned(), credit);
+        self.set(from, credit);
         let debit = fits(self.of(to).checked_add(amount), "the balance of an account")?;
-        self.0.insert(to.to_owned(), debit);
+        self.set(to, debit);
         Ok(())
+    }
+
+    fn set(&mut self, account: &str, balance: Amount) {
+        match self.0.get_mut(account) {
+            Some(known) => *known = balance,
+            None => drop(self.0.insert(account.to_owned(), balance)),
+        }
     }
 
     /// The balances after a close has rounded the statements (MON-2): what a team's printed total is above its exact
@@ -91,6 +98,8 @@ pub const CARRIED: &str = "carried";
 pub const UNPRICED: &str = "unpriced";
 /// Markup on charges.
 pub const MARKUP: &str = "markup";
+/// What corrections of the markup of closed periods are credited to.
+pub const MARKUP_CORRECTIONS: &str = "markup/corrections";
 /// Differences between printed and exact totals.
 pub const ROUNDING: &str = "rounding";
 

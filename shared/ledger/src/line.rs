@@ -1,7 +1,7 @@
 //! Lines of a statement, and who bears a cost.
 
 use chrono::NaiveDate;
-use recoup_model::organisation::Billing;
+use recoup_model::organisation::{Billing, Markup};
 use recoup_model::{Id, Period, TokenClass};
 use recoup_money::Amount;
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub enum LineKind {
     /// A charge: tokens, tasks, minutes, or actual cost passed through.
     Charge,
+    /// What a price model adds to charges (PRC-5).
+    Markup,
     /// A share of a pool.
     Pool,
     /// A settled variance.
@@ -21,11 +23,15 @@ pub enum LineKind {
 }
 
 impl LineKind {
+    /// Every kind, in the order of a statement.
+    pub const ALL: [Self; 5] = [Self::Charge, Self::Markup, Self::Pool, Self::Variance, Self::Correction];
+
     /// The name in the contract.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Charge => "charge",
+            Self::Markup => "markup",
             Self::Pool => "pool",
             Self::Variance => "variance",
             Self::Correction => "correction",
@@ -74,6 +80,9 @@ pub struct LineKey {
     /// Of a correction: what the corrected line is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub original_kind: Option<LineKind>,
+    /// Of a markup: which one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub markup: Option<Markup>,
 }
 
 impl LineKey {
@@ -94,6 +103,7 @@ impl LineKey {
             unit: None,
             original_period: None,
             original_kind: None,
+            markup: None,
         }
     }
 }
@@ -104,7 +114,7 @@ pub struct Line {
     /// Its dimensions.
     #[serde(flatten)]
     pub key: LineKey,
-    /// Tokens, units, tasks, minutes or months: an exact decimal.
+    /// Tokens, units, tasks, minutes, months, or the charges that a percentage is taken of: an exact decimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantity: Option<Amount>,
     /// The price of one unit, where a price was applied.

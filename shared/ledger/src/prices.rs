@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{LedgerError, fits};
 use crate::line::{PriceModel, PricedKey};
+use crate::nights::PriceNight;
+use crate::pools::{ByTask, Recovery};
+use crate::rate_card;
 use crate::settle::PeriodInput;
 
 /// Where a price came from.
@@ -107,7 +110,7 @@ pub(crate) fn price_period(input: &PeriodInput<'_>) -> Result<Nights, LedgerErro
         versions.extend(quotes.into_versions());
         return Ok(Nights { prices: InternalPrices { first, last, versions }, states: BTreeMap::new() });
     }
-    let (quotes, states) = run_nights(input, &keys)?;
+    let (quotes, states) = run_nights(input, &keys, |_| {})?;
     Ok(Nights { prices: InternalPrices { first, last, versions: quotes.into_versions() }, states })
 }
 
@@ -130,34 +133,40 @@ fn known_keys(input: &PeriodInput<'_>) -> BTreeSet<PricedKey> {
     from_tasks.chain(input.opening.prices.keys().cloned()).collect()
 }
 
-fn run_nights(
+/// `note` is told of every night of every price.
+pub(crate) fn run_nights(
     input: &PeriodInput<'_>,
     keys: &BTreeSet<PricedKey>,
+    mut note: impl FnMut(PriceNight),
 ) -> Result<(Quotes, BTreeMap<PricedKey, PriceState>), LedgerError> {
     let mut quotes = Quotes::default();
-    let mut states = input.opening.prices.clone();
-    let mut carried = input.opening.carried.clone();
+    let mut states = rate_card::opening_states(input)?;
+    let mut besides = Besides::of(input);
     for day in input.local_days() {
         for key in keys {
             quotes.quote(day, day, key, (states.get(key), input))?;
         }
         let organisation = &input.history.on(day).organisation;
         let seen = input.days.get(&day).map(observations).transpose()?.unwrap_or_default();
+        let policy = price_policy(organisation, input.period.next().first_day() == next_day(day));
+        besides.night(day)?;
         for key in keys {
             let state = states.remove(key);
             let seen = seen.get(key).copied().unwrap_or_default();
             if state.is_none() && !begins(organisation, key, &seen) {
                 continue;
             }
-            // LED-3 `carry`: what was over-recovered makes the next price cheaper, once.
-            let carried = carried.remove(key).unwrap_or_default();
-            let cost = fits(seen.cost.checked_sub(carried), "the cost of a day's tasks")?;
-            let policy = price_policy(organisation, input.period.next().first_day() == next_day(day));
+            let beside = besides.take(key)?;
+            let cost = fits(seen.cost.checked_add(beside), "the cost of a day's tasks")?;
+            let before = state.clone();
             let advanced = advance(state, day, &Observation { cost, ..seen }, &policy).map_err(|source| {
                 let (agent, task_type) = (key.agent.clone(), key.task_type.clone());
                 LedgerError::Price { model: key.model.billing().name(), agent, task_type, day, source }
             })?;
-            states.extend(advanced.map(|state| (key.clone(), state)));
+            if let Some(after) = advanced {
+                note(PriceNight { day, seen, beside, policy, before, after: after.clone() });
+                states.insert(key.clone(), after);
+            }
         }
     }
     for key in keys {
@@ -166,19 +175,60 @@ fn run_nights(
     Ok((quotes, states))
 }
 
+/// What enters the sums of a price beside the cost of tasks.
+struct Besides<'a> {
+    /// LED-3 `carry`: what was over-recovered makes the next price cheaper, once.
+    carried: BTreeMap<PricedKey, Amount>,
+    recovery: Option<Recovery<'a>>,
+    /// What prices recover of the pools up to this night.
+    to_date: ByTask,
+    /// How much of that is in each price already: a night adds the difference (CRX-1).
+    entered: BTreeMap<PricedKey, Amount>,
+}
+
+impl<'a> Besides<'a> {
+    fn of(input: &PeriodInput<'a>) -> Self {
+        Self {
+            carried: input.opening.carried.clone(),
+            recovery: Recovery::of(input),
+            to_date: ByTask::new(),
+            entered: BTreeMap::new(),
+        }
+    }
+
+    fn night(&mut self, day: NaiveDate) -> Result<(), LedgerError> {
+        if let Some(recovery) = &mut self.recovery {
+            self.to_date.clone_from(recovery.night(day)?);
+        }
+        Ok(())
+    }
+
+    /// What enters this night, at the latest on the first one on which the price has a state.
+    fn take(&mut self, key: &PricedKey) -> Result<Amount, LedgerError> {
+        let carried = self.carried.remove(key).unwrap_or_default();
+        if self.recovery.is_none() {
+            return fits(carried.checked_neg(), "a carried variance");
+        }
+        let due = self.to_date.get(&(key.agent.clone(), key.task_type.clone())).copied().unwrap_or_default();
+        let entered = self.entered.insert(key.clone(), due).unwrap_or_default();
+        let difference = due.checked_sub(entered).and_then(|difference| difference.checked_sub(carried));
+        fits(difference, "a pool's share in a price")
+    }
+}
+
 /// Task prices begin with the first task; time prices with the first task on a day on which a team is billed by time.
 fn begins(organisation: &Organisation, key: &PricedKey, seen: &Observation) -> bool {
     seen.tasks > 0
         && match key.model {
             PriceModel::Task => true,
-            PriceModel::Time => organisation.agents.get(&key.agent).is_some_and(|agent| {
-                agent.billing == Billing::Time || agent.billing_by_team.values().any(|model| *model == Billing::Time)
-            }),
+            PriceModel::Time => organisation.is_billed_by(&key.agent, Billing::Time),
         }
 }
 
+/// A locked price that somebody has to approve does not move by itself: the next period's card does it.
 fn price_policy(organisation: &Organisation, period_starts_tomorrow: bool) -> PricePolicy {
     let policy = &organisation.policy;
+    let period_starts_tomorrow = period_starts_tomorrow && policy.price_approval.is_none();
     PricePolicy {
         half_life_days: policy.half_life_days,
         price_grid: policy.price_grid,
@@ -229,7 +279,7 @@ pub(crate) fn whole(count: u64) -> Result<Amount, LedgerError> {
 
 /// Prices day by day, joined to versions.
 #[derive(Debug, Default)]
-struct Quotes(BTreeMap<PricedKey, Vec<PriceVersion>>);
+pub(crate) struct Quotes(BTreeMap<PricedKey, Vec<PriceVersion>>);
 
 impl Quotes {
     /// Notes what is in force on `day`: the state's price, else for tasks the seed price of `seed_day`'s organisation.

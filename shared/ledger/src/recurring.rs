@@ -7,7 +7,7 @@ use recoup_model::organisation::{Billing, Recurring};
 use recoup_model::{FindingKind, Id, Organisation, Severity};
 use recoup_money::{Amount, Currency, PICO_PER_UNIT, mul_div_half_even};
 
-use crate::charges::{Sums, add};
+use crate::charges::{Ground, Sums, add};
 use crate::draft::Draft;
 use crate::error::{LedgerError, fits};
 use crate::journal::PROVIDER;
@@ -41,13 +41,42 @@ struct Run {
     without_rate: Option<NaiveDate>,
 }
 
-/// Charges the bills of the period: amount x sum of the days' rates / days of the month, rounded half to even once.
+/// What the bills of the period cost, in order: amount x sum of the days' rates / days of the month, rounded half to even
+/// once.
 ///
 /// Each day counts with the organisation version, the entry and the exchange rate in force on it: a bill that changes
 /// in the middle of a month changes from that day on.
+fn bills(input: &PeriodInput<'_>) -> Result<Vec<(Bill, Run, Amount)>, LedgerError> {
+    let days = days_of(input);
+    let priced = runs(input)?.into_iter().map(|(bill, run)| {
+        let divisor = fits(PICO_PER_UNIT.checked_mul(days), "a recurring bill")?;
+        let cost = mul_div_half_even(bill.amount.pico(), run.rates.pico(), divisor).map(Amount::from_pico);
+        Ok((bill, run, fits(cost, "a recurring bill")?))
+    });
+    priced.collect()
+}
+
+fn days_of(input: &PeriodInput<'_>) -> i128 {
+    i128::try_from(input.period.days().count()).unwrap_or(i128::MAX)
+}
+
+/// Adds the bills to what pools are made of and split by, and nothing else.
+pub(crate) fn add_to(input: &PeriodInput<'_>, ground: &mut Ground) -> Result<(), LedgerError> {
+    for (bill, _, cost) in bills(input)? {
+        match bill.target {
+            Target::Pool(pool) => add(&mut ground.pools, pool, cost)?,
+            Target::Owner(team, _) => add(&mut ground.direct, Bearer::Team(team), cost)?,
+            Target::Nobody => {
+                ground.add_unattributed(input, cost)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Charges the bills of the period.
 pub(crate) fn charge(input: &PeriodInput<'_>, draft: &mut Draft, sums: &mut Sums) -> Result<(), LedgerError> {
-    let days = i128::try_from(input.period.days().count()).unwrap_or(i128::MAX);
-    for (bill, run) in runs(input)? {
+    for (bill, run, cost) in bills(input)? {
         if let Some(day) = run.without_rate {
             let detail = format!(
                 "the recurring bill `{}` in {} has no exchange rate on {day}; add one to `[[rates]]`",
@@ -55,17 +84,15 @@ pub(crate) fn charge(input: &PeriodInput<'_>, draft: &mut Draft, sums: &mut Sums
             );
             draft.find(Severity::Warning, FindingKind::Unpriced, &bill.id, detail);
         }
-        let divisor = fits(PICO_PER_UNIT.checked_mul(days), "a recurring bill")?;
-        let cost = mul_div_half_even(bill.amount.pico(), run.rates.pico(), divisor).map(Amount::from_pico);
-        let cost = fits(cost, "a recurring bill")?;
         sums.priced_cost = fits(sums.priced_cost.checked_add(cost), "the priced cost")?;
         match bill.target.clone() {
-            Target::Pool(pool) => add(&mut sums.pools, pool, cost)?,
+            Target::Pool(pool) => add(&mut sums.ground.pools, pool, cost)?,
             Target::Nobody => sums.add_unattributed(input, draft, cost)?,
             Target::Owner(team, agent) => {
-                add(&mut sums.direct, Bearer::Team(team.clone()), cost)?;
-                let months = mul_div_half_even(i128::from(run.days), PICO_PER_UNIT, days).map(Amount::from_pico);
-                let line = Line::new(line_key(&bill, agent), cost).with_quantity(fits(months, "a number of months")?);
+                add(&mut sums.ground.direct, Bearer::Team(team.clone()), cost)?;
+                let months = mul_div_half_even(i128::from(run.days), PICO_PER_UNIT, days_of(input));
+                let months = fits(months.map(Amount::from_pico), "a number of months")?;
+                let line = Line::new(line_key(&bill, agent), cost).with_quantity(months);
                 draft.bear(PROVIDER, &Bearer::Team(team), line)?;
             }
         }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 use recoup_attribution::DayFacts;
-use recoup_model::organisation::{History, PoolRecovery, Version};
-use recoup_model::{Finding, Id, Period};
+use recoup_model::organisation::{History, Version};
+use recoup_model::{Digest, Finding, Id, Period};
 use recoup_money::Amount;
 use recoup_pricing::internal::PriceState;
 use serde::{Deserialize, Serialize};
@@ -14,11 +14,16 @@ use crate::charges::{self, Sums};
 use crate::correct::Correction;
 use crate::draft::Draft;
 use crate::error::{LedgerError, fits};
-use crate::journal::{ABSORBED, Balances, MARKUP, PROVIDER_CORRECTIONS, UNALLOCATED, UNATTRIBUTED, UNPRICED};
-use crate::line::{Bearer, Line, PricedKey};
-use crate::pools::{self, PoolRecord};
+use crate::journal::{
+    ABSORBED, Balances, MARKUP, MARKUP_CORRECTIONS, PROVIDER_CORRECTIONS, UNALLOCATED, UNATTRIBUTED, UNPRICED,
+};
+use crate::line::{Bearer, Line, LineKind, PricedKey};
+use crate::markup::Markups;
+use crate::pools::{self, PoolRecord, RecoveredPart};
 use crate::prices::{self, PriceVersion};
+use crate::rate_card;
 use crate::recurring;
+use crate::tasks;
 use crate::variance::{self, VarianceRecord};
 
 /// Everything that a period's figures are made from.
@@ -38,6 +43,8 @@ pub struct PeriodInput<'a> {
     pub own_prices: Option<&'a [PriceVersion]>,
     /// Corrections of earlier periods that are booked in this one (LED-4).
     pub corrections: &'a [Correction],
+    /// Digests of the rate cards of this period that finance has approved (PRC-3). With own prices they decide nothing.
+    pub approvals: &'a [Digest],
 }
 
 impl<'a> PeriodInput<'a> {
@@ -78,7 +85,7 @@ pub struct Totals {
     pub unattributed: Amount,
     /// Cost that nobody could bear.
     pub unallocated: Amount,
-    /// Markup on charges; zero as long as no price model has one.
+    /// Markup on charges (PRC-5).
     pub markup: Amount,
     /// Corrections booked in this period.
     pub corrections: Amount,
@@ -106,8 +113,15 @@ pub struct Settlement {
     pub lines: BTreeMap<Id, Vec<Line>>,
     /// How each pool was split (POOL-3).
     pub pools: Vec<PoolRecord>,
+    /// Which parts of them prices recover, or lines that pass tasks through (PRC-1).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recovered: Vec<RecoveredPart>,
     /// The price versions of the period; none where own prices were used.
     pub prices: Vec<PriceVersion>,
+    /// Digest of the approved rate card that the period's prices began with (PRC-3); `None`: none was asked for or none
+    /// approved, or own prices were used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_card: Option<Digest>,
     /// Variance by agent, task type and billing model.
     pub variances: Vec<VarianceRecord>,
     /// Balances of all accounts.
@@ -133,13 +147,15 @@ pub fn settle(input: &PeriodInput<'_>) -> Result<Settlement, LedgerError> {
     check_input(input)?;
     let nights = prices::price_period(input)?;
     let mut draft = Draft::default();
-    let mut sums = charges::sum_cells(input, &nights.prices, &mut draft)?;
-    charges::charge_tasks(input, &nights.prices, &mut draft, &mut sums)?;
+    let mut markups = Markups::of(input);
+    let mut sums = charges::sum_cells(input, &nights.prices, &mut draft, &mut markups)?;
+    tasks::charge_tasks(input, &nights.prices, &mut draft, (&mut sums, &mut markups))?;
+    markups.book(&mut draft)?;
     recurring::charge(input, &mut draft, &mut sums)?;
-    let pools = pools::allocate(input, &sums, &mut draft)?;
+    let (pools, recovered) = pools::allocate(input, &nights.prices, &mut sums, &mut draft)?;
     let variances = variance::close(input, &sums, &mut draft)?;
     for correction in input.corrections {
-        draft.bear(PROVIDER_CORRECTIONS, &correction.bearer, correction.line.clone())?;
+        draft.bear(correction.account(), &correction.bearer, correction.line.clone())?;
     }
     // LED-1: accounts that stay at zero are still accounts. Unpriced cost is unknown, so that its memo has no amount.
     draft.balances.transfer(MARKUP, UNPRICED, Amount::ZERO)?;
@@ -148,14 +164,22 @@ pub fn settle(input: &PeriodInput<'_>) -> Result<Settlement, LedgerError> {
         Some(_) => Opening::default(),
         None => Opening { prices: nights.states, carried: variance::carried_out(&variances) },
     };
-    let prices = if input.own_prices.is_some() { Vec::new() } else { nights.prices.into_versions() };
-    let (lines, balances, findings) = draft.finish();
+    let (prices, rate_card) = match input.own_prices {
+        Some(_) => (Vec::new(), None),
+        None => {
+            rate_card::note_waiting(input, &mut draft)?;
+            (nights.prices.into_versions(), rate_card::approved(input)?.map(|card| card.digest))
+        }
+    };
+    let (lines, balances, findings) = draft.finish()?;
     Ok(Settlement {
         period: input.period,
         through: input.through,
         lines,
         pools,
+        recovered,
         prices,
+        rate_card,
         variances,
         balances,
         totals,
@@ -170,13 +194,7 @@ fn check_input(input: &PeriodInput<'_>) -> Result<(), LedgerError> {
     if !input.period.contains(input.through) {
         return Err(LedgerError::ThroughOutside { through: input.through, period: input.period });
     }
-    match input.organisation().organisation.policy.pool_recovery {
-        PoolRecovery::Line => Ok(()),
-        // PRC-1: needs POOL-4's nightly differences of each (team, agent) inside the smoothed sums.
-        PoolRecovery::Price => {
-            Err(LedgerError::Unsupported { field: "pool_recovery", value: "price", instead: "line" })
-        }
-    }
+    Ok(())
 }
 
 fn total(
@@ -191,7 +209,7 @@ fn total(
         priced_cost: sums.priced_cost,
         unattributed: draft.balances.of(UNATTRIBUTED),
         unallocated: draft.balances.of(UNALLOCATED),
-        markup: Amount::ZERO,
+        markup: fits(draft.balances.of(MARKUP).checked_neg(), "the markup")?,
         corrections,
         residual: Amount::ZERO,
         // A correction that the centre bears lowers what it keeps.
@@ -209,6 +227,14 @@ impl Correction {
         match &self.bearer {
             Bearer::Team(team) => Some(team),
             Bearer::Unattributed | Bearer::Unallocated | Bearer::Absorbed => None,
+        }
+    }
+
+    /// What it is credited to: markup is no cost, so that its corrections stand apart (PRC-5).
+    fn account(&self) -> &'static str {
+        match self.line.key.original_kind {
+            Some(LineKind::Markup) => MARKUP_CORRECTIONS,
+            _ => PROVIDER_CORRECTIONS,
         }
     }
 }

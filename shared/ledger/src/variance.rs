@@ -22,7 +22,7 @@ pub struct VarianceRecord {
     pub key: PricedKey,
     /// Charges at the prices in force, without markup.
     pub charges: Amount,
-    /// Actual cost of the period, by `used_at`.
+    /// Actual cost of the period, by `used_at`; parts of pools that the price recovers included.
     pub actual: Amount,
     /// Charges less actual cost.
     pub variance: Amount,
@@ -109,19 +109,6 @@ fn settle(
     if back.is_zero() {
         return Ok(());
     }
-    let team_cost = sums.direct.iter().filter_map(|(bearer, cost)| match bearer {
-        Bearer::Team(team) => Some((team.clone(), *cost)),
-        Bearer::Unattributed | Bearer::Unallocated | Bearer::Absorbed => None,
-    });
-    let one = Amount::from_pico(1);
-    let candidates = [
-        tally.charges.clone(),
-        tally.actual.clone(),
-        tasks_by_team(input, key)?,
-        team_cost.collect(),
-        sums.active.iter().map(|team| (team.clone(), one)).collect(),
-    ];
-    let has_weight = |weights: &BTreeMap<Id, Amount>| weights.values().any(|weight| !weight.is_zero());
     let account = variance_account(key);
     let line_key = LineKey {
         agent: Some(key.agent.clone()),
@@ -129,7 +116,7 @@ fn settle(
         billing: Some(key.model.billing()),
         ..LineKey::of(LineKind::Variance)
     };
-    let Some(weights) = candidates.into_iter().find(has_weight) else {
+    let Some(weights) = find_weights(input, key, (sums, tally))? else {
         let detail = format!(
             "nobody could bear the variance of `{}` for `{}`; it stands on the account unallocated until a team is active",
             key.agent, key.task_type
@@ -141,6 +128,33 @@ fn settle(
         draft.bear(&account, &Bearer::Team(team), Line::new(line_key.clone(), part))?;
     }
     Ok(())
+}
+
+/// What a variance is split by: the first of the bases that has any weight.
+fn find_weights(
+    input: &PeriodInput<'_>,
+    key: &PricedKey,
+    (sums, tally): (&Sums, &Tally),
+) -> Result<Option<BTreeMap<Id, Amount>>, LedgerError> {
+    let has_weight = |weights: &BTreeMap<Id, Amount>| weights.values().any(|weight| !weight.is_zero());
+    for weights in [&tally.charges, &tally.actual] {
+        if has_weight(weights) {
+            return Ok(Some(weights.clone()));
+        }
+    }
+    let tasks = tasks_by_team(input, key)?;
+    if has_weight(&tasks) {
+        return Ok(Some(tasks));
+    }
+    let team_cost = sums.ground.direct.iter().filter_map(|(bearer, cost)| match bearer {
+        Bearer::Team(team) => Some((team.clone(), *cost)),
+        Bearer::Unattributed | Bearer::Unallocated | Bearer::Absorbed => None,
+    });
+    let team_cost: BTreeMap<Id, Amount> = team_cost.collect();
+    let one = Amount::from_pico(1);
+    let evenly = || sums.ground.active.iter().map(|team| (team.clone(), one)).collect();
+    let last = if has_weight(&team_cost) { team_cost } else { evenly() };
+    Ok(Some(last).filter(has_weight))
 }
 
 fn tasks_by_team(input: &PeriodInput<'_>, key: &PricedKey) -> Result<BTreeMap<Id, Amount>, LedgerError> {

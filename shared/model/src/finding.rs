@@ -56,6 +56,8 @@ pub enum FindingKind {
     Unallocated,
     /// No price yet; tasks pass through at actual cost (PRC-2).
     PassThrough,
+    /// The rate card of a new period waits for approval; the last approved prices hold (PRC-3).
+    RateCardWaits,
     /// The period or its soft-close days are not over (CLO-1).
     PeriodOpen,
     /// A day of the period has no current night (CLO-1).

@@ -80,7 +80,7 @@ pub const REGISTRY: &[Invariant] = &[
     Invariant {
         id: "ATR-6",
         rule: "With unattributed_pool set in the organisation file, unattributed cost goes to that pool and is distributed li",
-        enforced: false,
+        enforced: true,
     },
     Invariant { id: "POOL-1", rule: "Basis per pool", enforced: true },
     Invariant {
@@ -97,7 +97,7 @@ pub const REGISTRY: &[Invariant] = &[
     Invariant {
         id: "POOL-5",
         rule: "Costs that arrive as a bill and not as events (a VM, a vector store's monthly fee) are [[recurring]] entries",
-        enforced: false,
+        enforced: true,
     },
     Invariant { id: "PRC-0", rule: "A root with a task_type is one task of its agent", enforced: true },
     Invariant { id: "PRC-1", rule: "For (agent, task_type) on local day d", enforced: true },
@@ -107,7 +107,7 @@ pub const REGISTRY: &[Invariant] = &[
     Invariant {
         id: "PRC-5",
         rule: "A markup (percent or fixed) is part of the price model, shown apart, and no part of the variance.",
-        enforced: false,
+        enforced: true,
     },
     Invariant { id: "PRC-6", rule: "Token price", enforced: true },
     Invariant { id: "PRC-7", rule: "Each team x agent has one billing model at a time", enforced: true },

@@ -10,7 +10,7 @@ use recoup_model::organisation::PoolBasis;
 use recoup_money::Amount;
 
 use super::Group;
-use crate::charges::Sums;
+use crate::charges::Ground;
 use crate::error::{LedgerError, fits};
 use crate::line::Bearer;
 use crate::settle::PeriodInput;
@@ -21,6 +21,8 @@ pub(super) struct Weights {
     /// On which basis; `None`: nobody could be found, the cost is unallocated.
     pub(super) basis: Option<PoolBasis>,
     pub(super) bearers: BTreeMap<Bearer, BigUint>,
+    /// Of each bearer by root's agent, where the basis is the use of the pool.
+    pub(super) agents: BTreeMap<Bearer, BTreeMap<Option<Id>, BigUint>>,
     /// Pools of the group, by place.
     pub(super) pools: BTreeMap<usize, BigUint>,
 }
@@ -40,7 +42,7 @@ impl Weights {
 /// The weights of the pool at a place of its group: on its own basis, else by invocations, direct cost, even over the
 /// active teams, and in the end on the account `unallocated` (SPL-3).
 pub(super) fn pool_weights(
-    (input, sums): (&PeriodInput<'_>, &Sums),
+    (input, ground): (&PeriodInput<'_>, &Ground),
     group: &Group<'_>,
     at: usize,
 ) -> Result<Weights, LedgerError> {
@@ -54,10 +56,10 @@ pub(super) fn pool_weights(
             PoolBasis::Invocations => used(input, group, (at, |usage| usage.invocations)),
             PoolBasis::Tokens => used(input, group, (at, |usage| usage.tokens)),
             PoolBasis::Duration => used(input, group, (at, |usage| usage.duration_ms)),
-            PoolBasis::DirectCost => bearers(sums.direct.iter().map(|(bearer, cost)| (bearer.clone(), *cost)))?,
+            PoolBasis::DirectCost => bearers(ground.direct.iter().map(|(bearer, cost)| (bearer.clone(), *cost)))?,
             PoolBasis::Fixed => bearers(member.pool.percent.iter().map(|(team, part)| (team_of(team), *part)))?,
-            PoolBasis::Even if sums.active.is_empty() && own == PoolBasis::Even => even(organisation.teams.keys()),
-            PoolBasis::Even => even(sums.active.iter()),
+            PoolBasis::Even if ground.active.is_empty() && own == PoolBasis::Even => even(organisation.teams.keys()),
+            PoolBasis::Even => even(ground.active.iter()),
         };
         if takes_unattributed {
             weights.bearers.remove(&Bearer::Unattributed);
@@ -106,7 +108,12 @@ fn used(input: &PeriodInput<'_>, group: &Group<'_>, (at, measure): (usize, fn(&P
             match key.via.as_ref().and_then(place).filter(|via| *via != at) {
                 Some(via) if group.passes_on(at, via) => *weights.pools.entry(via).or_default() += weight,
                 Some(_) => {}
-                None => *weights.bearers.entry(Bearer::of_payer(key.team.as_ref())).or_default() += weight,
+                None => {
+                    let bearer = Bearer::of_payer(key.team.as_ref());
+                    let agents = weights.agents.entry(bearer.clone()).or_default();
+                    *agents.entry(key.agent.clone()).or_default() += &weight;
+                    *weights.bearers.entry(bearer).or_default() += weight;
+                }
             }
         }
     }

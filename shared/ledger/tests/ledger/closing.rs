@@ -23,6 +23,7 @@ fn world(policy: VariancePolicy) -> World {
         ended: None,
         completed: false,
         active_ns: None,
+        idle_ns: 0,
         spans: vec![guard, span("0.5")],
     });
     world
@@ -36,7 +37,7 @@ fn late(world: &mut World) {
     let guard = Span { pool: Some(("safety", None)), ..span("0.000000000001") };
     for team in [None, Some("b")] {
         let spans = vec![guard.clone(), span("0.25")];
-        world.add(&Trace { team, agent: "tok", ended: None, completed: false, active_ns: None, spans });
+        world.add(&Trace { team, agent: "tok", ended: None, completed: false, active_ns: None, idle_ns: 0, spans });
     }
 }
 
@@ -158,6 +159,8 @@ fn clo_4_the_guard_sees_every_kind_of_damage() {
     assert_eq!(what(damaged(&|s| s.totals.priced_cost = one)), "provider");
     assert_eq!(what(damaged(&|s| s.totals.carried_in = one)), "what teams and accounts bear (CLO-4)");
     assert_eq!(what(damaged(&|s| s.balances.transfer("provider", "pool/safety", one).unwrap())), "provider");
-    assert_eq!(what(damaged(&|s| s.balances.transfer("markup", "pool/safety", one).unwrap())), "pool/safety");
+    assert_eq!(what(damaged(&|s| s.balances.transfer("carried", "pool/safety", one).unwrap())), "pool/safety");
+    assert_eq!(what(damaged(&|s| s.balances.transfer("markup", "carried", one).unwrap())), "markup");
+    assert_eq!(what(damaged(&|s| s.totals.corrections = one)), "what is corrected");
     assert_eq!(what(damaged(&|s| drop(s.lines.remove(&id("b"))))), "the sum of all lines");
 }

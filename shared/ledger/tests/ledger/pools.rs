@@ -99,7 +99,12 @@ fn pool_2_pools_that_serve_only_each_other_are_named() {
     let mut world = World::new(organisation.clone());
     world.invoke("x", (Some("a"), Some("y")), (1, 1));
     world.invoke("y", (Some("a"), Some("x")), (1, 1));
-    let LedgerError::ClosedPools { pools } = world.try_settle().unwrap_err() else { unreachable!("another error") };
+    let error = world.try_settle().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the pools x, y serve only each other; give one of them a basis that reaches a team, or another method"
+    );
+    let LedgerError::ClosedPools { pools } = error else { unreachable!("another error") };
     assert_eq!(pools, ["x", "y"]);
     organisation.recurring.remove(0);
     world.history = recoup_model::organisation::History::new(vec![version(1, None, organisation)]).unwrap();
@@ -155,8 +160,15 @@ fn spl_3_a_pool_without_weights_falls_back_step_by_step() {
     assert_eq!(nobody.totals.unallocated, amount("9"));
     assert_eq!(found(&nobody), [FindingKind::PoolFallback, FindingKind::Unallocated]);
     let span = |cost| Span { day: 2, cost, pool: None };
-    let free =
-        Trace { team: Some("c"), agent: "tok", ended: None, completed: false, active_ns: None, spans: vec![span(0)] };
+    let free = Trace {
+        team: Some("c"),
+        agent: "tok",
+        ended: None,
+        completed: false,
+        active_ns: None,
+        idle_ns: 0,
+        spans: vec![span(0)],
+    };
     world.add(&free);
     let even = world.settle();
     assert_eq!((total(&even, "c"), found(&even)), (amount("9"), vec![FindingKind::PoolFallback]));
@@ -175,8 +187,15 @@ fn atr_6_unattributed_cost_is_distributed_like_a_pool() {
     world.tasks("a", "tok", (1, 1), "3");
     world.tasks("b", "tas", (1, 1), "1");
     let span = Span { day: 1, cost: amount("2").pico(), pool: None };
-    let nobody =
-        Trace { team: None, agent: "tas", ended: Some(1), completed: true, active_ns: None, spans: vec![span] };
+    let nobody = Trace {
+        team: None,
+        agent: "tas",
+        ended: Some(1),
+        completed: true,
+        active_ns: None,
+        idle_ns: 0,
+        spans: vec![span],
+    };
     world.add(&nobody);
     assert_eq!(world.settle().totals.unattributed, amount("2"));
     organisation.policy.unattributed_pool = Some(id("common"));
@@ -253,8 +272,15 @@ fn pool_4_a_pool_that_left_the_organisation_still_bears_its_cost() {
     let with = organisation(&[("safety", pool(PoolBasis::Invocations, "safety", PoolMethod::Direct))]);
     let mut world = World::of(vec![version(1, None, with), version(2, Some(day(10)), organisation(&[]))]);
     let span = Span { day: 5, cost: 7, pool: Some(("safety", None)) };
-    let trace =
-        Trace { team: Some("a"), agent: "tok", ended: None, completed: false, active_ns: None, spans: vec![span] };
+    let trace = Trace {
+        team: Some("a"),
+        agent: "tok",
+        ended: None,
+        completed: false,
+        active_ns: None,
+        idle_ns: 0,
+        spans: vec![span],
+    };
     world.add(&trace);
     assert_eq!(total(&world.settle(), "a"), Amount::from_pico(7));
     let record = &world.settle().pools[0];

@@ -20,7 +20,7 @@ fn row(price: &str, quantity: &str, exact: &str) -> (String, String, String) {
 
 fn trace(agent: &'static str, on: i64, cost: &str) -> Trace {
     let spans = vec![Span { day: on, cost: amount(cost).pico(), pool: None }];
-    Trace { team: Some("a"), agent, ended: Some(on), completed: true, active_ns: None, spans }
+    Trace { team: Some("a"), agent, ended: Some(on), completed: true, active_ns: None, idle_ns: 0, spans }
 }
 
 fn task_versions(settlement: &Settlement) -> Vec<(u32, String, PriceOrigin)> {

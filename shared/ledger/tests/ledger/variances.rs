@@ -1,4 +1,4 @@
-use recoup_ledger::{LineKind, PriceModel, PricedKey, Settlement};
+use recoup_ledger::{Carried, LineKind, Opening, PriceModel, PricedKey, Settlement};
 use recoup_model::FindingKind;
 use recoup_model::organisation::VariancePolicy;
 use recoup_money::Amount;
@@ -65,6 +65,22 @@ fn led_3_carry_moves_the_variance_into_the_next_price() {
     assert!((more.pico() - 188_552_671_472).abs() <= 1, "{more}");
 }
 
+/// The balance of `carried` over months is what the next one opens with, in whatever order they are closed.
+#[test]
+fn led_3_a_month_closed_before_the_one_before_it_strands_nothing() {
+    let carrying = |owed: &str| Opening { carried: [(key(), amount(owed))].into(), ..Opening::default() };
+    let mut carried = Carried::default();
+    carried.pass(&Opening::default(), &carrying("-2")).unwrap();
+    assert_eq!(carried.open(&Opening::default()), carrying("-2"), "in order it is what the month before carried out");
+    // November was closed when October had carried out 2; then October's late events made it 5.
+    let mut carried = Carried::default();
+    carried.pass(&Opening::default(), &carrying("-5")).unwrap();
+    carried.pass(&carrying("-2"), &carrying("0.5")).unwrap();
+    assert_eq!(carried.open(&Opening::default()), carrying("-2.5"), "December takes in November's and the difference");
+    carried.pass(&carrying("-2.5"), &Opening::default()).unwrap();
+    assert_eq!(carried, Carried::default());
+}
+
 #[test]
 fn led_3_what_was_carried_in_is_settled_when_the_policy_changes() {
     let mut world = world(VariancePolicy::Settle);
@@ -80,7 +96,15 @@ fn led_3_without_charges_the_direct_cost_behind_it_weighs() {
     world.days.clear();
     for (team, cost) in [("a", 2), ("b", 1)] {
         let spans = vec![Span { day: 31, cost, pool: None }];
-        world.add(&Trace { team: Some(team), agent: "tas", ended: Some(32), completed: true, active_ns: None, spans });
+        world.add(&Trace {
+            team: Some(team),
+            agent: "tas",
+            ended: Some(32),
+            completed: true,
+            active_ns: None,
+            idle_ns: 0,
+            spans,
+        });
     }
     let settlement = world.settle();
     assert_eq!(

@@ -8,8 +8,7 @@ use recoup_attribution::DayFacts;
 use recoup_attribution::facts::{CellKey, EventSet, Item, PoolUseKey, TaskKey, TaskOf};
 use recoup_ledger::{Correction, LedgerError, Line, LineKind, Opening, PeriodInput, PriceVersion, Settlement};
 use recoup_model::organisation::{
-    Agent, Billing, History, Mode, Policy, Pool, PoolBasis, PoolMethod, PoolRecovery, PriceLock, TaskType, Team,
-    VariancePolicy, Version,
+    Agent, Billing, History, Mode, Policy, Pool, PoolBasis, PoolMethod, TaskType, Team, Version,
 };
 use recoup_model::{Digest, Id, Kind, Organisation, Period, TokenClass};
 use recoup_money::{Amount, Currency};
@@ -36,7 +35,7 @@ pub(crate) fn october() -> Period {
 }
 
 pub(crate) fn agent(billing: Billing) -> Agent {
-    Agent { owner: None, billing, billing_by_team: BTreeMap::new(), critical: false, shared_pool: None }
+    Agent { billing, ..Agent::default() }
 }
 
 pub(crate) fn pool(basis: PoolBasis, group: &str, method: PoolMethod) -> Pool {
@@ -51,20 +50,7 @@ pub(crate) fn organisation(pools: &[(&str, Pool)]) -> Organisation {
         name: "Example".to_owned(),
         currency: Currency::USD,
         time_zone: chrono_tz::Europe::Berlin,
-        policy: Policy {
-            lanes: 1,
-            price_grid: amount("0.0001"),
-            half_life_days: 7,
-            min_tasks: 30,
-            min_days: 3,
-            price_lock: PriceLock::Floating,
-            price_band_percent: None,
-            variance: VariancePolicy::Settle,
-            pool_recovery: PoolRecovery::Line,
-            soft_close_days: 3,
-            extra_tags: Vec::new(),
-            unattributed_pool: None,
-        },
+        policy: Policy::default(),
         teams: ["a", "b", "c"].map(|name| (id(name), team.clone())).into(),
         agents: agents.map(|(name, billing)| (id(name), agent(billing))).into(),
         pools: pools.iter().map(|(name, pool)| (id(name), pool.clone())).collect(),
@@ -104,6 +90,7 @@ pub(crate) struct Trace {
     pub(crate) ended: Option<i64>,
     pub(crate) completed: bool,
     pub(crate) active_ns: Option<u64>,
+    pub(crate) idle_ns: u64,
     pub(crate) spans: Vec<Span>,
 }
 
@@ -114,6 +101,9 @@ pub(crate) struct World {
     pub(crate) period: Period,
     pub(crate) through: NaiveDate,
     pub(crate) corrections: Vec<Correction>,
+    pub(crate) approvals: Vec<Digest>,
+    /// The task type of what is added.
+    pub(crate) task_type: &'static str,
 }
 
 impl World {
@@ -129,6 +119,8 @@ impl World {
             period: october(),
             through: day(31),
             corrections: Vec::new(),
+            approvals: Vec::new(),
+            task_type: "t",
         }
     }
 
@@ -145,6 +137,7 @@ impl World {
             opening: &self.opening,
             own_prices,
             corrections: &self.corrections,
+            approvals: &self.approvals,
         }
     }
 
@@ -168,19 +161,26 @@ impl World {
         for number in 0..count {
             let cost = if number == 0 { pico - each * (i128::from(count) - 1) } else { each };
             let span = Span { day: on, cost, pool: None };
-            let trace =
-                Trace { team: Some(team), agent, ended: Some(on), completed: true, active_ns: None, spans: vec![span] };
+            let trace = Trace {
+                team: Some(team),
+                agent,
+                ended: Some(on),
+                completed: true,
+                active_ns: None,
+                idle_ns: 0,
+                spans: vec![span],
+            };
             self.add(&trace);
         }
     }
 
     /// Adds a trace to the facts of the days that it touches.
     pub(crate) fn add(&mut self, trace: &Trace) {
-        let team = trace.team.map(id);
+        let (team, task_type) = (trace.team.map(id), id(self.task_type));
         let agent = id(trace.agent);
         let task = trace.ended.map(|ended| TaskOf {
             agent: Some(agent.clone()),
-            task_type: id("t"),
+            task_type: task_type.clone(),
             ended_on: day(ended),
             timed: trace.active_ns.is_some(),
         });
@@ -190,7 +190,7 @@ impl World {
                 team: team.clone(),
                 project: None,
                 agent: Some(span.pool.map_or_else(|| agent.clone(), |(pool, _)| id(&format!("guard-{pool}")))),
-                task_type: Some(id("t")),
+                task_type: Some(task_type.clone()),
                 kind: Kind::Llm,
                 provider: Some(id("p")),
                 model: Some(id("m")),
@@ -205,7 +205,7 @@ impl World {
             value.events += 1;
             count(facts, 1);
             if let Some((pool, via)) = span.pool {
-                self.invoke(pool, (trace.team, via), (span.day, 1));
+                self.use_pool(pool, (trace.team, via, trace.agent), (span.day, 1));
             }
         }
         if let (Some(task), Some(ended)) = (task, trace.ended) {
@@ -220,7 +220,17 @@ impl World {
         (team, via): (Option<&'static str>, Option<&'static str>),
         (on, calls): (i64, u64),
     ) {
-        let key = PoolUseKey { pool: id(pool), team: team.map(id), via: via.map(id), agent: Some(id("tok")) };
+        self.use_pool(pool, (team, via, "tok"), (on, calls));
+    }
+
+    /// The same below a root of an agent.
+    pub(crate) fn use_pool(
+        &mut self,
+        pool: &'static str,
+        (team, via, agent): (Option<&'static str>, Option<&'static str>, &'static str),
+        (on, calls): (i64, u64),
+    ) {
+        let key = PoolUseKey { pool: id(pool), team: team.map(id), via: via.map(id), agent: Some(id(agent)) };
         let usage = self.facts(day(on)).pools.entry(key).or_default();
         usage.invocations += calls;
         usage.tokens += 10 * calls;
@@ -232,17 +242,21 @@ impl World {
         let direct = Amount::from_pico(direct);
         let billing = |team: &str| self.history.on(day(ended)).organisation.billing(team, agent.as_deref());
         let by_time = trace.team.is_some_and(|team| billing(team) == Billing::Time);
-        let key = TaskKey { team, agent, task_type: id("t") };
+        let key = TaskKey { team, agent, task_type: id(self.task_type) };
         let value = self.facts(day(ended)).tasks.entry(key).or_default();
         value.tasks += 1;
         value.completed += u64::from(trace.completed);
         value.failed += u64::from(!trace.completed);
         value.direct_cost = value.direct_cost.checked_add(direct).unwrap();
+        value.idle_ns += trace.idle_ns;
         if let Some(active_ns) = trace.active_ns {
             value.timed_cost = value.timed_cost.checked_add(direct).unwrap();
             value.active_ns += active_ns;
             if by_time {
                 *value.durations_ns.entry(active_ns).or_default() += 1;
+                if trace.idle_ns > 0 {
+                    *value.idles_ns.entry(trace.idle_ns).or_default() += 1;
+                }
             }
         }
     }

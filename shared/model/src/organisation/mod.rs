@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use recoup_money::{Amount, Currency};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::check::check_succession;
 pub use self::diff::{Change, ChangeKind, diff};
@@ -68,6 +68,34 @@ impl Organisation {
             .map_or(Billing::Token, |agent| agent.billing_by_team.get(team).copied().unwrap_or(agent.billing))
     }
 
+    /// The markup of (team, agent) (PRC-5): that for the team, else the agent's, else the organisation's; `None`: none.
+    #[must_use]
+    pub fn markup(&self, team: &str, agent: Option<&str>) -> Option<Markup> {
+        let declared = agent.and_then(|agent| self.agents.get(agent));
+        let own = declared.and_then(|agent| agent.markup_by_team.get(team).copied().or(agent.markup));
+        own.or(self.policy.markup).filter(|markup| !markup.is_zero())
+    }
+
+    /// Whether anybody has a markup.
+    #[must_use]
+    pub fn has_markup(&self) -> bool {
+        let of_agents = self.agents.values().flat_map(|agent| agent.markup_by_team.values().chain(&agent.markup));
+        of_agents.chain(&self.policy.markup).any(|markup| !markup.is_zero())
+    }
+
+    /// Whether any team is billed by a model for an agent.
+    #[must_use]
+    pub fn is_billed_by(&self, agent: &str, model: Billing) -> bool {
+        let of = |agent: &Agent| agent.billing == model || agent.billing_by_team.values().any(|by| *by == model);
+        self.agents.get(agent).is_some_and(of)
+    }
+
+    /// The rate of an agent's idle minutes (PRC-4), by default 0.
+    #[must_use]
+    pub fn idle_rate(&self, agent: &str) -> Amount {
+        self.agents.get(agent).and_then(|agent| agent.idle_rate).unwrap_or_default()
+    }
+
     /// The pool of a shared agent (ATR-4).
     #[must_use]
     pub fn shared_pool(&self, agent: &str) -> Option<&Id> {
@@ -75,7 +103,7 @@ impl Organisation {
     }
 }
 
-/// `[policy]`.
+/// `[policy]`. The default is what an organisation file that says nothing gets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Policy {
     /// Lanes of the event log; fixed when the log is created.
@@ -92,6 +120,10 @@ pub struct Policy {
     pub price_lock: PriceLock,
     /// Most a banded price moves in a night, percent (PRC-3); only with `banded`.
     pub price_band_percent: Option<Amount>,
+    /// Whose approval a locked price needs to come into force (PRC-3); only with `locked`. `None`: nobody's.
+    pub price_approval: Option<PriceApproval>,
+    /// Markup of agents that declare none (PRC-5): a percentage, as an agent may be billed by token.
+    pub markup: Option<Markup>,
     /// Close policy for the variance (LED-3).
     pub variance: VariancePolicy,
     /// Where pool shares are charged (PRC-1).
@@ -114,6 +146,34 @@ pub enum PriceLock {
     Locked,
     /// At most a given percentage a night.
     Banded,
+}
+
+/// Who has to approve the prices of a new period (PRC-3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PriceApproval {
+    /// Somebody with the role `finance`.
+    Finance,
+}
+
+/// What a price model adds to its charges (PRC-5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Markup {
+    /// Percent of the charge.
+    Percent(Amount),
+    /// So much per completed task or per minute.
+    Fixed(Amount),
+}
+
+impl Markup {
+    /// Whether it adds nothing.
+    #[must_use]
+    pub const fn is_zero(self) -> bool {
+        match self {
+            Self::Percent(rate) | Self::Fixed(rate) => rate.is_zero(),
+        }
+    }
 }
 
 /// What happens to the variance at the close (LED-3).
@@ -164,7 +224,7 @@ pub enum Mode {
 }
 
 /// `[[agents]]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Agent {
     /// The team that runs it (which is not who pays).
     pub owner: Option<Id>,
@@ -172,6 +232,12 @@ pub struct Agent {
     pub billing: Billing,
     /// Exceptions by team.
     pub billing_by_team: BTreeMap<Id, Billing>,
+    /// What is added to its charges (PRC-5); `None`: as the policy says.
+    pub markup: Option<Markup>,
+    /// Exceptions by team.
+    pub markup_by_team: BTreeMap<Id, Markup>,
+    /// Price of an idle minute, where it is billed by time (PRC-4); `None`: 0.
+    pub idle_rate: Option<Amount>,
     /// Whether it may claim `critical` (BUD-2).
     pub critical: bool,
     /// The pool that its cost goes to, which makes it a shared agent (ATR-4).
@@ -179,10 +245,11 @@ pub struct Agent {
 }
 
 /// Billing models (PRC-7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Billing {
     /// Pass-through of the ground truth (PRC-6).
+    #[default]
     Token,
     /// A price per completed task (PRC-1).
     Task,

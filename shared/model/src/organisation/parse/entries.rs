@@ -6,6 +6,7 @@ use recoup_money::Currency;
 use recoup_money::{Amount, PICO_PER_UNIT};
 
 use crate::event::Id;
+use crate::organisation::parse::markups;
 use crate::organisation::parse::problem::{Place, Report, quoted};
 use crate::organisation::parse::reader::{Table, Value};
 use crate::organisation::{Agent, Billing, Mode, Person, Pool, PoolBasis, PoolMethod, TaskType, Team};
@@ -154,23 +155,34 @@ pub(super) fn read_agents(entries: Vec<Table<'_>>, declared: &Declared<'_>) -> B
             declared.teams.note(&owner, &value);
             Some(owner)
         });
-        let exceptions = table.get("billing_by_team").and_then(|value| value.table());
-        Agent {
+        let agent = Agent {
             owner,
             billing: table.or("billing", Billing::Token, |value| value.choice(&BILLINGS)),
-            billing_by_team: exceptions.map(|table| read_exceptions(&table, declared)).unwrap_or_default(),
+            billing_by_team: read_by_team(table, "billing_by_team", declared, |value| value.choice(&BILLINGS)),
+            markup: table.get("markup").and_then(|value| markups::read(&value)),
+            markup_by_team: read_by_team(table, "markup_by_team", declared, markups::read),
+            idle_rate: table.get("idle_rate").and_then(|value| value.not_negative()),
             critical: table.or("critical", false, |value| value.boolean()),
             shared_pool: table.get("shared_pool").and_then(|value| declared.pools.reference(&value)),
-        }
+        };
+        markups::check(table, &agent);
+        agent
     })
 }
 
-fn read_exceptions(table: &Table<'_>, declared: &Declared<'_>) -> BTreeMap<Id, Billing> {
-    let exception = |(team, value): (&str, Value<'_>)| {
+/// Exceptions by team.
+fn read_by_team<'a, T>(
+    table: &mut Table<'a>,
+    key: &'static str,
+    declared: &Declared<'_>,
+    read: impl Fn(&Value<'a>) -> Option<T>,
+) -> BTreeMap<Id, T> {
+    let exceptions = table.get(key).and_then(|value| value.table());
+    let exception = |(team, value): (&str, Value<'a>)| {
         declared.teams.note(team, &value);
-        Some((Id::from(team), value.choice(&BILLINGS)?))
+        Some((Id::from(team), read(&value)?))
     };
-    table.pairs().into_iter().filter_map(exception).collect()
+    exceptions.into_iter().flat_map(|table| table.pairs()).filter_map(exception).collect()
 }
 
 /// `[[task_types]]`.

@@ -5,6 +5,7 @@
 
 mod bills;
 mod entries;
+mod markups;
 mod nearest;
 mod prices;
 mod problem;
@@ -22,7 +23,7 @@ use self::problem::{Place, Report, quoted};
 use self::reader::{Table, Value};
 use crate::event::Id;
 use crate::limits::{ORGANISATION_BYTES_MAX, TAG_NAME_BYTES_MAX};
-use crate::organisation::{Organisation, Policy, PoolRecovery, PriceLock, VariancePolicy};
+use crate::organisation::{Organisation, Policy, PoolRecovery, PriceApproval, PriceLock, VariancePolicy};
 
 /// Extra tags that an organisation may allow.
 const EXTRA_TAG_NAMES_MAX: usize = 64;
@@ -154,6 +155,8 @@ const POLICY_DEFAULT: Policy = Policy {
     min_days: 3,
     price_lock: PriceLock::Floating,
     price_band_percent: None,
+    price_approval: None,
+    markup: None,
     variance: VariancePolicy::Settle,
     pool_recovery: PoolRecovery::Line,
     soft_close_days: 3,
@@ -161,18 +164,24 @@ const POLICY_DEFAULT: Policy = Policy {
     unattributed_pool: None,
 };
 
+impl Default for Policy {
+    fn default() -> Self {
+        POLICY_DEFAULT
+    }
+}
+
 const PRICE_LOCKS: [(&str, PriceLock); 3] =
     [("floating", PriceLock::Floating), ("locked", PriceLock::Locked), ("banded", PriceLock::Banded)];
 const VARIANCES: [(&str, VariancePolicy); 3] =
     [("settle", VariancePolicy::Settle), ("carry", VariancePolicy::Carry), ("absorb", VariancePolicy::Absorb)];
-/// `price` (PRC-1) is refused here until prices can recover pools: a file that no night could settle must not be applied.
-const RECOVERIES: [(&str, PoolRecovery); 1] = [("line", PoolRecovery::Line)];
+const RECOVERIES: [(&str, PoolRecovery); 2] = [("line", PoolRecovery::Line), ("price", PoolRecovery::Price)];
+const APPROVALS: [(&str, Option<PriceApproval>); 2] = [("none", None), ("finance", Some(PriceApproval::Finance))];
 
 fn read_policy(table: Option<Table<'_>>, declared: &Declared<'_>) -> Policy {
     let Some(mut table) = table else { return POLICY_DEFAULT };
     let default = POLICY_DEFAULT;
     let lanes = table.or("lanes", 1, |value| value.small(1..=256));
-    let (price_lock, price_band_percent) = read_lock(&mut table);
+    let (price_lock, price_band_percent, price_approval) = read_lock(&mut table);
     let policy = Policy {
         lanes: u16::try_from(lanes).unwrap_or(default.lanes),
         price_grid: table.or("price_grid", default.price_grid, |value| value.positive()),
@@ -181,6 +190,8 @@ fn read_policy(table: Option<Table<'_>>, declared: &Declared<'_>) -> Policy {
         min_days: table.or("min_days", default.min_days, |value| value.small(1..=DAYS_MAX)),
         price_lock,
         price_band_percent,
+        price_approval,
+        markup: table.get("markup").and_then(|value| markups::read_percent(&value)),
         variance: table.or("variance", default.variance, |value| value.choice(&VARIANCES)),
         pool_recovery: table.or("pool_recovery", default.pool_recovery, |value| value.choice(&RECOVERIES)),
         soft_close_days: table.or("soft_close_days", default.soft_close_days, |value| value.small(0..=28)),
@@ -191,8 +202,10 @@ fn read_policy(table: Option<Table<'_>>, declared: &Declared<'_>) -> Policy {
     policy
 }
 
-fn read_lock(table: &mut Table<'_>) -> (PriceLock, Option<Amount>) {
+/// The lock, and the keys that belong to one lock alone.
+fn read_lock(table: &mut Table<'_>) -> (PriceLock, Option<Amount>, Option<PriceApproval>) {
     const BAND: &str = "price_band_percent";
+    const APPROVAL: &str = "price_approval";
     let lock = table.get("price_lock").map_or(Some(PriceLock::Floating), |value| value.choice(&PRICE_LOCKS));
     let band = match lock {
         Some(PriceLock::Banded) => table.required(BAND, "\"10\"").and_then(|value| value.positive()),
@@ -202,7 +215,15 @@ fn read_lock(table: &mut Table<'_>) -> (PriceLock, Option<Amount>) {
         }
         None => table.get(BAND).and_then(|value| value.positive()),
     };
-    (lock.unwrap_or(PriceLock::Floating), band)
+    let approval = table.get(APPROVAL).and_then(|value| {
+        let approval = value.choice(&APPROVALS)?;
+        if approval.is_some() && lock.is_some_and(|lock| lock != PriceLock::Locked) {
+            let problem = "needs a locked price: any other moves by itself every night";
+            return value.refuse(problem, "remove it, or set `price_lock = \"locked\"`");
+        }
+        approval
+    });
+    (lock.unwrap_or(PriceLock::Floating), band, approval)
 }
 
 fn extra_tags(value: &Value<'_>) -> Option<Vec<Id>> {

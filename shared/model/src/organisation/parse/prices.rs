@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use recoup_money::Amount;
 
+use crate::event::Id;
 use crate::limits::TOKENS_MAX;
 use crate::organisation::parse::entries::{Declared, Unique};
-use crate::organisation::parse::problem::quoted;
+use crate::organisation::parse::problem::{Place, Report, quoted};
 use crate::organisation::parse::reader::{Table, Value};
 use crate::organisation::{LongContext, OwnPrice, TierRates};
+use crate::period::format_instant;
 use crate::usage::TokenClass;
 
 /// Service tiers besides `standard`, whose rates are the entry's own.
@@ -17,13 +19,17 @@ const RATES_EXAMPLE: &str = "{ input = \"3.00\", output = \"15.00\" }";
 
 /// `[[prices]]`.
 pub(super) fn read_prices(entries: Vec<Table<'_>>, declared: &Declared<'_>) -> Vec<OwnPrice> {
+    let Some(report) = entries.first().map(Table::report) else { return Vec::new() };
     let mut unique = Unique::default();
+    let mut series = Series::new();
     let read = |mut table: Table<'_>| {
         let of_units = check_subject(&mut table);
         let provider = table.get("provider").and_then(|value| value.shared());
         let model = table.get("model").and_then(|value| value.shared());
         let sku = table.get("sku").and_then(|value| value.shared());
+        let (line, mut begins) = (report.line(table.place().offset), table.place().clone());
         let from_ns = table.required("from", "\"2026-01-01\"").and_then(|value| {
+            begins = value.place.clone();
             let from_ns = value.instant()?;
             let subject = (provider.clone(), model.clone(), sku.clone(), from_ns);
             unique.claim(subject, &value, "a price of the same subject from the same time");
@@ -49,9 +55,45 @@ pub(super) fn read_prices(entries: Vec<Table<'_>>, declared: &Declared<'_>) -> V
             price: table.get("price").and_then(|value| value.not_negative()),
         };
         table.finish();
+        if from_ns.is_some() {
+            let subject = (price.provider.clone(), price.model.clone(), price.sku.clone(), price.unit.clone());
+            let held = Held { from_ns: price.from_ns, to_ns: price.to_ns, line, begins };
+            series.entry(subject).or_default().push(held);
+        }
         price
     };
-    entries.into_iter().map(read).collect()
+    let prices = entries.into_iter().map(read).collect();
+    series.into_values().for_each(|held| refuse_holes(report, held));
+    prices
+}
+
+/// Provider, model, SKU and unit of a price.
+type Subject = (Option<Id>, Option<Id>, Option<Id>, Option<Id>);
+type Series = BTreeMap<Subject, Vec<Held>>;
+
+/// When a price holds, and where the file says so.
+struct Held {
+    from_ns: i64,
+    to_ns: Option<i64>,
+    /// The line of its entry.
+    line: usize,
+    /// Where its `from` stands.
+    begins: Place,
+}
+
+/// Between two prices of one subject there has to be one: what is used then would fall back to the catalogue or have no
+/// price, and nobody would have said so.
+fn refuse_holes(report: &Report, mut held: Vec<Held>) {
+    held.sort_by_key(|price| price.from_ns);
+    for (earlier, later) in held.iter().zip(held.iter().skip(1)) {
+        if let Some(ended_ns) = earlier.to_ns.filter(|ended_ns| *ended_ns < later.from_ns) {
+            let (from, to) = (format_instant(ended_ns), format_instant(later.from_ns));
+            let problem = format!("no price holds from {from}, where the one on line {} ends, to {to}", earlier.line);
+            let remedy =
+                format!("begin this one at {from}, let that one end at {to}, or add a price for the time between");
+            report.problem(&later.begins, problem, remedy);
+        }
+    }
 }
 
 /// Whether the price is one of units and not of tokens; `None` where that cannot be told. Reports keys of the other kind.

@@ -1,6 +1,8 @@
 //! Every error with the smallest input that triggers it and its exact words, and the contract's example.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+mod price_models;
+
 use proptest::prelude::*;
 use recoup_money::Amount;
 
@@ -176,8 +178,8 @@ fn an_unknown_key_comes_with_the_nearest_known_one() {
         (
             "[policy]\nhalf_life = 7",
             "line 6: policy.half_life: unknown key; known here: lanes, price_lock, \
-          price_band_percent, price_grid, half_life_days, min_tasks, min_days, variance, pool_recovery, \
-          soft_close_days, extra_tags, unattributed_pool",
+          price_band_percent, price_approval, price_grid, half_life_days, min_tasks, min_days, markup, variance, \
+          pool_recovery, soft_close_days, extra_tags, unattributed_pool",
         ),
         ("[[people]]\nid = \"u\"\n\"a b\" = 1", "line 7: people[0].\"a b\": unknown key; known here: id, team, role"),
     ]);

@@ -1,0 +1,228 @@
+//! Charges of tasks and minutes at the price in force when the task ended (PRC-1, PRC-3, PRC-4).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::NaiveDate;
+use recoup_attribution::DayFacts;
+use recoup_attribution::facts::{TaskKey, TaskValue};
+use recoup_model::organisation::Billing;
+use recoup_model::{FindingKind, Id, Organisation, Severity};
+use recoup_money::Amount;
+use recoup_pricing::internal::task::task_charge;
+use recoup_pricing::internal::time::{task_minutes_pico, time_charge};
+
+use crate::charges::{Sums, add, pass_through_key, priced_line_key};
+use crate::draft::Draft;
+use crate::error::{LedgerError, fits};
+use crate::journal::{PROVIDER, variance_account};
+use crate::line::{Bearer, Line, LineKey, LineKind, PriceModel, PricedKey};
+use crate::markup::Markups;
+use crate::prices::{InternalPrices, Rate, whole};
+use crate::settle::PeriodInput;
+
+/// The tasks of one payer, agent and task type that ended on one day.
+struct Ended<'a> {
+    team: &'a Id,
+    day: NaiveDate,
+    key: PricedKey,
+    rate: Option<Rate>,
+    /// The rate of the period's start.
+    start: Option<Amount>,
+    value: &'a TaskValue,
+}
+
+/// What a settlement is made in.
+struct Books<'a, 'b> {
+    draft: &'a mut Draft,
+    sums: &'a mut Sums,
+    markups: &'a mut Markups<'b>,
+    minutes: Minutes,
+}
+
+/// Charges by time wait for their sum, by team and line: the minutes of a line are converted once.
+type Minutes = BTreeMap<(Id, LineKey), (PricedKey, u64, Line)>;
+
+/// Charges the tasks that ended in the period at the price in force on the day (PRC-3).
+pub(crate) fn charge_tasks(
+    input: &PeriodInput<'_>,
+    prices: &InternalPrices,
+    draft: &mut Draft,
+    (sums, markups): (&mut Sums, &mut Markups<'_>),
+) -> Result<(), LedgerError> {
+    let mut books = Books { draft, sums, markups, minutes: Minutes::new() };
+    for facts in input.facts() {
+        for (task, value) in &facts.tasks {
+            let Some(ended) = ended(input, prices, (facts, task, value)) else { continue };
+            match ended.key.model {
+                PriceModel::Task => books.charge_completed(&ended)?,
+                PriceModel::Time => {
+                    books.charge_durations(&ended)?;
+                    books.charge_idle(input, &ended)?;
+                }
+            }
+        }
+    }
+    books.book_minutes()?;
+    note_pass_through(draft);
+    Ok(())
+}
+
+fn ended<'a>(
+    input: &PeriodInput<'_>,
+    prices: &InternalPrices,
+    (facts, task, value): (&DayFacts, &'a TaskKey, &'a TaskValue),
+) -> Option<Ended<'a>> {
+    let (team, agent) = (task.team.as_ref()?, task.agent.as_ref()?);
+    let billing = input.history.on(facts.day).organisation.billing(team, Some(agent));
+    let model = PriceModel::of(billing)?;
+    let key = PricedKey { agent: agent.clone(), task_type: task.task_type.clone(), model };
+    let (rate, start) = (prices.in_force(&key, facts.day), prices.at_start(&key));
+    Some(Ended { team, day: facts.day, rate, start, key, value })
+}
+
+impl Books<'_, '_> {
+    fn charge_completed(&mut self, ended: &Ended<'_>) -> Result<(), LedgerError> {
+        let completed = ended.value.completed;
+        let Some(rate) = ended.rate else { return self.count_passed(ended, completed) };
+        let times = |price: Amount| fits(task_charge(price, completed), "a task charge");
+        let exact = times(rate.price)?;
+        self.tally(ended, exact, times(ended.start.unwrap_or(rate.price))?)?;
+        self.markups.tasks((ended.team, &ended.key, ended.day), rate.price, (exact, completed))?;
+        let mut line = Line::new(ended.line_key(rate, "task"), exact).with_quantity(whole(completed)?);
+        line.price = Some(rate.price);
+        self.draft.bear(&variance_account(&ended.key), &Bearer::Team(ended.team.clone()), line)
+    }
+
+    fn charge_durations(&mut self, ended: &Ended<'_>) -> Result<(), LedgerError> {
+        let durations = &ended.value.durations_ns;
+        let Some(rate) = ended.rate else { return self.count_passed(ended, ended.value.tasks) };
+        let timed = durations.values().try_fold(0_u64, |sum, count| sum.checked_add(*count));
+        let timed = fits(timed, "the number of tasks")?;
+        self.count_passed(ended, ended.value.tasks.saturating_sub(timed))?;
+        let exact = charge_each(rate.price, durations)?;
+        self.tally(ended, exact, charge_each(ended.start.unwrap_or(rate.price), durations)?)?;
+        self.markups.minutes((ended.team, &ended.key, ended.day), rate.price, (exact, durations))?;
+        let mut line = Line::new(ended.line_key(rate, "minute"), exact);
+        line.price = Some(rate.price);
+        self.add_minutes(ended, sum_ns(durations)?, line)
+    }
+
+    /// Idle minutes are always shown (PRC-4). They are charged, at a rate that the organisation states, where the active
+    /// ones have a price; tasks that pass through at actual cost have nothing added.
+    fn charge_idle(&mut self, input: &PeriodInput<'_>, ended: &Ended<'_>) -> Result<(), LedgerError> {
+        let idle_ns = ended.value.idle_ns;
+        let rate_on = |organisation: &Organisation| organisation.idle_rate(&ended.key.agent);
+        let rate = rate_on(&input.history.on(ended.day).organisation);
+        let idles = &ended.value.idles_ns;
+        let charged_ns = match ended.rate {
+            _ if rate.is_zero() => idle_ns,
+            Some(_) => sum_ns(idles)?.min(idle_ns),
+            None => 0,
+        };
+        if charged_ns > 0 {
+            let exact = charge_each(rate, idles)?;
+            let at_start = charge_each(rate_on(first_by_time(input, &ended.key.agent)), idles)?;
+            if ended.rate.is_some() && (exact, at_start) != (Amount::ZERO, Amount::ZERO) {
+                self.tally(ended, exact, at_start)?;
+            }
+            let from = Some(held_since(input, ended.day, rate_on));
+            let mut line = Line::new(LineKey { from, ..ended.idle_key() }, exact);
+            line.price = Some(rate);
+            self.add_minutes(ended, charged_ns, line)?;
+        }
+        match idle_ns.saturating_sub(charged_ns) {
+            0 => Ok(()),
+            rest_ns => self.add_minutes(ended, rest_ns, Line::new(ended.idle_key(), Amount::ZERO)),
+        }
+    }
+
+    fn add_minutes(&mut self, ended: &Ended<'_>, ns: u64, line: Line) -> Result<(), LedgerError> {
+        match self.minutes.get_mut(&(ended.team.clone(), line.key.clone())) {
+            Some((_, sum, known)) => {
+                *sum = fits(sum.checked_add(ns), "the time of a line")?;
+                fits(known.checked_add(&line), "a line")
+            }
+            None => {
+                self.minutes.insert((ended.team.clone(), line.key.clone()), (ended.key.clone(), ns, line));
+                Ok(())
+            }
+        }
+    }
+
+    fn book_minutes(&mut self) -> Result<(), LedgerError> {
+        for ((team, _), (key, ns, line)) in std::mem::take(&mut self.minutes) {
+            let line = line.with_quantity(task_minutes_pico(ns));
+            self.draft.bear(&variance_account(&key), &Bearer::Team(team), line)?;
+        }
+        Ok(())
+    }
+
+    fn tally(&mut self, ended: &Ended<'_>, exact: Amount, at_start: Amount) -> Result<(), LedgerError> {
+        let tally = self.sums.tallies.entry(ended.key.clone()).or_default();
+        tally.at_start = fits(tally.at_start.checked_add(at_start), "a charge at the first rate")?;
+        add(&mut tally.charges, ended.team.clone(), exact)
+    }
+
+    /// Counts tasks onto the line that passes their actual cost through.
+    fn count_passed(&mut self, ended: &Ended<'_>, tasks: u64) -> Result<(), LedgerError> {
+        let line = Line::new(pass_through_key(&ended.key), Amount::ZERO).with_quantity(whole(tasks)?);
+        self.draft.bear(PROVIDER, &Bearer::Team(ended.team.clone()), line)
+    }
+}
+
+impl Ended<'_> {
+    fn line_key(&self, rate: Rate, unit: &str) -> LineKey {
+        LineKey { from: Some(rate.from), unit: Some(Id::from(unit)), ..priced_line_key(&self.key) }
+    }
+
+    fn idle_key(&self) -> LineKey {
+        LineKey { unit: Some(Id::from("idle minute")), ..priced_line_key(&self.key) }
+    }
+}
+
+/// Nanoseconds of each task -> tasks, charged at a rate per minute, each task rounded once (MON-1).
+fn charge_each(rate: Amount, durations: &BTreeMap<u64, u64>) -> Result<Amount, LedgerError> {
+    let each = durations.iter().map(|(ns, count)| time_charge(rate, *ns)?.checked_mul(i128::from(*count)));
+    fits(each.collect::<Option<Vec<_>>>().and_then(Amount::checked_sum), "a time charge")
+}
+
+/// All nanoseconds of these tasks.
+pub(crate) fn sum_ns(durations: &BTreeMap<u64, u64>) -> Result<u64, LedgerError> {
+    let sum = durations.iter().try_fold(0_u64, |sum, (ns, count)| sum.checked_add(ns.checked_mul(*count)?));
+    fits(sum, "the time of a line")
+}
+
+/// The first day of the period from which on a figure of the organisation was, without a break, what it is on `day`.
+fn held_since(input: &PeriodInput<'_>, day: NaiveDate, figure: impl Fn(&Organisation) -> Amount) -> NaiveDate {
+    let first = input.period.first_day();
+    let mut starts: Vec<NaiveDate> = input.history.versions().iter().filter_map(|version| version.effective).collect();
+    starts.retain(|start| *start > first && *start <= day);
+    starts.sort_unstable();
+    let held = figure(&input.history.on(day).organisation);
+    let before = |start: &NaiveDate| start.pred_opt().unwrap_or(first);
+    let changed = |start: &NaiveDate| figure(&input.history.on(before(start)).organisation) != held;
+    starts.into_iter().rev().find(changed).unwrap_or(first)
+}
+
+/// The organisation of the first day of the period on which somebody is billed by time for an agent (LED-2: a new model's
+/// first rate); where there is none, that of the period's first day.
+fn first_by_time<'a>(input: &PeriodInput<'a>, agent: &str) -> &'a Organisation {
+    let days = input.local_days().map(|day| &*input.history.on(day).organisation);
+    let first = days.into_iter().find(|organisation| organisation.is_billed_by(agent, Billing::Time));
+    first.unwrap_or(&input.history.on(input.period.first_day()).organisation)
+}
+
+fn note_pass_through(draft: &mut Draft) {
+    let passes = |line: &&Line| {
+        let key = &line.key;
+        key.kind == LineKind::Charge && key.billing.is_some_and(|model| model != Billing::Token) && line.price.is_none()
+    };
+    let name = |line: &Line| Some((line.key.agent.clone()?, line.key.task_type.clone()?, line.key.billing?.name()));
+    let passed: BTreeSet<_> = draft.lines().filter(passes).filter_map(name).collect();
+    for (agent, task_type, billing) in passed {
+        let detail = format!(
+            "tasks of `{agent}` for `{task_type}` billed by {billing} had no price and pass through at actual cost; a `seed_price`, or more tasks with durations, ends this"
+        );
+        draft.find(Severity::Info, FindingKind::PassThrough, &format!("{agent}/{task_type}"), detail);
+    }
+}
