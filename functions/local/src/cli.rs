@@ -93,6 +93,8 @@ pub(crate) enum Verb {
     Statements(verbs::statements::Statements),
     /// Recompute a statement from the events and say whether it holds
     Verify(verbs::verify::Verify),
+    /// Replay past months under another rate card; nothing is written
+    Simulate(verbs::simulate::Simulate),
     /// Look up, import and check prices
     Prices(verbs::prices::Prices),
     /// Costs by team, agent, task type, project, user, model, kind or day
@@ -105,6 +107,8 @@ pub(crate) enum Verb {
     Unpriced(verbs::unpriced::Unpriced),
     /// Raw events of a team, for its own check
     Events(verbs::events::Events),
+    /// Shared pools of a month: cost in, basis, ratios, parts out
+    Pools(verbs::pools::Pools),
     /// The accounts of a month and their trial balance
     Ledger(verbs::ledger::Ledger),
     /// Nights and closes that ran

@@ -12,6 +12,8 @@ mod host;
 mod input;
 mod logs;
 mod ndjson;
+#[cfg(test)]
+mod other_release;
 mod reach;
 mod sample;
 mod schedule;
@@ -82,6 +84,8 @@ async fn perform(verb: &Verb, desk: &Desk) -> Result<Verdict, Failure> {
         Verb::Statement(verb) => verb.run(desk).await,
         Verb::Statements(verb) => verb.run(desk).await,
         Verb::Ledger(verb) => verb.run(desk).await,
+        Verb::Pools(verb) => verb.run(desk).await,
+        Verb::Simulate(verb) => verb.run(desk).await,
         Verb::Verify(verb) => verb.run(desk).await,
         Verb::Prices(verb) => verb.run(desk).await,
         Verb::Costs(verb) => verb.run(desk).await,

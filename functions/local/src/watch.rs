@@ -80,6 +80,8 @@ pub(crate) fn nightly(through: &str) -> Value {
 }
 
 /// The command of a close.
-pub(crate) fn close(period: &str, plan: bool, as_of: Option<&str>) -> Value {
-    json!({ "kind": "close", "period": period, "plan": plan, "as_of": as_of })
+pub(crate) fn close(period: &str, as_of: Option<&str>, (plan, run_missing_nights): (bool, bool)) -> Value {
+    json!({
+        "kind": "close", "period": period, "plan": plan, "as_of": as_of, "run_missing_nights": run_missing_nights,
+    })
 }

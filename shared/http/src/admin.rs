@@ -125,5 +125,6 @@ pub(crate) async fn post_prices(
 
 pub(crate) async fn get_imports(State(shared): State<Shared>, headers: HeaderMap) -> Result<Json<Value>, Problem> {
     shared.principal(&headers).await?.may_see_all()?;
-    Ok(Json(json!({ "rows": shared.app.imports().await? })))
+    let (rows, shipped) = (shared.app.imports().await?, shared.app.shipped_versions().await?);
+    Ok(Json(json!({ "rows": rows, "shipped": shipped })))
 }

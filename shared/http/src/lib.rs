@@ -9,8 +9,10 @@ mod arguments;
 mod body;
 mod events;
 mod problem;
+mod rate_cards;
 mod reports;
 mod runs;
+mod simulations;
 mod statements;
 
 use std::sync::Arc;
@@ -74,6 +76,8 @@ pub fn router(app: Arc<App>, access: Access) -> Router {
         .route("/v1/prices", get(admin::get_prices).post(admin::post_prices))
         .route("/v1/prices/imports", get(admin::get_imports))
         .route("/v1/prices/tasks", get(reports::get_task_prices))
+        .route("/v1/rate-cards/{period}", get(rate_cards::get_rate_card))
+        .route("/v1/rate-cards/{period}/approval", post(rate_cards::post_approval))
         .route("/v1/pools", get(reports::get_pools))
         .route("/v1/variances", get(reports::get_variances))
         .route("/v1/balances", get(reports::get_balances))
@@ -87,6 +91,8 @@ pub fn router(app: Arc<App>, access: Access) -> Router {
         .route("/v1/overview", get(reports::get_overview))
         .route("/v1/runs", get(runs::get_runs).post(runs::post_run))
         .route("/v1/runs/{run}", get(runs::get_run))
+        .route("/v1/simulations", post(simulations::post_simulation))
+        .route("/v1/simulations/{run}", get(simulations::get_simulation))
         .route("/v1/organisation", get(admin::get_organisation).put(admin::put_organisation))
         .route("/v1/keys", get(admin::get_keys).post(admin::post_key))
         .route("/v1/keys/{id}", delete(admin::delete_key))

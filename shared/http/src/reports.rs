@@ -106,9 +106,11 @@ async fn period_of(shared: &Shared, headers: &HeaderMap, arguments: &Arguments) 
 }
 
 pub(crate) async fn get_pools(State(shared): State<Shared>, headers: HeaderMap, arguments: Arguments) -> Answer<Rows> {
-    let period = period_of(&shared, &headers, &arguments).await?;
-    let pools = shared.app.pools(period).await?;
-    Ok(Json(arguments.paging()?.cut(pools.iter().map(|pool| json!(pool)).collect())))
+    shared.principal(&headers).await?.may_see_all()?;
+    arguments.only(&["period", "pool", "limit", "cursor"])?;
+    let period = arguments.required("period", "a month as 2026-10")?;
+    let pools = shared.app.pool_pages(period, arguments.text("pool")).await?;
+    Ok(Json(arguments.paging()?.cut(pools)))
 }
 
 pub(crate) async fn get_variances(

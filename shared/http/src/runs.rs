@@ -36,6 +36,8 @@ enum RunRequest {
         plan: bool,
         #[serde(default)]
         as_of: Option<String>,
+        #[serde(default)]
+        run_missing_nights: bool,
     },
 }
 
@@ -56,10 +58,11 @@ fn read_job(bytes: &[u8]) -> Result<Job, Problem> {
             Some("all") => Through::All,
             Some(day) => Through::Day(parse::<NaiveDate>("through", day, "yesterday, all or a day as 2026-10-31")?),
         }),
-        RunRequest::Close { period, plan, as_of } => Job::Close(CloseRequest {
+        RunRequest::Close { period, plan, as_of, run_missing_nights } => Job::Close(CloseRequest {
             period: parse::<Period>("period", &period, "a month as 2026-10")?,
             plan,
             as_of_ns: as_of.as_deref().map(parse_as_of).transpose()?,
+            run_missing_nights,
         }),
     })
 }

@@ -67,7 +67,13 @@ impl App {
     /// When the shipped catalogue cannot be read.
     pub fn new(ports: Ports, user_key: [u8; 32], lanes: u16) -> Result<Self, Refusal> {
         let shipped = Catalogue::shipped().map_err(|error| Refusal::computation("read the catalogue", error))?;
-        Ok(Self {
+        Ok(Self::with_catalogue(ports, user_key, lanes, shipped))
+    }
+
+    /// The same with another catalogue than the one that comes with this release.
+    #[must_use]
+    pub fn with_catalogue(ports: Ports, user_key: [u8; 32], lanes: u16, shipped: Catalogue) -> Self {
+        Self {
             ports,
             pseudonyms: Pseudonyms::new(user_key),
             lanes,
@@ -77,7 +83,7 @@ impl App {
             changes: AtomicU64::new(0),
             world: RwLock::new(None),
             keys: Mutex::new(BTreeMap::new()),
-        })
+        }
     }
 
     pub(crate) fn books(&self) -> &dyn Books {

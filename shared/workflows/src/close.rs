@@ -56,6 +56,9 @@ pub struct PeriodRecord {
     pub organisation_versions: u32,
     /// Price lists that had been imported.
     pub imports: usize,
+    /// Digest of the shipped catalogue; `None`: closed before it was noted, with that of the release of the time.
+    #[serde(default)]
+    pub shipped: Option<Digest>,
     /// The last block that the nights had seen.
     pub cut: u64,
     /// Digest of the facts of each night.
@@ -64,6 +67,9 @@ pub struct PeriodRecord {
     pub statements: Vec<Issued>,
     /// Digest of the manifest.
     pub manifest: Digest,
+    /// Digest of the approved rate card that its prices began with.
+    #[serde(default)]
+    pub rate_card: Option<Digest>,
     /// The sums that tie (CLO-4).
     pub totals: Totals,
     /// Printed total less exact total of each team, booked on the account `rounding`.
@@ -87,6 +93,8 @@ pub struct CloseRequest {
     pub plan: bool,
     /// The instant at which it is asked; default now.
     pub as_of_ns: Option<i64>,
+    /// Run the month's missing nights first, without what only queries need: the next night does that.
+    pub run_missing_nights: bool,
 }
 
 /// Every period that is closed or being closed, in order.
@@ -155,7 +163,7 @@ impl App {
         outcome
     }
 
-    async fn close_steps(&self, running: &Running, request: &CloseRequest) -> Result<Value, Refusal> {
+    async fn close_steps(self: &Arc<Self>, running: &Running, request: &CloseRequest) -> Result<Value, Refusal> {
         let period = request.period;
         let key = Key::new(PERIODS, period.to_string());
         let held = records::get::<PeriodRecord>(self.books(), &key).await?;
@@ -171,6 +179,9 @@ impl App {
         }
         let world = self.world().await?;
         let cut = self.mark_days(running, &world).await?;
+        if request.run_missing_nights && !request.plan {
+            self.run_missing_nights(running, &world, period).await?;
+        }
         self.progress(running, "computing the close", 0, 3);
         let Some(plan) = self.plan_close(&world, request, cut).await? else {
             return self.nothing_to_close(&world, request).await;
@@ -179,7 +190,7 @@ impl App {
             return Ok(plan_json(period, &plan, request.plan));
         }
         self.progress(running, "writing the statements", 1, 3);
-        self.publish(&plan.settled).await?;
+        self.publish(&world, &plan.settled).await?;
         let record = self.freeze(running, request, &plan).await?;
         let record = self.complete(running, &key, record).await?;
         let mut outcome = outcome_of(&record, "closed");
@@ -197,10 +208,10 @@ impl App {
             .map_err(|error| Refusal::computation("tie the close (CLO-4)", error))?;
         let mut findings = self.close_findings(world, request, &settled.settlement.balances).await?;
         findings.extend(settled.settlement.findings.iter().cloned());
-        let days = self.facts_between(period.first_day(), period.next().first_day()).await?;
         let version = world.history.on(period.days().last().unwrap_or_default());
-        let manifest = Manifest::build(period, &world.history, &days, world.prices.digest())
-            .with_inputs(&settled.opening, &settled.corrections);
+        let manifest = Manifest::build(period, &world.history, &settled.days, world.prices.digest())
+            .with_inputs(&settled.opening, &settled.corrections)
+            .with_rate_card(settled.settlement.rate_card);
         let mut ready = Vec::new();
         // A team whose events are all unpriced has no line and still a statement that says so (RAT-2).
         let unpriced = settled.settlement.unpriced_events.keys().flatten();
@@ -314,6 +325,7 @@ impl App {
         for (number, ready) in plan.ready.iter().enumerate() {
             puts.extend(records::text_puts(&partition, &format!("documents/{number:06}/"), &utf8(&ready.bytes)?)?);
         }
+        self.keep_shipped().await?;
         records::remove_all(self.books(), &partition, "").await?;
         records::write_in_groups(self.books(), puts).await?;
         let record = PeriodRecord {
@@ -324,10 +336,12 @@ impl App {
             closed_at: None,
             organisation_versions: plan.organisation_versions,
             imports: plan.imports,
+            shipped: Some(self.shipped.digest()),
             cut: plan.cut.0,
             nights: settled.nights.clone(),
             statements,
             manifest: Digest::of(&plan.manifest),
+            rate_card: settled.settlement.rate_card,
             totals: settled.settlement.totals,
             rounding: plan.rounding.clone(),
         };
@@ -341,7 +355,7 @@ impl App {
     async fn complete(&self, running: &Running, key: &Key, record: PeriodRecord) -> Result<PeriodRecord, Refusal> {
         let partition = detail_partition(record.period);
         let manifest = records::text(self.books(), &partition, "documents/manifest/").await?;
-        self.write_once(&format!("statements/{}/manifest-r1.json", record.period), manifest.into_bytes()).await?;
+        self.write_once(&manifest_path(record.period), manifest.into_bytes()).await?;
         for (number, issued) in record.statements.iter().enumerate() {
             let text = records::text(self.books(), &partition, &format!("documents/{number:06}/")).await?;
             self.write_once(&issued.path, text.into_bytes()).await?;
@@ -441,6 +455,11 @@ impl App {
         }
         Ok(rows.into_values().collect())
     }
+}
+
+/// Where the manifest of a month lies among the documents.
+pub(crate) fn manifest_path(period: Period) -> String {
+    format!("statements/{period}/manifest-r1.json")
 }
 
 fn issued(period: Period, ready: &Ready, issued_at: &str) -> Issued {

@@ -14,9 +14,11 @@ use recoup_store::{Books, StoreError, Write};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
+use crate::close;
 use crate::error::Refusal;
 use crate::nightly::{Cut, Prints, build_facts};
 use crate::records;
+use crate::shipped::Known;
 
 /// The partition of nights.
 pub(crate) const NIGHTS: &str = "nights";
@@ -198,7 +200,12 @@ impl App {
     /// What queries ask of a night that was run for a close only.
     async fn facts_not_stored(&self, night: &Night) -> Result<DayFacts, Refusal> {
         let world = self.world().await?;
-        let world = self.closed_worlds(&world).await?.remove(&Period::of(night.day)).unwrap_or(world);
+        let records = close::period_records(self.books()).await?;
+        let closed = records.iter().find(|record| record.is_closed() && record.period.contains(night.day));
+        let world = match closed {
+            Some(record) => self.world_of(&world, record, Known::Since).await?,
+            None => world,
+        };
         let loaded = self.load_day(&world, (night.day, night.lane), (Cut::NONE, Prints::Stored)).await?;
         let day = night.day;
         let facts = tokio::task::spawn_blocking(move || build_facts(&world, day, &loaded));

@@ -64,25 +64,28 @@ fn text_partition(number: u32, digest: Digest) -> String {
     format!("organisation-text/{number:06}/{digest}")
 }
 
+/// An organisation whose people stand under the pseudonyms that events carry.
+pub(crate) fn under_pseudonyms(mut organisation: Organisation, pseudonyms: &Pseudonyms) -> Organisation {
+    let people = std::mem::take(&mut organisation.people).into_iter();
+    organisation.people = people.map(|(user, person)| (pseudonyms.of(&user), person)).collect();
+    organisation
+}
+
 /// Every version, people under their pseudonyms; `None`: none was applied yet.
 pub(crate) async fn load(books: &dyn Books, pseudonyms: &Pseudonyms) -> Result<Option<History>, Refusal> {
     let mut versions = Vec::new();
     for (_, record, _) in records::all::<VersionRecord>(books, ORGANISATION, "").await? {
         let text = records::text(books, &text_partition(record.number, record.digest), "").await?;
-        let mut organisation = parse(&text).map_err(|problems| {
+        let organisation = parse(&text).map_err(|problems| {
             let detail = problems.first().map(ToString::to_string).unwrap_or_default();
             Refusal::computation("read a stored organisation file", detail)
         })?;
-        organisation.people = std::mem::take(&mut organisation.people)
-            .into_iter()
-            .map(|(user, person)| (pseudonyms.of(&user), person))
-            .collect();
         versions.push(Version {
             number: record.number,
             effective: record.effective,
             digest: record.digest,
             text,
-            organisation: Arc::new(organisation),
+            organisation: Arc::new(under_pseudonyms(organisation, pseudonyms)),
         });
     }
     Ok(History::new(versions))

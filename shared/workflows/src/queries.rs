@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use crate::access::Principal;
 use crate::app::App;
 use crate::error::Refusal;
-use crate::nightly::Cut;
+use crate::nightly::{Cut, Prints};
 use crate::people::Pseudonyms;
 use crate::records;
 use crate::traces::event_json;
@@ -403,7 +403,7 @@ impl App {
         let mut found = Vec::new();
         for day in range.from.iter_days().take_while(|day| *day < range.to) {
             for lane in 0..self.lanes {
-                let loaded = self.load_day(&world, (day, lane), Cut::NONE).await?;
+                let loaded = self.load_day(&world, (day, lane), (Cut::NONE, Prints::Stored)).await?;
                 for events in loaded.in_full() {
                     let trace = resolve(&events, &loaded.excluded, &context)
                         .map_err(|error| Refusal::computation("attribute a trace", error))?;

@@ -17,12 +17,19 @@ const RUNS: &str = "runs";
 /// Runs whose progress is remembered.
 const WATCHED_MAX: usize = 1_000;
 
+/// The kind of a simulation, which leaves no record.
+const SIMULATION: &str = "simulation";
+/// Simulations whose outcome is remembered.
+const SIMULATIONS_MAX: usize = 20;
+/// Simulations that may wait for their turn.
+const SIMULATIONS_WAITING_MAX: usize = 4;
+
 /// How far a run is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunRecord {
     /// Names the run; later runs sort later.
     pub run: String,
-    /// `nightly` or `close`.
+    /// `nightly` or `close`; `simulation` while it is watched.
     pub kind: String,
     /// `running`, `done` or `failed`.
     pub state: String,
@@ -43,6 +50,26 @@ pub struct RunRecord {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Value>,
+    /// Of a simulation: the only team that it is for.
+    #[serde(skip)]
+    pub(crate) team: Option<String>,
+}
+
+impl RunRecord {
+    fn finish(&mut self, finished_at: String, outcome: &Result<Value, Refusal>) {
+        self.finished_at = Some(finished_at);
+        match outcome {
+            Ok(outcome) => {
+                self.state = "done".into();
+                self.done = self.total;
+                self.outcome = Some(outcome.clone());
+            }
+            Err(refusal) => {
+                self.state = "failed".into();
+                self.error = Some(Value::String(refusal.to_string()));
+            }
+        }
+    }
 }
 
 /// Runs in progress, and the lock that lets one run at a time.
@@ -73,7 +100,67 @@ impl App {
             doing: "waiting for its turn".into(),
             outcome: None,
             error: None,
+            team: None,
         });
+    }
+
+    /// Lets a simulation be watched before it has its turn.
+    ///
+    /// # Errors
+    /// [`Refusal::Conflict`] while too many wait.
+    pub fn announce_simulation(&self, run: &str, team: Option<&str>) -> Result<(), Refusal> {
+        if self.simulations(|record| record.state == "running" && record.run != run) >= SIMULATIONS_WAITING_MAX {
+            return Err(Refusal::Conflict {
+                kind: "too-many-simulations",
+                detail: format!("{SIMULATIONS_WAITING_MAX} simulations are on their way; try again when one has ended"),
+            });
+        }
+        self.announce_run(run, SIMULATION);
+        if let Ok(mut watched) = self.runs.watched.lock()
+            && let Some(record) = watched.get_mut(run)
+        {
+            record.team = team.map(str::to_owned);
+        }
+        Ok(())
+    }
+
+    fn simulations(&self, wanted: impl Fn(&RunRecord) -> bool) -> usize {
+        let watched = self.runs.watched.lock();
+        let count = |watched: &BTreeMap<String, RunRecord>| {
+            watched.values().filter(|record| record.kind == SIMULATION && wanted(record)).count()
+        };
+        watched.map_or(0, |watched| count(&watched))
+    }
+
+    /// Waits for its turn: a simulation reads what nights and closes write.
+    pub(crate) async fn begin_simulation(&self, run: &str, team: Option<&str>) -> Result<Running, Refusal> {
+        self.announce_simulation(run, team)?;
+        let turn = Arc::clone(&self.runs.turn).lock_owned().await;
+        Ok(Running { run: run.to_owned(), _turn: turn })
+    }
+
+    /// Ends a simulation. Its outcome is remembered for whoever watches it, and never written.
+    pub(crate) fn end_simulation(&self, run: &str, outcome: &Result<Value, Refusal>) {
+        let finished_at = self.now_text();
+        let Ok(mut watched) = self.runs.watched.lock() else { return };
+        if let Some(record) = watched.get_mut(run) {
+            record.finish(finished_at, outcome);
+        }
+        let ended = watched.values().filter(|record| record.kind == SIMULATION && record.state != "running");
+        let ended: Vec<String> = ended.map(|record| record.run.clone()).collect();
+        for old in ended.iter().rev().skip(SIMULATIONS_MAX) {
+            watched.remove(old);
+        }
+    }
+
+    /// A simulation in progress, or one that ended lately.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], also for one of another team.
+    pub fn simulation(&self, team: Option<&str>, run: &str) -> Result<RunRecord, Refusal> {
+        let watched = self.runs.watched.lock().ok().and_then(|watched| watched.get(run).cloned());
+        let ours = watched.filter(|record| record.kind == SIMULATION && (team.is_none() || record.team.as_deref() == team));
+        ours.ok_or_else(|| Refusal::NotFound(format!("there is no simulation `{run}`; it may have been too long ago")))
     }
 
     /// Waits for its turn and begins a run.
@@ -117,18 +204,7 @@ impl App {
         let Some(mut record) = self.runs.watched.lock().ok().and_then(|watched| watched.get(run).cloned()) else {
             return Ok(());
         };
-        record.finished_at = Some(self.now_text());
-        match outcome {
-            Ok(outcome) => {
-                record.state = "done".into();
-                record.done = record.total;
-                record.outcome = Some(outcome.clone());
-            }
-            Err(refusal) => {
-                record.state = "failed".into();
-                record.error = Some(Value::String(refusal.to_string()));
-            }
-        }
+        record.finish(self.now_text(), outcome);
         let key = Key::new(RUNS, run);
         let kept = self.ports.books.write(vec![records::put(key, &record, Expect::Any)?]).await;
         self.watch(record);

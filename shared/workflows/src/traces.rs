@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::Days;
-use recoup_attribution::{Context, DayBuilder, DayFacts, PayerSource, Place, Span, TagFrom, Trace, resolve};
+use recoup_attribution::{Context, DayBuilder, DayFacts, PayerSource, Place, Span, Trace, resolve};
 use recoup_model::period::{format_instant, utc_day};
 use recoup_model::{CostPart, Event, Identity, Rating, limits};
 use serde_json::{Map, Value, json};
@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::access::Principal;
 use crate::app::App;
 use crate::error::Refusal;
+use crate::explain::why::{Sources, initiator, owner_of};
 use crate::nightly::Cut;
 use crate::people::Pseudonyms;
 
@@ -52,19 +53,23 @@ impl App {
             None => None,
         };
         let currency = world.history.on(utc_days.last().copied().unwrap_or_default()).organisation.currency;
+        let sources = Sources::new(&trace, &events);
+        let spans = trace.spans.iter().take(limits::TRACE_SPANS_MAX);
         Ok(json!({
             "trace_id": trace_id,
             "payer": {
                 "team": trace.payer.team, "user": user, "project": trace.payer.project,
-                "source": payer_source(&trace),
+                "source": payer_source(&trace), "named": trace.payer.named,
             },
+            "initiator": initiator(&trace, user.as_deref()),
             "root": trace.root_span().map(|span| &span.event.event_id),
             "root_arrived": trace.root_arrived,
+            "late_root": sources.late_root(world.history.calendar()),
             "task": trace.task.as_ref().map(task_json),
             "cost": trace.cost,
             "currency": currency,
             "agents": agents_json(&trace, &context)?,
-            "spans": trace.spans.iter().take(limits::TRACE_SPANS_MAX).map(|span| span_json(&trace, span)).collect::<Vec<_>>(),
+            "spans": spans.map(|span| span_json(&sources, &context, (&trace, span))).collect::<Vec<_>>(),
             "spans_in_all": trace.spans.len(),
             "findings": trace.findings,
         }))
@@ -104,7 +109,7 @@ fn task_json(task: &recoup_attribution::Task) -> Value {
     })
 }
 
-/// Exclusive, inclusive and re-entrant cost by agent (ATR-2), over the whole trace.
+/// Exclusive, inclusive and re-entrant cost by agent (ATR-2), over the whole trace, with who runs the agent.
 fn agents_json(trace: &Trace, context: &Context<'_>) -> Result<Value, Refusal> {
     let failed = |error| Refusal::computation("add up the agents of a trace", error);
     let mut all: Option<DayFacts> = None;
@@ -120,18 +125,17 @@ fn agents_json(trace: &Trace, context: &Context<'_>) -> Result<Value, Refusal> {
             }
         }
     }
-    Ok(json!(all.map(|facts| facts.agents).unwrap_or_default()))
-}
-
-fn tag_source(trace: &Trace, from: Option<TagFrom>) -> Option<String> {
-    Some(match from? {
-        TagFrom::Own => "its own tag".to_owned(),
-        TagFrom::Key => "the API key's default tags".to_owned(),
-        TagFrom::Ancestor(at) => {
-            let name = trace.spans.get(at).map(|span| span.event.event_id.as_ref()).unwrap_or_default();
-            format!("its ancestor {name}")
+    let of_agent = |(agent, cost)| {
+        let first = trace.spans.iter().find(|span| span.agent.as_ref() == Some(&agent));
+        let mut row = json!(cost);
+        if let Some(row) = row.as_object_mut() {
+            row.insert("owner".into(), json!(first.and_then(|span| owner_of(span, context.history))));
+            row.insert("pool".into(), json!(first.and_then(|span| span.pool.as_ref())));
         }
-    })
+        (agent.to_string(), row)
+    };
+    let agents = all.map(|facts| facts.agents).unwrap_or_default();
+    Ok(Value::Object(agents.into_iter().map(of_agent).collect()))
 }
 
 fn parts_json(rating: &Rating) -> Vec<Value> {
@@ -146,7 +150,7 @@ fn parts_json(rating: &Rating) -> Vec<Value> {
     parts.iter().map(part).collect()
 }
 
-fn span_json(trace: &Trace, span: &Span) -> Value {
+fn span_json(sources: &Sources<'_>, context: &Context<'_>, (trace, span): (&Trace, &Span)) -> Value {
     let parent = span.parent.and_then(|at| trace.spans.get(at)).map(|parent| &parent.event.event_id);
     let unobserved = span.unobserved.as_ref().map(|unobserved| parts_json(&unobserved.rating));
     json!({
@@ -156,14 +160,14 @@ fn span_json(trace: &Trace, span: &Span) -> Value {
         "place": place_name(span.place),
         "agent": span.agent,
         "task_type": span.task_type,
-        "why": {
-            "agent": tag_source(trace, span.agent_from),
-            "task_type": tag_source(trace, span.task_type_from),
-            "team": payer_source(trace),
-        },
+        "owner": owner_of(span, context.history),
+        "why": sources.why(span),
         "own_team": span.event.tags.team,
+        "own_user": span.event.tags.user,
+        "own_project": span.event.tags.project,
         "kind": span.event.kind,
         "used_at": format_instant(span.event.used_at_ns),
+        "recorded_at": sources.recorded_at(span),
         "duration_ms": span.event.duration_ms,
         "status": span.event.status,
         "provider": span.event.provider,

@@ -27,6 +27,6 @@ pub use calendar::{BERLIN, Month, local, noon, today};
 pub use chance::Chance;
 pub use client::{Client, NDJSON, Reply, gzip, zstd};
 pub use company::{EVERYTHING, SMALL, large_call};
-pub use reference::{Recomputed, recompute};
+pub use reference::{Recomputed, recompute, recompute_approved};
 pub use server::Server;
 pub use traffic::{Traffic, lines};

@@ -45,6 +45,17 @@ pub struct Recomputed {
 /// Recomputes a month from events in the order in which they were recorded.
 #[track_caller]
 pub fn recompute(books: &Books, organisation: &str, events: &[String], month: Month) -> Recomputed {
+    recompute_approved(books, organisation, events, (month, &[]))
+}
+
+/// The same where finance has approved the rate cards of some months.
+#[track_caller]
+pub fn recompute_approved(
+    books: &Books,
+    organisation: &str,
+    events: &[String],
+    (month, approved): (Month, &[Month]),
+) -> Recomputed {
     let events = books.write("recorded.ndjson", events.join("\n"));
     let organisation = books.write("organisation.toml", organisation);
     let path = books.beside(&format!("recomputed-{month}.json"));
@@ -54,6 +65,8 @@ pub fn recompute(books: &Books, organisation: &str, events: &[String], month: Mo
     let mut arguments: Vec<&str> = pairs.iter().flat_map(|(name, path)| [*name, path.to_str().unwrap()]).collect();
     let period = month.to_string();
     arguments.extend(["--period", &period]);
+    let approved: Vec<String> = approved.iter().map(Month::to_string).collect();
+    arguments.extend(approved.iter().flat_map(|month| ["--approved", month]));
     let (succeeded, said) = python("recompute.py", &arguments);
     assert!(succeeded, "recompute.py: {said}");
     let found = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();

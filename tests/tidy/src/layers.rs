@@ -24,7 +24,7 @@ const LAYERS: &[Layer] = &[
     layer("workflows", &["recoup-workflows"], Some("store")),
     layer("edges", &["recoup-store-sqlite", "recoup-store-aws", "recoup-http"], Some("workflows")),
     layer("functions", &["recoup", "recoup-lambda"], Some("edges")),
-    layer("tests", &["recoup-suite", "recoup-bench", "recoup-tidy"], Some("tests")),
+    layer("tests", &["recoup-suite", "recoup-bench", "recoup-naive", "recoup-tidy"], Some("tests")),
 ];
 
 /// What the pure crates must not reach; a name also stands for its family (`aws` for `aws-sdk-s3`).

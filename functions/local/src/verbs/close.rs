@@ -40,7 +40,8 @@ Exit code 1: findings refuse the close, or would.
 Examples:
   recoup close 2026-10 --plan     what stands against it, what would be issued
   recoup close 2026-10
-  recoup close 2026-10 --as-of 2026-11-05T00:00:00Z     as if it were that time")]
+  recoup close 2026-10 --as-of 2026-11-05T00:00:00Z     as if it were that time
+  recoup close 2026-06 --run-missing-nights     a month loaded in one go")]
 pub(crate) struct Close {
     /// The month
     month: Period,
@@ -50,13 +51,16 @@ pub(crate) struct Close {
     /// The time for which it is asked [default: now]
     #[arg(long, value_name = "TIME")]
     as_of: Option<DateTime<FixedOffset>>,
+    /// First run the month's nights that are missing, without what only queries need: the next `recoup nightly` does that
+    #[arg(long)]
+    run_missing_nights: bool,
 }
 
 impl Close {
     /// Runs the verb.
     pub(crate) async fn run(&self, desk: &Desk) -> Result<Verdict, Failure> {
         let as_of = self.as_of.map(|time| time.to_rfc3339());
-        let command = watch::close(&self.month.to_string(), self.plan, as_of.as_deref());
+        let command = watch::close(&self.month.to_string(), as_of.as_deref(), (self.plan, self.run_missing_nights));
         let outcome = watch::run_to_end(&desk.api, desk.screen, &command).await?;
         if desk.screen.json() {
             desk.screen.document(outcome.to_string().as_bytes())?;

@@ -170,7 +170,7 @@ pub(crate) fn what(line: &Value) -> String {
 }
 
 /// An exact fraction in per cent, rounded down to two digits.
-fn percent(ratio: &str) -> Option<String> {
+pub(crate) fn percent(ratio: &str) -> Option<String> {
     let (part, whole) = ratio.split_once('/').unwrap_or((ratio, "1"));
     let (part, whole): (i128, i128) = (part.parse().ok()?, whole.parse().ok()?);
     let hundredths = part.checked_mul(10_000)?.checked_div_euclid(whole)?;

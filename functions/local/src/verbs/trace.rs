@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Desk;
 use crate::api::Ask;
 use crate::failure::{Failure, Verdict};
-use crate::table::{Column, Grid, field, money_field, plain};
+use crate::table::{Column, Grid, field, moment, money_field, plain};
 
 /// Levels that are indented; deeper spans stand below each other.
 const LEVELS_MAX: usize = 16;
@@ -23,10 +23,14 @@ own id.
 
 Examples:
   recoup trace 4bf92f3577b34da6a3ce929d0e0e4736
+  recoup trace 4bf92f3577b34da6a3ce929d0e0e4736 --why     which span gave which tag
   recoup trace 4bf92f3577b34da6a3ce929d0e0e4736 --json    with every part")]
 pub(crate) struct Trace {
     /// The trace's id
     id: String,
+    /// Also show where each span has each of its tags from
+    #[arg(long)]
+    why: bool,
 }
 
 impl Trace {
@@ -36,7 +40,7 @@ impl Trace {
         if desk.screen.json() {
             desk.screen.document(&answer.bytes)?;
         } else {
-            desk.screen.line(render(&answer.json()?, desk.screen.width()))?;
+            desk.screen.line(render(&answer.json()?, self.why, desk.screen.width()))?;
         }
         Ok(Verdict::Yes)
     }
@@ -47,12 +51,15 @@ fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
 }
 
 /// A trace as text.
-fn render(trace: &Value, width: Option<u16>) -> String {
+fn render(trace: &Value, why: bool, width: Option<u16>) -> String {
     let spans = list(trace, "spans");
     let mut parts = vec![heading(trace), String::new(), tree(spans).render(width)];
     let shown = u64::try_from(spans.len()).unwrap_or(u64::MAX);
     if trace.get("spans_in_all").and_then(Value::as_u64).is_some_and(|all| all > shown) {
         parts.push(format!("only {shown} of {} spans are shown", field(trace, "spans_in_all")));
+    }
+    if why {
+        parts.extend([String::new(), sources(spans).render(width)]);
     }
     let agents = agents(trace.get("agents").unwrap_or(&Value::Null));
     if !agents.is_empty() {
@@ -83,17 +90,30 @@ fn heading(trace: &Value) -> String {
     if trace.get("root_arrived").and_then(Value::as_bool) == Some(false) {
         lines.push("its root has not arrived: its cost passes through".to_owned());
     }
+    if let Some(late) = trace.get("late_root").filter(|late| !late.is_null()) {
+        let (first, root) = (field(late, "first_recorded_at"), field(late, "recorded_at"));
+        lines.push(format!("its root came late: first event {}, root {}", moment(&first), moment(&root)));
+    }
     if let Some(task) = trace.get("task").filter(|task| !task.is_null()) {
         let of = |name| field(task, name);
         lines.push(format!(
-            "task {} of {}: {}, ended on {}",
+            "task {} of {}: {}, ended on {}, {} s active, {} s idle",
             of("task_type"),
             of("agent"),
             of("status"),
-            of("ended_on")
+            of("ended_on"),
+            seconds(&of("active_ns")),
+            seconds(&of("idle_ns"))
         ));
     }
     lines.join("\n")
+}
+
+/// Nanoseconds as seconds, to the millisecond.
+fn seconds(ns: &str) -> String {
+    let ms = ns.parse::<u64>().unwrap_or_default().checked_div(1_000_000).unwrap_or_default();
+    let (whole, rest) = (ms.checked_div(1_000), ms.checked_rem(1_000));
+    format!("{}.{:03}", whole.unwrap_or_default(), rest.unwrap_or_default())
 }
 
 /// Why this payer (ATR-1), in words. A source that this release does not know is shown as it came.
@@ -120,13 +140,8 @@ fn tree(spans: &[Value]) -> Grid {
         Column::Prose("notes"),
     ]);
     for (depth, span) in in_order(spans) {
-        let agent = match field(span, "agent") {
-            agent if agent.is_empty() => "-".to_owned(),
-            agent => agent,
-        };
-        let indent = "  ".repeat(depth.min(LEVELS_MAX));
         grid.row([
-            format!("{indent}{agent}"),
+            named(depth, span),
             field(span, "kind"),
             field(span, "model"),
             money_field(span, "exclusive", 6),
@@ -136,6 +151,42 @@ fn tree(spans: &[Value]) -> Grid {
         ]);
     }
     grid
+}
+
+/// Where each span has its tags from: the tag, and below what gave it.
+fn sources(spans: &[Value]) -> Grid {
+    let tags = ["agent", "task_type", "team", "user", "project"];
+    let titles = ["agent from", "task type from", "team from", "user from", "project from"];
+    let columns = [Column::Name("span"), Column::Name("event")].into_iter().chain(titles.map(Column::Name));
+    let mut grid = Grid::new(columns.collect::<Vec<_>>());
+    for (depth, span) in in_order(spans) {
+        let why = span.get("why").unwrap_or(&Value::Null);
+        let event = field(span, "event_id");
+        let cells = tags.map(|tag| source(why.get(tag).unwrap_or(&Value::Null), &event));
+        grid.row([named(depth, span), event].into_iter().chain(cells));
+    }
+    grid
+}
+
+/// What gave a tag, in words.
+fn source(why: &Value, event: &str) -> String {
+    let name = field(why, "name");
+    match field(why, "from").as_str() {
+        "own" => "itself".to_owned(),
+        "root" if name == event => "itself, the root".to_owned(),
+        "root" => format!("root {name}"),
+        "resource" => format!("resource of {name}"),
+        "key" => format!("API key {name}").trim_end().to_owned(),
+        other => format!("{other} {name}").trim_end().to_owned(),
+    }
+}
+
+fn named(depth: usize, span: &Value) -> String {
+    let agent = match field(span, "agent") {
+        agent if agent.is_empty() => "-".to_owned(),
+        agent => agent,
+    };
+    format!("{}{agent}", "  ".repeat(depth.min(LEVELS_MAX)))
 }
 
 /// Spans with their depth, parents first, siblings in the order of the answer. Each span comes exactly once.
@@ -163,6 +214,9 @@ fn in_order(spans: &[Value]) -> Vec<(usize, &Value)> {
 fn notes(span: &Value) -> String {
     let is_set = |name: &str| span.get(name).is_some_and(|value| !matches!(value, Value::Null | Value::Bool(false)));
     let mut notes = Vec::new();
+    if let Some(frame) = span.get("frame").and_then(Value::as_u64).filter(|frame| *frame > 1) {
+        notes.push(format!("frame {frame} of {}: re-entrant", field(span, "agent")));
+    }
     for (name, words) in [("invocation", "one invocation"), ("reported_twice", "reported twice, not billed")] {
         if is_set(name) {
             notes.push(words.to_owned());
@@ -192,6 +246,9 @@ fn notes(span: &Value) -> String {
 fn agents(agents: &Value) -> Grid {
     let mut grid = Grid::new([
         Column::Name("agent"),
+        Column::Name("run by"),
+        Column::Name("shared in"),
+        Column::Figure("frames"),
         Column::Figure("exclusive"),
         Column::Figure("inclusive"),
         Column::Figure("re-entrant"),
@@ -199,6 +256,9 @@ fn agents(agents: &Value) -> Grid {
     for (agent, cost) in agents.as_object().into_iter().flatten() {
         grid.row([
             agent.clone(),
+            field(cost, "owner"),
+            field(cost, "pool"),
+            field(cost, "frames"),
             money_field(cost, "exclusive", 6),
             money_field(cost, "inclusive", 6),
             money_field(cost, "reentrant", 6),
@@ -225,7 +285,7 @@ mod tests {
         ];
         let trace = json!({ "trace_id": "t", "cost": "2.5", "currency": "USD", "spans": spans,
             "payer": { "team": "support", "user": "u1", "source": "person" } });
-        let text = render(&trace, None);
+        let text = render(&trace, false, None);
         assert!(
             text.starts_with(
                 "trace t  2.5 USD\npaid by support, user u1: its user's entry in [[people]] names the team\n"
@@ -235,5 +295,29 @@ mod tests {
         let names: Vec<&str> =
             text.lines().skip(5).filter_map(|line| line.split("  llm").next()).map(str::trim_end).collect();
         assert_eq!(names, ["outer", "  middle", "    inner", "cut", "cut"], "{text}");
+    }
+
+    #[test]
+    fn atr_1_what_gave_each_tag_is_told_and_the_owner_stands_apart_from_the_payer() {
+        let why = |from: &str, name: &str| json!({ "from": from, "name": name });
+        let inherited = json!({ "agent": why("ancestor", "a"), "team": why("root", "a"), "user": why("key", "k1") });
+        let trace = json!({
+            "trace_id": "t", "cost": "1", "currency": "USD", "payer": { "team": "support", "source": "root" },
+            "late_root": { "first_recorded_at": "2026-10-01T10:00:00Z", "recorded_at": "2026-10-02T10:00:00Z" },
+            "agents": { "guardrail": { "owner": "platform", "pool": "safety", "frames": 2, "exclusive": "1" } },
+            "spans": [{ "event_id": "b", "agent": "guardrail", "kind": "llm", "frame": 2, "why": inherited }],
+        });
+        let text = render(&trace, true, None);
+        for expected in [
+            "paid by support: its root names the team",
+            "its root came late: first event 2026-10-01 10:00:00Z, root 2026-10-02 10:00:00Z",
+            "frame 2 of guardrail: re-entrant",
+            "guardrail  b      ancestor a",
+            "root a     API key k1",
+            "guardrail  platform  safety",
+        ] {
+            assert!(text.contains(expected), "{expected} is not in\n{text}");
+        }
+        assert!(!render(&trace, false, None).contains("ancestor a"));
     }
 }

@@ -177,7 +177,10 @@ fn clo_1_a_refused_close_is_the_answer_no() {
     let fake = Fake::running(end(true, 0));
     fake.recoup(&["close", "2026-10", "--as-of", "2026-11-05T00:00:00Z"]).exits(0);
     let command: Value = serde_json::from_str(&fake.asked().first().unwrap().body).unwrap();
-    let expected = json!({ "kind": "close", "period": "2026-10", "plan": false, "as_of": "2026-11-05T00:00:00+00:00" });
+    let expected = json!({
+        "kind": "close", "period": "2026-10", "plan": false, "as_of": "2026-11-05T00:00:00+00:00",
+        "run_missing_nights": false,
+    });
     assert_eq!(command, expected);
 }
 

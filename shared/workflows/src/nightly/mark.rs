@@ -57,6 +57,11 @@ impl App {
         Ok(Cut(cursor.seq))
     }
 
+    /// The last block whose days are marked: what later ones hold no night has seen.
+    pub(crate) async fn marked_through(&self) -> Result<Cut, Refusal> {
+        Ok(Cut(records::get::<Cursor>(self.books(), &cursor_key()).await?.map_or(0, |(cursor, _)| cursor.seq)))
+    }
+
     async fn marks_of_blocks(&self, world: &World, blocks: &[BlockInfo]) -> Result<Marks, Refusal> {
         let calendar = world.history.calendar();
         let mut marks = Marks::new();

@@ -25,7 +25,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 pub(crate) use load::{Cut, DayTraces, Prints, unreadable};
-pub(crate) use settle::{SETTLED, SettledPeriod, SettledRecord, nights_of, no_night, settled_partition};
+pub(crate) use settle::{SETTLED, SettledPeriod, SettledRecord, carry_past, nights_of, no_night, settled_partition};
 
 use crate::access::Principal;
 use crate::app::{App, World};
@@ -39,6 +39,8 @@ use rows::Rows;
 
 /// The partition of days that a night has to do.
 pub(crate) const DIRTY: &str = "dirty";
+/// The partition of closed months whose fingerprints were dropped.
+const PRINTS_DROPPED: &str = "prints-dropped";
 /// Days worked on at the same time.
 pub(crate) const DAYS_AT_ONCE: usize = 2;
 
@@ -123,8 +125,27 @@ impl App {
         self.progress(running, "settling the open periods", days.len(), days.len());
         let periods = self.settle_open_periods(&world).await?;
         let summary: Vec<_> = periods.iter().map(SettledPeriod::summary).collect();
+        self.drop_prints_of_closed_months().await?;
         serde_json::to_value(serde_json::json!({ "days": days, "unread": unread, "periods": summary }))
             .map_err(|error| Refusal::computation("write the outcome", error))
+    }
+
+    /// Fingerprints save computing them again while a month is open; of closed ones they are room for nothing. A UTC day
+    /// that reaches into another month keeps them.
+    async fn drop_prints_of_closed_months(&self) -> Result<(), Refusal> {
+        let nights = self.nights().await?;
+        for record in close::period_records(self.books()).await?.iter().filter(|record| record.is_closed()) {
+            let key = Key::new(PRINTS_DROPPED, record.period.to_string());
+            let lacks = |(night, _): &(Night, u64)| record.period.contains(night.day) && night.queries.is_none();
+            if nights.iter().any(lacks) || records::get::<String>(self.books(), &key).await?.is_some() {
+                continue;
+            }
+            let (first, last) = (record.period.first_day(), record.period.days().last().unwrap_or_default());
+            let inside = record.period.days().filter(|day| *day != first && *day != last).collect();
+            self.ports.log.drop_prints(inside).await?;
+            self.books().write(vec![records::put(key, &self.now_text(), Expect::Any)?]).await?;
+        }
+        Ok(())
     }
 
     async fn run_days(

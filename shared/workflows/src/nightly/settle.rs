@@ -41,6 +41,8 @@ pub(crate) struct SettledPeriod {
     pub(crate) settlement: Settlement,
     pub(crate) corrections: Vec<Correction>,
     pub(crate) nights: BTreeMap<String, Digest>,
+    /// The facts that it was settled from, where it is being closed.
+    pub(crate) days: BTreeMap<NaiveDate, DayFacts>,
 }
 
 /// What is kept of a settled period; lists lie beside it under the run.
@@ -140,7 +142,9 @@ impl App {
                 let one = self.settle_one(world, period, (through, carried.open(&before)), &corrections).await?;
                 carry_past(&mut carried, &one.opening, &one.settlement.closing)?;
                 before = one.settlement.closing.clone();
-                settled.push(SettledPeriod { nights: nights_of(&nights, period), ..one });
+                // Many months may be open: facts are kept of the one whose manifest is written next.
+                let days = if closing == Some(period) { one.days } else { BTreeMap::new() };
+                settled.push(SettledPeriod { nights: nights_of(&nights, period), days, ..one });
             }
             period = period.next();
         }
@@ -188,7 +192,7 @@ impl App {
         };
         let settlement = settle(&input).map_err(|error| Refusal::computation("settle a period", error))?;
         let corrections = corrections.to_vec();
-        Ok(SettledPeriod { period, through, opening, settlement, corrections, nights: BTreeMap::new() })
+        Ok(SettledPeriod { period, through, opening, settlement, corrections, nights: BTreeMap::new(), days })
     }
 
     pub(crate) async fn period_facts(&self, period: Period) -> Result<BTreeMap<NaiveDate, DayFacts>, Refusal> {
@@ -357,7 +361,7 @@ impl App {
     }
 }
 
-fn carry_past(carried: &mut Carried, opening: &Opening, closing: &Opening) -> Result<(), Refusal> {
+pub(crate) fn carry_past(carried: &mut Carried, opening: &Opening, closing: &Opening) -> Result<(), Refusal> {
     carried.pass(opening, closing).map_err(|error| Refusal::computation("carry a variance on", error))
 }
 

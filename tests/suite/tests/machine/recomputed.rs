@@ -1,6 +1,9 @@
 //! Statements against the recomputation in `tests/reference`, which shares no code with the product.
 
-use recoup_suite::{Books, EVERYTHING, Month, Traffic, lines, recompute};
+use std::collections::BTreeSet;
+
+use recoup_suite::{Books, EVERYTHING, Month, Recomputed, Traffic, lines, recompute};
+use serde_json::Value;
 
 /// Two months of traffic: the earlier one gives prices a history.
 fn traffic(seed: u64) -> Vec<String> {
@@ -18,6 +21,7 @@ fn compare(organisation: &str, seed: u64) {
     for month in [Month::before_today(2), Month::before_today(1)] {
         let closed = books.close(month);
         assert_eq!(closed["closed"], true, "{closed}");
+        books.run(&["ledger", &month.to_string()]).ended(0);
         if organisation.contains("variance = \"carry\"") && month == Month::before_today(1) {
             // The recomputation knows nothing of what an earlier month carried over.
             continue;
@@ -25,6 +29,9 @@ fn compare(organisation: &str, seed: u64) {
         let recomputed = recompute(&books, organisation, &events, month);
         for kind in ["charge", "pool"] {
             assert!(!recomputed.lines(kind).is_empty(), "no line of the kind {kind}: the test shows nothing");
+        }
+        if organisation.contains("pool_recovery = \"price\"") && month == Month::before_today(1) {
+            assert_price_models_are_met(&recomputed);
         }
         recomputed.assert_equals(&books, &closed);
     }
@@ -56,6 +63,52 @@ fn prc_3_banded_prices_and_an_unattributed_pool_equal_the_recomputation() {
     let banded = ("price_lock = \"floating\"", "price_lock = \"banded\"\nprice_band_percent = \"5\"");
     let pool = ("soft_close_days = 3", "soft_close_days = 3\nunattributed_pool = \"entrance\"");
     compare(&variant(&[banded, pool, ("variance = \"settle\"", "variance = \"carry\"")]), 3);
+}
+
+/// PRC-1, PRC-4, PRC-5, POOL-4: pools inside the prices, markup of every kind, idle minutes at a rate of their own.
+fn with_price_models(more: &[(&str, &str)]) -> String {
+    let policy =
+        ("soft_close_days = 3", "soft_close_days = 3\npool_recovery = \"price\"\nmarkup = { percent = \"2.5\" }");
+    let resolver = (
+        "billing_by_team = { gamma = \"token\", beta = \"time\" }",
+        "billing_by_team = { gamma = \"token\", beta = \"time\" }\nidle_rate = \"0.001\"\n\
+         markup = { percent = \"7.3333333333\" }\nmarkup_by_team = { alpha = { fixed = \"0.0125\" } }",
+    );
+    let caller = (
+        "owner = \"beta\"\nbilling = \"time\"",
+        "owner = \"beta\"\nbilling = \"time\"\nidle_rate = \"0.0037\"\nmarkup = { fixed = \"0.0021\" }",
+    );
+    variant(&[&[policy, resolver, caller], more].concat())
+}
+
+/// PRC-4, PRC-5: each kind of them is met.
+fn assert_price_models_are_met(recomputed: &Recomputed) {
+    let text = |line: &Value, name: &str| line[name].as_str().unwrap_or("-").to_owned();
+    let of = |line: &Value| format!("{} {}", text(line, "billing"), text(line, "unit"));
+    let met: BTreeSet<String> = recomputed.lines("markup").iter().map(of).collect();
+    for expected in ["task task", "time USD", "time minute", "token USD"] {
+        assert!(met.contains(expected), "no markup by {expected}: {met:?}");
+    }
+    let idle: BTreeSet<String> = recomputed
+        .lines("charge")
+        .iter()
+        .filter(|line| line["unit"] == "idle minute")
+        .map(|line| text(line, "price"))
+        .collect();
+    assert!(idle.contains("0.001") && idle.contains("0.0037"), "{idle:?}");
+}
+
+/// PRC-1, PRC-4, PRC-5, POOL-4, SPL-2, LED-3.
+#[test]
+fn prc_5_markup_idle_minutes_and_pools_in_prices_equal_the_recomputation() {
+    compare(&with_price_models(&[]), 4);
+}
+
+/// The same under a lock, with the variance absorbed.
+#[test]
+fn prc_1_pools_in_locked_prices_equal_the_recomputation() {
+    let locked = ("price_lock = \"floating\"", "price_lock = \"locked\"");
+    compare(&with_price_models(&[locked, ("variance = \"settle\"", "variance = \"absorb\"")]), 5);
 }
 
 /// The same for made-up months of `recoup sample`.

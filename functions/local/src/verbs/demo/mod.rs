@@ -193,7 +193,7 @@ impl Stage {
         let began = Instant::now();
         let soft_close_over = self.month.next().first_day().checked_add_days(Days::new(CLOSE_DAY)).unwrap_or(today);
         let as_of: DateTime<Utc> = soft_close_over.max(today).and_time(NaiveTime::MIN).and_utc();
-        let command = watch::close(&self.month.to_string(), false, Some(&as_of.to_rfc3339()));
+        let command = watch::close(&self.month.to_string(), Some(&as_of.to_rfc3339()), (false, false));
         let outcome = watch::run_to_end(&self.operator, self.screen, &command).await?;
         let issued = outcome.get("statements").and_then(Value::as_array).map_or(0, Vec::len);
         if outcome.get("closed").and_then(Value::as_bool) != Some(true) {

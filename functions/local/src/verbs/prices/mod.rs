@@ -1,4 +1,6 @@
-//! `recoup prices`: provider prices and the internal prices made from them.
+//! `recoup prices`: provider prices, the internal prices made from them, and the rate cards that finance approves.
+
+mod card;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,7 +22,8 @@ const EXAMPLES_MAX: usize = 3;
 /// Disagreements that are listed.
 const DISAGREEMENTS_MAX: usize = 40;
 
-/// Looks up the prices of providers, imports price lists, and shows the internal prices of tasks and minutes.
+/// Looks up the prices of providers, imports price lists, shows the internal prices of tasks and minutes, and approves the
+/// rate card of a month.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The shipped catalogue wins over an import, the organisation file over both. Days
@@ -30,7 +33,9 @@ Examples:
   recoup prices list sonnet
   recoup prices check model_prices_and_context_window.json
   recoup prices import model_prices_and_context_window.json --source LiteLLM
-  recoup prices tasks --agent triage")]
+  recoup prices tasks --agent triage
+  recoup prices card 2026-11       what its locked prices would be
+  recoup prices approve 2026-11    from the next night on they hold")]
 pub(crate) struct Prices {
     /// What to do.
     #[command(subcommand)]
@@ -64,6 +69,10 @@ enum Command {
         #[command(flatten)]
         limit: Limit,
     },
+    /// Show the rate card of a month: what was approved last, and what its prices would be
+    Card(card::Card),
+    /// Approve the rate card of a month, where the policy asks for it
+    Approve(card::Approve),
 }
 
 #[derive(Debug, Args)]
@@ -103,6 +112,8 @@ impl Prices {
                 let answer = send(desk, &import.file, Some(&import.source), import.from, import.dry_run).await?;
                 show(desk, &answer, |found| show_import(desk.screen, found, import.dry_run))?;
             }
+            Command::Card(card) => card.run(desk).await?,
+            Command::Approve(approve) => return approve.run(desk).await,
             Command::Check { file } => {
                 let answer = send(desk, file, None, None, true).await?;
                 show(desk, &answer, |found| show_check(desk.screen, found))?;

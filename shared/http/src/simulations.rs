@@ -1,0 +1,99 @@
+//! What past months would have come to under other rules: start a simulation, watch it.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use recoup_model::Period;
+use recoup_model::limits::ORGANISATION_BYTES_MAX;
+use recoup_workflows::Refusal;
+use recoup_workflows::simulate::{MONTHS_DEFAULT, MONTHS_MAX, Months, SimulationRequest};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::arguments::{Arguments, At, parse};
+use crate::problem::Problem;
+use crate::{Shared, body};
+
+/// Bytes of a request beside its rate card, and what JSON adds to that.
+const REQUEST_BYTES_MAX: usize = 2 * ORGANISATION_BYTES_MAX + 64 * 1024;
+const MONTH: &str = "a month as 2026-10";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    #[serde(default)]
+    rate_card: Option<String>,
+    #[serde(default)]
+    policy: BTreeMap<String, Value>,
+    #[serde(default)]
+    months: Option<usize>,
+    #[serde(default)]
+    from: Option<String>,
+    #[serde(default)]
+    to: Option<String>,
+}
+
+fn read_request(bytes: &[u8]) -> Result<SimulationRequest, Problem> {
+    let wanted: Wanted = serde_json::from_slice(bytes).map_err(|error| {
+        let detail = format!("{error}; write {{\"policy\":{{\"agents.triage.billing\":\"time\"}},\"months\":3}}");
+        Problem::invalid("invalid-simulation", "body", detail)
+    })?;
+    let months = match (&wanted.from, &wanted.to, wanted.months) {
+        (None, None, months) => Months::Last(months.unwrap_or(MONTHS_DEFAULT)),
+        (Some(from), Some(to), None) => {
+            Months::Range(parse::<Period>("from", from, MONTH)?, parse::<Period>("to", to, MONTH)?)
+        }
+        _ => {
+            let detail = "name either `months`, or both `from` and `to`; `to` is the first month that is left out";
+            return Err(Problem::invalid("invalid-range", "months", detail));
+        }
+    };
+    if wanted.months.is_some_and(|months| months > MONTHS_MAX) {
+        return Err(Problem::invalid("invalid-range", "months", format!("write at most {MONTHS_MAX} months")));
+    }
+    let text = |value: Value| match value {
+        Value::String(text) => text,
+        Value::Null => String::new(),
+        other => other.to_string(),
+    };
+    let policy = wanted.policy.into_iter().map(|(key, value)| (key, text(value))).collect();
+    Ok(SimulationRequest { rate_card: wanted.rate_card, policy, months })
+}
+
+pub(crate) async fn post_simulation(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    arguments: Arguments,
+    request: Body,
+) -> Result<Response, Problem> {
+    let principal = shared.principal(&headers).await?;
+    let team = principal.may_simulate()?.map(str::to_owned);
+    arguments.only(&["wait"])?;
+    let wait = arguments.parsed("wait", "true or false")?.unwrap_or(true);
+    let request = read_request(&body::read(&headers, request, REQUEST_BYTES_MAX).await?)?;
+    let simulation = shared.app.plan_simulation(&principal, &request).await?;
+    let run = shared.app.new_run()?;
+    shared.app.announce_simulation(&run, team.as_deref())?;
+    let (app, name) = (shared.app.clone(), run.clone());
+    let working = tokio::spawn(async move { app.simulate(&name, simulation).await });
+    if wait {
+        let outcome = working.await.map_err(|error| Refusal::computation("finish a simulation", error))??;
+        return Ok(Json(outcome).into_response());
+    }
+    let location = format!("/v1/simulations/{run}");
+    Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(json!({ "run": run }))).into_response())
+}
+
+pub(crate) async fn get_simulation(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    At(run): At<String>,
+) -> Result<Json<Value>, Problem> {
+    let principal = shared.principal(&headers).await?;
+    Ok(Json(json!(shared.app.simulation(principal.may_simulate()?, &run)?)))
+}

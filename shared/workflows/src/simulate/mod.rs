@@ -1,0 +1,225 @@
+//! What past months would have come to under another rate card or other policies. Nothing is written: not a figure, not a run.
+//!
+//! Months are replayed from the facts that their nights stored; where the change decides on facts (another shared agent, team
+//! or provider price, minutes instead of tasks) from the events in the blocks, by the functions that verify uses.
+//! Start reading at [`App::simulate`], then [`chain`], [`overlay`], [`compare`].
+
+mod chain;
+mod compare;
+mod overlay;
+mod volatility;
+
+use std::sync::Arc;
+
+use recoup_model::organisation::{History, diff, parse};
+use recoup_model::{FindingKind, Period, limits};
+use recoup_money::Amount;
+use serde_json::{Value, json};
+
+use self::chain::{Month, Replayed, facts_differ};
+use self::overlay::Overlay;
+use crate::access::{Principal, Role};
+use crate::app::{App, World};
+use crate::error::Refusal;
+use crate::runs::Running;
+
+/// Months of one simulation.
+pub const MONTHS_MAX: usize = 24;
+/// Months where none are asked for.
+pub const MONTHS_DEFAULT: usize = 3;
+/// Changes that an answer lists.
+const CHANGES_MAX: usize = 500;
+
+/// Which months.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Months {
+    /// The last so many that are over.
+    Last(usize),
+    /// From a month up to another, which is left out.
+    Range(Period, Period),
+}
+
+/// What to try.
+#[derive(Clone, Debug)]
+pub struct SimulationRequest {
+    /// TOML with the tables of an organisation file.
+    pub rate_card: Option<String>,
+    /// Single settings, `KEY` -> `VALUE`, laid over the rate card.
+    pub policy: Vec<(String, String)>,
+    /// Which months.
+    pub months: Months,
+}
+
+impl Principal {
+    /// The only team whose simulated figures the key may see; `None`: all of them.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`] for a key that may not simulate.
+    pub fn may_simulate(&self) -> Result<Option<&str>, Refusal> {
+        match self.role {
+            Role::Finance | Role::Admin | Role::Lead => self.seen_team(),
+            Role::Viewer | Role::Ingest => {
+                Err(Refusal::Forbidden("this key may not simulate; use `finance`, or `lead` for one team".into()))
+            }
+        }
+    }
+}
+
+/// A request that can be simulated.
+pub struct Simulation {
+    /// The only team that it is for.
+    team: Option<String>,
+    world: Arc<World>,
+    other: History,
+    months: Vec<Month>,
+    asked: Months,
+}
+
+impl App {
+    /// Checks a request: the rules, and that its months have figures.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`], or what is wrong with the request; [`Refusal::NotFound`] for months without figures.
+    pub async fn plan_simulation(
+        &self,
+        principal: &Principal,
+        request: &SimulationRequest,
+    ) -> Result<Simulation, Refusal> {
+        let team = principal.may_simulate()?.map(str::to_owned);
+        let card = request.rate_card.as_deref();
+        if card.is_some_and(|card| card.len() > limits::ORGANISATION_BYTES_MAX) {
+            let most = limits::ORGANISATION_BYTES_MAX;
+            return Err(Refusal::TooLarge(format!("the rate card has more than {most} bytes")));
+        }
+        let world = self.world().await?;
+        let overlay = Overlay::read(card, &request.policy, (&world.history, team.is_none()))?;
+        let other = overlay.lay_over(&world.history, &self.pseudonyms)?;
+        let months = choose(self.months_settled().await?, request.months)?;
+        Ok(Simulation { team, world, other, months, asked: request.months })
+    }
+
+    /// Replays past months under other rules, and says who would have paid what. `run` names it while it is watched.
+    ///
+    /// # Errors
+    /// [`Refusal::Conflict`] while too many are on their way, or a figure that cannot be computed.
+    pub async fn simulate(self: &Arc<Self>, run: &str, simulation: Simulation) -> Result<Value, Refusal> {
+        let running = self.begin_simulation(run, simulation.team.as_deref()).await?;
+        let outcome = self.simulate_steps(&running, &simulation).await;
+        self.end_simulation(run, &outcome);
+        outcome
+    }
+
+    async fn simulate_steps(
+        self: &Arc<Self>,
+        running: &Running,
+        Simulation { team, world, other, months, asked }: &Simulation,
+    ) -> Result<Value, Refusal> {
+        let replayed = self.replay_months(running, (world, other), months).await?;
+        let mut answer = compare::compare(&replayed, team.as_deref())?;
+        let last = months.last().map(|month| month.through).unwrap_or_default();
+        answer.insert("currency".into(), json!(world.history.on(last).organisation.currency));
+        answer.insert("periods".into(), json!(months.iter().map(|month| month.period).collect::<Vec<_>>()));
+        answer.insert("changes".into(), changes(&world.history, other, last)?);
+        answer.insert("attributed_again".into(), json!(facts_differ(&world.history, other)));
+        answer.insert("volatility_is".into(), json!(volatility::FORMULA));
+        let mut notes = notes(months, &replayed, team.is_none())?;
+        if let Months::Last(asked) = asked
+            && *asked > months.len()
+        {
+            notes.insert(0, format!("{asked} months were asked for, {} have figures", months.len()));
+        }
+        answer.insert("notes".into(), json!(notes));
+        Ok(Value::Object(answer))
+    }
+}
+
+/// The months asked for, which follow each other.
+fn choose(mut settled: Vec<Month>, wanted: Months) -> Result<Vec<Month>, Refusal> {
+    let is_over = |month: &Month| month.closed.is_some() || month.through >= last_day(month.period);
+    match wanted {
+        Months::Last(0) => return Err(Refusal::invalid("invalid-range", "months", "write 1 or more months")),
+        Months::Last(count) => {
+            // A month that is not over says little about a rate card; where there is no other it has to do.
+            if settled.iter().any(is_over) {
+                settled.retain(is_over);
+            }
+            let skip = settled.len().saturating_sub(count);
+            settled.drain(..skip);
+        }
+        Months::Range(from, to) => {
+            if from >= to {
+                let detail = format!("`to` has to lie after `from`; it is the first month that is left out, so {}", from.next());
+                return Err(Refusal::invalid("invalid-range", "to", detail));
+            }
+            settled.retain(|month| month.period >= from && month.period < to);
+            let asked = std::iter::successors(Some(from), |period| Some(period.next())).take_while(|period| *period < to);
+            for period in asked.take(MONTHS_MAX.saturating_add(1)) {
+                if !settled.iter().any(|month| month.period == period) {
+                    let detail = format!("{period} has no figures; run `recoup nightly`, or name other months");
+                    return Err(Refusal::NotFound(detail));
+                }
+            }
+        }
+    }
+    if settled.is_empty() {
+        return Err(Refusal::NotFound("no month has figures yet; run `recoup nightly`".into()));
+    }
+    if settled.len() > MONTHS_MAX {
+        return Err(Refusal::TooLarge(format!("a simulation replays at most {MONTHS_MAX} months")));
+    }
+    Ok(settled)
+}
+
+fn last_day(period: Period) -> chrono::NaiveDate {
+    period.days().last().unwrap_or_default()
+}
+
+/// What differs from the organisation file of the last day. People are left out of it: they stand under pseudonyms.
+fn changes(history: &History, other: &History, last: chrono::NaiveDate) -> Result<Value, Refusal> {
+    let read = |history: &History| {
+        parse(&history.on(last).text).map_err(|problems| {
+            let detail = problems.first().map(ToString::to_string).unwrap_or_default();
+            Refusal::computation("read an organisation file", detail)
+        })
+    };
+    Ok(json!(diff(Some(&read(history)?), &read(other)?).into_iter().take(CHANGES_MAX).collect::<Vec<_>>()))
+}
+
+/// What a reader has to know. Sums over all teams are only for those who may see them.
+fn notes(months: &[Month], replayed: &[Replayed], sees_all: bool) -> Result<Vec<String>, Refusal> {
+    let mut notes = Vec::new();
+    if let [only] = months {
+        notes.push(format!("one month, {}: a volatility needs two", only.period));
+    }
+    let overflow = || Refusal::computation("compare two rate cards", "a sum overflows");
+    for (month, found) in months.iter().zip(replayed) {
+        let period = month.period;
+        if month.closed.is_none() && month.through < last_day(period) {
+            notes.push(format!("{period} is not over: it is replayed up to {}", month.through));
+        }
+        if let Some(closed) = month.closed.as_ref().filter(|_| sees_all) {
+            let issued = closed.totals.exact_total.checked_sub(closed.totals.corrections).ok_or_else(overflow)?;
+            let late = found.old.totals.exact_total.checked_sub(issued).ok_or_else(overflow)?;
+            if late != Amount::ZERO {
+                notes.push(format!(
+                    "{period} was closed with {issued} (without corrections of earlier months); with what came later it is \
+                     {late} more"
+                ));
+            }
+        }
+        let waits = |settlement: &recoup_ledger::Settlement| {
+            settlement.findings.iter().any(|finding| finding.kind == FindingKind::RateCardWaits)
+        };
+        if waits(&found.new) && !waits(&found.old) {
+            notes.push(format!(
+                "{period}: nobody has approved the new rate card, so that the last approved prices hold; set \
+                 `price_approval=` (nothing) to simulate its approval"
+            ));
+        }
+    }
+    if let Some(first) = months.first() {
+        let later = if months.len() > 1 { "; the months after it with what the new rules left behind" } else { "" };
+        notes.push(format!("{} opens with what the books opened it with{later}", first.period));
+    }
+    Ok(notes)
+}

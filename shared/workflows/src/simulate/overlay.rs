@@ -1,0 +1,439 @@
+//! Other rules: a rate card and single settings laid over every version of the organisation file.
+//!
+//! A rate card is TOML with the tables of an organisation file. Its entries are laid over those with the same id, key by key;
+//! an empty text takes a key away. Prices are laid over those of the same model or SKU, rates over those of the same two
+//! currencies, each as a whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use recoup_model::Digest;
+use recoup_model::organisation::{FileProblem, History, Version, parse};
+use toml::{Table, Value};
+
+use crate::error::Refusal;
+use crate::organisation::under_pseudonyms;
+use crate::people::Pseudonyms;
+
+/// Settings of one simulation.
+pub(crate) const SETTINGS_MAX: usize = 100;
+/// Ids that a message lists.
+const LISTED_MAX: usize = 20;
+
+/// Sections whose entries have an id.
+const BY_ID: [&str; 6] = ["teams", "agents", "pools", "task_types", "people", "recurring"];
+/// Sections whose entries are laid over as a whole, with what tells them apart.
+const BY_SUBJECT: [(&str, &[&str]); 2] =
+    [("prices", &["provider", "model", "sku", "unit"]), ("rates", &["from_currency", "to_currency"])];
+/// Policies that past figures do not depend on, and why.
+const WITHOUT_EFFECT: [(&str, &str); 3] = [
+    ("lanes", "lanes are fixed when the event log is created"),
+    ("extra_tags", "extra tags are decided when an event arrives"),
+    ("soft_close_days", "it only says when a month may be closed"),
+];
+const SETTABLE: &str = "a key of [policy], or teams.ID.KEY, agents.ID.KEY, pools.ID.KEY, task_types.ID.KEY, \
+                        people.ID.KEY, recurring.ID.KEY; for [[prices]] and [[rates]] use a rate card";
+
+/// One setting: `agents.triage.billing` = `time`.
+#[derive(Clone, Debug)]
+struct Setting {
+    section: &'static str,
+    /// `None`: the section is a table, `policy`.
+    id: Option<String>,
+    path: Vec<String>,
+    /// `None`: the key is taken away.
+    value: Option<Value>,
+}
+
+/// What is laid over each version.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Overlay {
+    card: Table,
+    settings: Vec<Setting>,
+}
+
+fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Refusal {
+    Refusal::invalid("invalid-simulation", field, detail)
+}
+
+impl Overlay {
+    /// Reads a rate card and settings, each `KEY` -> `VALUE`. `may_list`: whether a message may name what there is.
+    pub(crate) fn read(
+        card: Option<&str>,
+        settings: &[(String, String)],
+        (history, may_list): (&History, bool),
+    ) -> Result<Self, Refusal> {
+        if settings.len() > SETTINGS_MAX {
+            return Err(Refusal::TooLarge(format!("a simulation takes at most {SETTINGS_MAX} settings")));
+        }
+        let card: Table = match card {
+            None => Table::new(),
+            Some(text) => toml::from_str(text)
+                .map_err(|error| invalid("rate_card", format!("the rate card is no TOML: {}", one_line(&error))))?,
+        };
+        check_sections(&card)?;
+        let known = Known::of(history, &card, may_list)?;
+        let settings = settings.iter().map(|(key, value)| setting(key, value, &known)).collect::<Result<_, _>>()?;
+        let overlay = Self { card, settings };
+        if overlay.card.is_empty() && overlay.settings.is_empty() {
+            return Err(invalid("policy", format!("nothing is to be changed; name a rate card, or set {SETTABLE}")));
+        }
+        Ok(overlay)
+    }
+
+    /// Every version with the changes laid over it.
+    pub(crate) fn lay_over(&self, history: &History, pseudonyms: &Pseudonyms) -> Result<History, Refusal> {
+        let versions = history.versions().iter().map(|version| self.over(version, pseudonyms));
+        let versions = versions.collect::<Result<Vec<_>, _>>()?;
+        History::new(versions).ok_or_else(|| Refusal::computation("simulate", "there is no organisation version"))
+    }
+
+    fn over(&self, version: &Version, pseudonyms: &Pseudonyms) -> Result<Version, Refusal> {
+        let unreadable = |error: &dyn std::fmt::Display| Refusal::computation("read a stored organisation file", error);
+        let mut file: Table = toml::from_str(&version.text).map_err(|error| unreadable(&error))?;
+        for (section, entries) in &self.card {
+            lay_section(&mut file, section, entries);
+        }
+        for setting in &self.settings {
+            setting.lay(&mut file)?;
+        }
+        let text = toml::to_string(&file).map_err(|error| unreadable(&error))?;
+        let organisation = parse(&text).map_err(|problems| refuse(&problems, &file, version.number))?;
+        Ok(Version {
+            digest: Digest::of(text.as_bytes()),
+            text,
+            organisation: Arc::new(under_pseudonyms(organisation, pseudonyms)),
+            ..version.clone()
+        })
+    }
+}
+
+fn one_line(error: &toml::de::Error) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn check_sections(card: &Table) -> Result<(), Refusal> {
+    for (section, entries) in card {
+        let is_list = BY_ID.contains(&section.as_str()) || BY_SUBJECT.iter().any(|(name, _)| name == section);
+        match (section.as_str(), entries) {
+            ("policy", Value::Table(policy)) => policy.keys().try_for_each(|key| has_effect(key))?,
+            ("policy", _) => return Err(invalid("rate_card", "write the policies under `[policy]`")),
+            (_, Value::Array(items)) if is_list => {
+                if let Some(at) = items.iter().position(|item| !item.is_table()) {
+                    return Err(invalid("rate_card", format!("{section}[{at}] is no table; write it under [[{section}]]")));
+                }
+                if BY_ID.contains(&section.as_str())
+                    && let Some(at) = items.iter().position(|item| id_of(item).is_none())
+                {
+                    return Err(invalid("rate_card", format!("{section}[{at}] has no `id`; name the entry that it changes")));
+                }
+            }
+            (_, _) if is_list => return Err(invalid("rate_card", format!("write each entry under [[{section}]]"))),
+            ("organisation", _) => {
+                let detail = "`[organisation]` cannot be simulated: currency, time zone and name are fixed; leave it out";
+                return Err(invalid("rate_card", detail));
+            }
+            ("budgets", _) => {
+                return Err(invalid("rate_card", "`[[budgets]]` have no effect on figures; leave them out"));
+            }
+            _ => {
+                let known = BY_ID.iter().copied().chain(BY_SUBJECT.iter().map(|(name, _)| *name));
+                let known: Vec<String> = known.map(|name| format!("[[{name}]]")).collect();
+                let detail = format!("`{section}` is no table of a rate card; known: [policy], {}", known.join(", "));
+                return Err(invalid("rate_card", detail));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn has_effect(policy: &str) -> Result<(), Refusal> {
+    match WITHOUT_EFFECT.iter().find(|(name, _)| *name == policy) {
+        Some((_, why)) => Err(invalid("policy", format!("`policy.{policy}` cannot be simulated: {why}"))),
+        None => Ok(()),
+    }
+}
+
+fn id_of(entry: &Value) -> Option<&str> {
+    entry.get("id")?.as_str()
+}
+
+/// The ids of each section, in any version or in the rate card.
+struct Known {
+    ids: BTreeMap<&'static str, BTreeSet<String>>,
+    may_list: bool,
+}
+
+impl Known {
+    fn of(history: &History, card: &Table, may_list: bool) -> Result<Self, Refusal> {
+        let mut ids: BTreeMap<&'static str, BTreeSet<String>> = BTreeMap::new();
+        let mut note = |file: &Table| {
+            for section in BY_ID {
+                let entries = file.get(section).and_then(Value::as_array).into_iter().flatten();
+                ids.entry(section).or_default().extend(entries.filter_map(id_of).map(str::to_owned));
+            }
+        };
+        for version in history.versions() {
+            let file = toml::from_str(&version.text);
+            note(&file.map_err(|error| Refusal::computation("read a stored organisation file", error))?);
+        }
+        note(card);
+        Ok(Self { ids, may_list })
+    }
+
+    /// The id that a path begins with, and the rest: ids may contain dots.
+    fn split<'p>(&self, section: &'static str, path: &'p str) -> Option<(&'p str, &'p str)> {
+        let ids = self.ids.get(section)?;
+        let dots = path.match_indices('.').map(|(at, _)| at);
+        let splits = dots.filter_map(|at| Some((path.get(..at)?, path.get(at.saturating_add(1)..)?)));
+        splits.filter(|(id, _)| ids.contains(*id)).max_by_key(|(id, _)| id.len())
+    }
+
+    fn list(&self, section: &str) -> String {
+        let ids = self.ids.get(section).filter(|_| self.may_list);
+        let listed: Vec<&str> = ids.into_iter().flatten().take(LISTED_MAX).map(String::as_str).collect();
+        if listed.is_empty() { String::new() } else { format!("; declared: {}", listed.join(", ")) }
+    }
+}
+
+fn setting(key: &str, value: &str, known: &Known) -> Result<Setting, Refusal> {
+    let field = || format!("policy.{key}");
+    let value = read_value(value);
+    let (head, rest) = key.split_once('.').unwrap_or((key, ""));
+    let Some(section) = BY_ID.into_iter().find(|section| *section == head && !rest.is_empty()) else {
+        let path = key.strip_prefix("policy.").unwrap_or(key);
+        if path.is_empty() || path.contains('.') || BY_ID.contains(&path) || BY_SUBJECT.iter().any(|(n, _)| *n == head) {
+            return Err(invalid(field(), format!("`{key}` cannot be set; set {SETTABLE}")));
+        }
+        has_effect(path)?;
+        return Ok(Setting { section: "policy", id: None, path: vec![path.to_owned()], value });
+    };
+    if known.ids.get(section).is_some_and(|ids| ids.contains(rest)) {
+        return Err(invalid(field(), format!("`{key}` names no key of `{rest}`; write {section}.{rest}.KEY")));
+    }
+    let Some((id, path)) = known.split(section, rest) else {
+        let id = rest.split('.').next().unwrap_or_default();
+        let detail = format!("there is no `{id}` in [[{section}]]{}; write {section}.ID.KEY", known.list(section));
+        return Err(invalid(field(), detail));
+    };
+    let path: Vec<String> = path.splitn(2, '.').map(str::to_owned).collect();
+    if path.iter().any(String::is_empty) || path.first().is_some_and(|key| key == "id") {
+        return Err(invalid(field(), format!("`{key}` names no key of `{id}`; write {section}.{id}.KEY")));
+    }
+    Ok(Setting { section, id: Some(id.to_owned()), path, value })
+}
+
+/// A value as the file would write it; what is no TOML of its own, and every decimal, is a text.
+fn read_value(text: &str) -> Option<Value> {
+    if text.is_empty() {
+        return None;
+    }
+    let parsed = toml::from_str::<Table>(&format!("value = {text}")).ok().and_then(|mut table| table.remove("value"));
+    Some(parsed.filter(|value| !value.is_float()).unwrap_or_else(|| Value::String(text.to_owned())))
+}
+
+impl Setting {
+    fn lay(&self, file: &mut Table) -> Result<(), Refusal> {
+        let Some(id) = &self.id else {
+            let policy = file.entry("policy").or_insert_with(|| Value::Table(Table::new()));
+            return policy.as_table_mut().map_or(Ok(()), |policy| self.set(policy));
+        };
+        // A version that does not declare the entry has nothing to set: what it lacks is not made up.
+        let entries = file.get_mut(self.section).and_then(Value::as_array_mut);
+        let entry = entries.and_then(|entries| entries.iter_mut().find(|entry| id_of(entry) == Some(id)));
+        entry.and_then(Value::as_table_mut).map_or(Ok(()), |entry| self.set(entry))
+    }
+
+    fn set(&self, table: &mut Table) -> Result<(), Refusal> {
+        let (Some(key), below) = (self.path.first(), self.path.get(1)) else { return Ok(()) };
+        let Some(below) = below else {
+            put(table, key, self.value.clone());
+            return Ok(());
+        };
+        let inner = table.entry(key.clone()).or_insert_with(|| Value::Table(Table::new()));
+        let Some(inner) = inner.as_table_mut() else {
+            return Err(invalid(format!("policy.{}.{key}", self.section), format!("`{key}` has no keys below it")));
+        };
+        put(inner, below, self.value.clone());
+        Ok(())
+    }
+}
+
+fn put(table: &mut Table, key: &str, value: Option<Value>) {
+    match value {
+        Some(value) => drop(table.insert(key.to_owned(), value)),
+        None => drop(table.remove(key)),
+    }
+}
+
+fn lay_section(file: &mut Table, section: &str, entries: &Value) {
+    match entries {
+        Value::Table(policy) => {
+            let held = file.entry(section).or_insert_with(|| Value::Table(Table::new()));
+            if let Some(held) = held.as_table_mut() {
+                lay_keys(held, policy);
+            }
+        }
+        Value::Array(items) => {
+            let held = file.entry(section).or_insert_with(|| Value::Array(Vec::new()));
+            let Some(held) = held.as_array_mut() else { return };
+            match BY_SUBJECT.iter().find(|(name, _)| *name == section) {
+                Some((_, keys)) => lay_subjects(held, items, keys),
+                None => items.iter().filter_map(Value::as_table).for_each(|item| lay_entry(held, item)),
+            }
+        }
+        _ => {}
+    }
+}
+
+/// An empty text takes a key away.
+fn lay_keys(held: &mut Table, keys: &Table) {
+    for (key, value) in keys {
+        put(held, key, Some(value.clone()).filter(|value| value.as_str() != Some("")));
+    }
+}
+
+fn lay_entry(held: &mut Vec<Value>, item: &Table) {
+    let id = item.get("id").and_then(Value::as_str);
+    match held.iter_mut().find(|entry| id_of(entry) == id).and_then(Value::as_table_mut) {
+        Some(entry) => lay_keys(entry, item),
+        None => {
+            let mut entry = Table::new();
+            lay_keys(&mut entry, item);
+            held.push(Value::Table(entry));
+        }
+    }
+}
+
+fn lay_subjects(held: &mut Vec<Value>, items: &[Value], keys: &[&str]) {
+    let subject = |entry: &Value| keys.iter().map(|key| entry.get(key).cloned()).collect::<Vec<_>>();
+    let replaced: Vec<_> = items.iter().map(subject).collect();
+    held.retain(|entry| !replaced.contains(&subject(entry)));
+    held.extend(items.iter().cloned());
+}
+
+/// Problems of the laid-over file: entries are named by their id, as nobody has seen its lines.
+fn refuse(problems: &[FileProblem], file: &Table, version: u32) -> Refusal {
+    let shown = problems.iter().map(|problem| {
+        let named = FileProblem { line: 0, path: named_path(&problem.path, file), ..problem.clone() };
+        named.to_string()
+    });
+    Refusal::Problems {
+        kind: "invalid-simulation",
+        summary: format!(
+            "version {version} of the organisation file with these changes has {} problem(s); nothing was simulated; you \
+             can set {SETTABLE}",
+            problems.len()
+        ),
+        problems: shown.collect(),
+    }
+}
+
+/// `agents[3].billing` as `agents.triage.billing`.
+fn named_path(path: &str, file: &Table) -> String {
+    let named = || {
+        let (section, rest) = path.split_once('[')?;
+        let (at, rest) = rest.split_once(']')?;
+        let entry = file.get(section)?.as_array()?.get(at.parse::<usize>().ok()?)?;
+        Some(format!("{section}.{}{rest}", id_of(entry)?))
+    };
+    named().unwrap_or_else(|| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use recoup_model::organisation::{Billing, PoolBasis, VariancePolicy};
+
+    use super::*;
+
+    const FILE: &str = "[organisation]\nname = \"A\"\ncurrency = \"USD\"\ntime_zone = \"UTC\"\n\
+        [[teams]]\nid = \"support\"\n[[teams]]\nid = \"sales.eu\"\n\
+        [[agents]]\nid = \"triage\"\nbilling_by_team = { support = \"time\" }\n[[agents]]\nid = \"guard\"\nshared_pool = \"safety\"\n\
+        [[pools]]\nid = \"safety\"\nbasis = \"even\"\n\
+        [[prices]]\nprovider = \"p\"\nmodel = \"m\"\nfrom = \"2026-01-01\"\nper_million = { input = \"3\" }\n";
+
+    fn history() -> History {
+        let organisation = Arc::new(parse(FILE).unwrap());
+        let digest = Digest::of(FILE.as_bytes());
+        let version = |number, effective| Version {
+            number, effective, digest, text: FILE.to_owned(), organisation: Arc::clone(&organisation),
+        };
+        History::new(vec![version(1, None), version(2, chrono::NaiveDate::from_ymd_opt(2026, 2, 1))]).unwrap()
+    }
+
+    fn laid(card: Option<&str>, settings: &[(&str, &str)]) -> Result<History, String> {
+        let settings: Vec<_> = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let overlay = Overlay::read(card, &settings, (&history(), true));
+        let laid = overlay.and_then(|overlay| overlay.lay_over(&history(), &Pseudonyms::new([0; 32])));
+        laid.map_err(|refusal| match refusal {
+            Refusal::Problems { problems, .. } => problems.join("\n"),
+            other => other.to_string(),
+        })
+    }
+
+    #[test]
+    fn settings_are_laid_over_every_version() {
+        let settings = [
+            ("variance", "absorb"), ("agents.triage.billing", "task"), ("agents.triage.billing_by_team.support", ""),
+            ("agents.triage.billing_by_team.sales.eu", "token"), ("pools.safety.basis", "tokens"),
+            ("agents.guard.shared_pool", ""), ("policy.price_grid", "0.01"),
+        ];
+        for version in laid(None, &settings).unwrap().versions() {
+            let organisation = &version.organisation;
+            assert_eq!(organisation.policy.variance, VariancePolicy::Absorb);
+            assert_eq!(organisation.policy.price_grid.to_string(), "0.01");
+            assert_eq!(organisation.billing("support", Some("triage")), Billing::Task);
+            assert_eq!(organisation.billing("sales.eu", Some("triage")), Billing::Token);
+            assert_eq!(organisation.shared_pool("guard"), None);
+            assert_eq!(organisation.pools.get("safety").unwrap().basis, PoolBasis::Tokens);
+        }
+    }
+
+    #[test]
+    fn a_rate_card_is_laid_over_by_id_and_prices_by_subject() {
+        let card = "[policy]\nhalf_life_days = 3\n[[agents]]\nid = \"triage\"\nbilling = \"time\"\n[[agents]]\nid = \"new\"\n\
+            [[prices]]\nprovider = \"p\"\nmodel = \"m\"\nfrom = \"2025-01-01\"\nper_million = { input = \"9\" }\n";
+        let history = laid(Some(card), &[("agents.new.billing", "task")]).unwrap();
+        let organisation = &history.versions().last().unwrap().organisation;
+        assert_eq!(organisation.policy.half_life_days, 3);
+        assert_eq!(organisation.agents.get("triage").unwrap().billing, Billing::Time);
+        assert!(organisation.agents.get("triage").unwrap().billing_by_team.contains_key("support"), "other keys stay");
+        assert_eq!(organisation.agents.get("new").unwrap().billing, Billing::Task);
+        assert_eq!(organisation.prices.len(), 1);
+        assert_eq!(organisation.agents.get("guard").unwrap().shared_pool.as_deref(), Some("safety"));
+    }
+
+    #[test]
+    fn what_cannot_be_set_is_refused_in_words() {
+        let refused = |key: &str, value: &str| laid(None, &[(key, value)]).unwrap_err();
+        for (key, value, expected) in [
+            ("billing", "task", "policy.billing: unknown key"),
+            ("variance", "absord", "policy.variance: `absord` is not known here; did you mean `absorb`?"),
+            ("half_life_days", "0", "policy.half_life_days: `0` is out of range; write a whole number from 1 to 3650"),
+            ("agents.triage.billing", "hours", "agents.triage.billing: `hours` is not known here"),
+            ("agents.nobody.billing", "time", "there is no `nobody` in [[agents]]; declared: guard, triage; write agents.ID.KEY"),
+            ("agents.triage", "time", "`agents.triage` names no key of `triage`; write agents.triage.KEY"),
+            ("agents", "time", "`agents` cannot be set; set a key of [policy], or teams.ID.KEY, agents.ID.KEY"),
+            ("prices.m.input", "1", "for [[prices]] and [[rates]] use a rate card"),
+            ("lanes", "2", "`policy.lanes` cannot be simulated: lanes are fixed"),
+            ("pools.safety.basis", "invocation", "pools.safety.basis: `invocation` is not known here; did you mean `invocations`?"),
+        ] {
+            let said = refused(key, value);
+            assert!(said.contains(expected), "{key}={value}: {said}");
+        }
+        for (card, expected) in [
+            ("[organisation]\nname = \"B\"", "cannot be simulated"),
+            ("[[budgets]]\nscope = \"organisation\"", "no effect on figures"),
+            ("[[agent]]\nid = \"a\"", "`agent` is no table of a rate card; known: [policy], [[teams]], [[agents]]"),
+            ("[[agents]]\nbilling = \"time\"", "agents[0] has no `id`"),
+            ("agents = 1", "write each entry under [[agents]]"),
+            ("x", "the rate card is no TOML"),
+            ("", "nothing is to be changed"),
+        ] {
+            let said = laid(Some(card), &[]).unwrap_err();
+            assert!(said.contains(expected), "{card}: {said}");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! A close that runs its missing nights itself: the same statements, and nothing is missing after the next night.
+
+use recoup_suite::{Books, EVERYTHING, Month, Traffic, lines};
+use serde_json::Value;
+
+fn month() -> Month {
+    Month::before_today(1)
+}
+
+fn events() -> Vec<String> {
+    let days = u64::try_from(month().days().len()).unwrap();
+    lines(&Traffic { seed: 8, first: month().first(), days, traces: 10 }.events())
+}
+
+fn costs(books: &Books) -> Value {
+    books.json(&["costs", "--month", &month().to_string(), "--by", "team,project,model,day"])
+}
+
+/// CLO-1, CLO-5: refused without its nights unless it is told to run them, and then the same to the byte.
+#[test]
+fn clo_5_a_close_that_runs_its_nights_issues_the_same_statements() {
+    let events = events();
+    let nightly = Books::of(EVERYTHING);
+    nightly.ingest(&events).ended(0);
+    nightly.close(month());
+
+    let direct = Books::of(EVERYTHING);
+    direct.ingest(&events).ended(0);
+    let name = month().to_string();
+    let command = ["--json", "close", name.as_str(), "--as-of", &month().closable()].map(str::to_owned);
+    let command: Vec<&str> = command.iter().map(String::as_str).collect();
+    let refused = direct.run(&command).ended(1).json();
+    assert_eq!(refused["closed"], false, "{refused}");
+    let plan = direct.run(&[&command[..], &["--plan", "--run-missing-nights"]].concat()).ended(1).json();
+    assert_eq!(plan["closed"], false, "a plan runs no night: {plan}");
+    let closed = direct.run(&[&command[..], &["--run-missing-nights"]].concat()).ended(0).json();
+    assert_eq!(closed["closed"], true, "{closed}");
+    assert_eq!(direct.documents(month()), nightly.documents(month()));
+
+    // Queries have an answer before the next night, and the same one after it.
+    assert_eq!(costs(&direct), costs(&nightly));
+    let night = direct.json(&["nightly", "--all"]);
+    let of_month = |day: &&Value| day["day"].as_str().unwrap().starts_with(&name);
+    let days: Vec<&Value> = night["days"].as_array().unwrap().iter().filter(of_month).collect();
+    assert_eq!(days.len(), month().days().len(), "{night}");
+    assert!(days.iter().all(|day| day["changed"] == false), "{night}");
+    assert_eq!(costs(&direct), costs(&nightly));
+    // Nothing of the closed month is booked again.
+    let ledger = |books: &Books| books.json(&["ledger", &name])["rows"].as_array().unwrap().clone();
+    assert_eq!(ledger(&direct), ledger(&nightly));
+    assert_eq!(direct.json(&["nightly", "--all"])["days"].as_array().unwrap().len(), 0);
+}
