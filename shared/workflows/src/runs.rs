@@ -16,6 +16,8 @@ use crate::records;
 const RUNS: &str = "runs";
 /// Runs whose progress is remembered.
 const WATCHED_MAX: usize = 1_000;
+/// Rows of each list of an outcome that are kept with the run.
+const ROWS_KEPT_MAX: usize = 300;
 
 /// The kind of a simulation, which leaves no record.
 const SIMULATION: &str = "simulation";
@@ -70,6 +72,26 @@ impl RunRecord {
             }
         }
     }
+}
+
+/// An outcome whose lists are short enough to be kept; `left_out` counts what is missing in each. The findings of a month
+/// stand in its facts and in its settlement as well.
+fn shortened(outcome: &Value) -> Value {
+    let mut outcome = outcome.clone();
+    let Some(fields) = outcome.as_object_mut() else { return outcome };
+    let mut left_out = serde_json::Map::new();
+    for (name, value) in fields.iter_mut() {
+        if let Value::Array(rows) = value
+            && rows.len() > ROWS_KEPT_MAX
+        {
+            left_out.insert(name.clone(), Value::from(rows.len().saturating_sub(ROWS_KEPT_MAX)));
+            rows.truncate(ROWS_KEPT_MAX);
+        }
+    }
+    if !left_out.is_empty() {
+        fields.insert("left_out".to_owned(), Value::Object(left_out));
+    }
+    outcome
 }
 
 /// Runs in progress, and the lock that lets one run at a time.
@@ -206,7 +228,8 @@ impl App {
         };
         record.finish(self.now_text(), outcome);
         let key = Key::new(RUNS, run);
-        let kept = self.ports.books.write(vec![records::put(key, &record, Expect::Any)?]).await;
+        let kept = RunRecord { outcome: record.outcome.as_ref().map(shortened), ..record.clone() };
+        let kept = self.ports.books.write(vec![records::put(key, &kept, Expect::Any)?]).await;
         self.watch(record);
         Ok(kept?)
     }
@@ -237,5 +260,21 @@ impl App {
         let rows = page.records.iter().map(|record| serde_json::from_str(&record.value));
         let rows = rows.collect::<Result<Vec<_>, _>>().map_err(|error| Refusal::computation("read a run", error))?;
         Ok((rows, page.next))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_long_list_is_shortened_and_says_so() {
+        let rows = |count: usize| vec![json!({ "detail": "x" }); count];
+        let short = json!({ "days": rows(ROWS_KEPT_MAX), "closed": true });
+        assert_eq!(shortened(&short), short);
+        let long = shortened(&json!({ "findings": rows(ROWS_KEPT_MAX + 7), "closed": true }));
+        assert_eq!(long, json!({ "findings": rows(ROWS_KEPT_MAX), "closed": true, "left_out": { "findings": 7 } }));
     }
 }

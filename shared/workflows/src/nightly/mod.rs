@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-pub(crate) use load::{Cut, DayTraces, Prints, unreadable};
+pub(crate) use load::{Cut, DayTraces, Prints, group, unreadable};
 pub(crate) use settle::{SETTLED, SettledPeriod, SettledRecord, carry_past, nights_of, no_night, settled_partition};
 
 use crate::access::Principal;

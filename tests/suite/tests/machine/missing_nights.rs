@@ -1,5 +1,7 @@
 //! A close that runs its missing nights itself: the same statements, and nothing is missing after the next night.
 
+use std::process::Command;
+
 use recoup_suite::{Books, EVERYTHING, Month, Traffic, lines};
 use serde_json::Value;
 
@@ -14,6 +16,35 @@ fn events() -> Vec<String> {
 
 fn costs(books: &Books) -> Value {
     books.json(&["costs", "--month", &month().to_string(), "--by", "team,project,model,day"])
+}
+
+/// Blocks of a month's inner days, and how many of them have fingerprints beside them.
+fn blocks_and_prints(books: &Books) -> (u64, u64) {
+    let (first, last) = (month().first(), month().days().last().copied().unwrap());
+    let query = format!(
+        "select count(*), count(p.block) from blocks b left join block_prints p on p.block = b.seq \
+         where utc_day > '{first}' and utc_day < '{last}'"
+    );
+    let program = "import json, sqlite3, sys\nprint(json.dumps(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchone()))";
+    let file = books.data().join("recoup.sqlite3");
+    let ran = Command::new("python3").args(["-c", program]).arg(file).arg(query).output().unwrap();
+    serde_json::from_slice(&ran.stdout).unwrap()
+}
+
+/// I5: fingerprints go when their month is closed and its nights are whole; statements verify without them.
+#[test]
+fn evt_2_fingerprints_go_with_the_month_and_statements_still_verify() {
+    let books = Books::of(EVERYTHING);
+    books.ingest(&events()).ended(0);
+    let (blocks, prints) = blocks_and_prints(&books);
+    assert!(blocks > 0 && prints == blocks, "{prints} of {blocks}");
+    let closed = books.close(month());
+    assert_eq!(blocks_and_prints(&books), (blocks, blocks));
+    books.json(&["nightly", "--all"]);
+    assert_eq!(blocks_and_prints(&books), (blocks, 0));
+    let team = closed["statements"][0]["team"].as_str().unwrap();
+    let path = books.statement_path(month(), team);
+    assert_eq!(books.json(&["verify", path.to_str().unwrap()])["holds"], true);
 }
 
 /// CLO-1, CLO-5: refused without its nights unless it is told to run them, and then the same to the byte.
