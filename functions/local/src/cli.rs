@@ -93,6 +93,8 @@ pub(crate) enum Verb {
     Statements(verbs::statements::Statements),
     /// Recompute a statement from the events and say whether it holds
     Verify(verbs::verify::Verify),
+    /// How a line of a statement came about, added up again
+    Explain(verbs::explain::Explain),
     /// Replay past months under another rate card; nothing is written
     Simulate(verbs::simulate::Simulate),
     /// Look up, import and check prices

@@ -85,6 +85,7 @@ async fn perform(verb: &Verb, desk: &Desk) -> Result<Verdict, Failure> {
         Verb::Statements(verb) => verb.run(desk).await,
         Verb::Ledger(verb) => verb.run(desk).await,
         Verb::Pools(verb) => verb.run(desk).await,
+        Verb::Explain(verb) => verb.run(desk).await,
         Verb::Simulate(verb) => verb.run(desk).await,
         Verb::Verify(verb) => verb.run(desk).await,
         Verb::Prices(verb) => verb.run(desk).await,

@@ -8,6 +8,7 @@ mod admin;
 mod arguments;
 mod body;
 mod events;
+mod explanations;
 mod problem;
 mod rate_cards;
 mod reports;
@@ -85,6 +86,7 @@ pub fn router(app: Arc<App>, access: Access) -> Router {
         .route("/v1/statements", get(statements::get_statements))
         .route("/v1/statements/verify", post(statements::post_verify))
         .route("/v1/statements/{period}/{team}", get(statements::get_statement))
+        .route("/v1/statements/{period}/{team}/lines/{line}/explanation", get(explanations::get_explanation))
         .route("/v1/unpriced", get(reports::get_unpriced))
         .route("/v1/findings", get(reports::get_findings))
         .route("/v1/nights", get(reports::get_nights))

@@ -8,7 +8,11 @@ use crate::error::{LedgerError, fits};
 use crate::journal::{Balances, bearer_account};
 use crate::line::{Bearer, Line};
 
+/// What a settlement comes to: the lines of each team, the balances, the findings.
+pub(crate) type Finished = (BTreeMap<Id, Vec<Line>>, Balances, Vec<Finding>);
+
 #[derive(Debug, Default)]
+#[expect(clippy::vec_box, reason = "a line has some 400 bytes, which sorting would move again and again")]
 pub(crate) struct Draft {
     /// As they were noted; those of one key are added at the end. Each day notes its own in order, so that sorting them
     /// is merging.
@@ -43,7 +47,7 @@ impl Draft {
     }
 
     /// The lines of each team in statement order, the balances, the findings.
-    pub(crate) fn finish(self) -> Result<(BTreeMap<Id, Vec<Line>>, Balances, Vec<Finding>), LedgerError> {
+    pub(crate) fn finish(self) -> Result<Finished, LedgerError> {
         let lines = self.lines.into_iter().map(|(team, lines)| Ok((team, in_order(lines)?)));
         let lines = lines.collect::<Result<_, LedgerError>>()?;
         let mut findings = self.findings;
@@ -53,6 +57,7 @@ impl Draft {
 }
 
 /// Sorted by key, with those of one key added.
+#[expect(clippy::vec_box, reason = "as above")]
 fn in_order(mut noted: Vec<Box<Line>>) -> Result<Vec<Line>, LedgerError> {
     noted.sort_by(|one, other| one.key.cmp(&other.key));
     let mut lines: Vec<Line> = Vec::with_capacity(noted.len());

@@ -21,7 +21,7 @@ impl App {
         &self,
         world: &World,
         closed: &PeriodRecord,
-        known: Known,
+        known: Known<'_>,
     ) -> Result<Arc<World>, Refusal> {
         let history = close::history_as_closed(&world.history, closed)?;
         let catalogues = self.catalogues_of(world, closed, known).await?;

@@ -181,7 +181,8 @@ impl App {
     /// [`Refusal::NotFound`], also for one of another team.
     pub fn simulation(&self, team: Option<&str>, run: &str) -> Result<RunRecord, Refusal> {
         let watched = self.runs.watched.lock().ok().and_then(|watched| watched.get(run).cloned());
-        let ours = watched.filter(|record| record.kind == SIMULATION && (team.is_none() || record.team.as_deref() == team));
+        let ours =
+            watched.filter(|record| record.kind == SIMULATION && (team.is_none() || record.team.as_deref() == team));
         ours.ok_or_else(|| Refusal::NotFound(format!("there is no simulation `{run}`; it may have been too long ago")))
     }
 
@@ -240,7 +241,7 @@ impl App {
     /// [`Refusal::NotFound`] without such a run.
     pub async fn run(&self, run: &str) -> Result<RunRecord, Refusal> {
         let watched = self.runs.watched.lock().ok().and_then(|watched| watched.get(run).cloned());
-        if let Some(record) = watched {
+        if let Some(record) = watched.filter(|record| record.kind != SIMULATION) {
             return Ok(record);
         }
         let kept = records::get::<RunRecord>(self.books(), &Key::new(RUNS, run)).await?;

@@ -41,12 +41,14 @@ fn entries_partition(number: u32, digest: Digest) -> String {
 }
 
 /// What a closed month prices its events with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Known {
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Known<'a> {
     /// What was known at the close, and nothing else: a statement is recomputed to the byte.
     AtTheClose,
     /// That first. What came later only prices what had no price then: its cost becomes a correction (RAT-2, LED-4).
     Since,
+    /// The same, as far as it had come when a later month was closed.
+    By(&'a PeriodRecord),
 }
 
 impl App {
@@ -101,12 +103,16 @@ impl App {
         &self,
         world: &World,
         closed: &PeriodRecord,
-        known: Known,
+        known: Known<'_>,
     ) -> Result<Vec<Arc<Catalogue>>, Refusal> {
         let current = self.shipped.digest();
         let digest = closed.shipped.unwrap_or(current);
-        if digest == current {
-            let imports = if known == Known::Since { usize::MAX } else { closed.imports };
+        let (imports, latest) = match known {
+            Known::AtTheClose => (closed.imports, digest),
+            Known::By(later) => (later.imports, later.shipped.unwrap_or(current)),
+            Known::Since => (usize::MAX, current),
+        };
+        if digest == current && latest == current {
             return Ok(world.catalogues.iter().take(imports.saturating_add(1)).cloned().collect());
         }
         let versions = self.shipped_versions().await?;
@@ -115,12 +121,13 @@ impl App {
             Refusal::computation("price a closed month", detail)
         })?;
         let shipped = self.shipped_of(at_the_close).await?;
-        let imports = world.catalogues.iter().skip(1);
         let mut catalogues = vec![Arc::clone(&shipped)];
-        catalogues.extend(imports.take(closed.imports).cloned());
-        if known == Known::Since {
-            catalogues.extend(self.later_catalogues(world, closed, (at_the_close, &shipped)).await?);
-        }
+        catalogues.extend(world.catalogues.iter().skip(1).take(closed.imports).cloned());
+        let number =
+            versions.iter().find(|version| version.digest == latest).map_or(u32::MAX, |version| version.number);
+        let later = self.later_catalogues(world, closed, (at_the_close, &shipped)).await?;
+        let came = later.into_iter().filter(|one| one.import.map_or(one.number <= number, |import| import < imports));
+        catalogues.extend(came.map(|one| one.catalogue));
         Ok(catalogues)
     }
 
@@ -131,21 +138,39 @@ impl App {
         world: &World,
         closed: &PeriodRecord,
         (at_the_close, shipped): (&ShippedRecord, &Catalogue),
-    ) -> Result<Vec<Arc<Catalogue>>, Refusal> {
+    ) -> Result<Vec<Later>, Refusal> {
         let imports: Vec<ImportRecord> = self.imports().await?;
-        let lists = imports.into_iter().zip(world.catalogues.iter().skip(1)).skip(closed.imports);
-        let mut later: Vec<(String, Arc<Catalogue>)> =
-            lists.map(|(import, list)| (import.imported_at, Arc::clone(list))).collect();
+        let lists = imports.into_iter().zip(world.catalogues.iter().skip(1)).enumerate().skip(closed.imports);
+        let mut later: Vec<Later> = lists
+            .map(|(at, (import, list))| Later {
+                since: import.imported_at,
+                import: Some(at),
+                number: 0,
+                catalogue: Arc::clone(list),
+            })
+            .collect();
         for version in self.shipped_versions().await?.into_iter().filter(|one| one.number > at_the_close.number) {
             let newer = self.shipped_of(&version).await?;
             let name = format!("what release {} added", version.release);
             let added = Catalogue::from_entries(&name, added_entries(shipped, &newer))
                 .map_err(|error| Refusal::computation("compare two shipped catalogues", error))?;
-            later.push((version.first_used_at, Arc::new(added)));
+            let (since, number) = (version.first_used_at, version.number);
+            later.push(Later { since, import: None, number, catalogue: Arc::new(added) });
         }
-        later.sort_by(|a, b| a.0.cmp(&b.0));
-        Ok(later.into_iter().map(|(_, catalogue)| catalogue).collect())
+        later.sort_by(|a, b| a.since.cmp(&b.since));
+        Ok(later)
     }
+}
+
+/// Prices that came after a close.
+struct Later {
+    /// When they were first known, RFC 3339.
+    since: String,
+    /// Which import it is, from 0; `None`: a shipped catalogue,
+    import: Option<usize>,
+    /// of this number.
+    number: u32,
+    catalogue: Arc<Catalogue>,
 }
 
 /// The entries that the older of two catalogues does not have. Where a price was found does not matter.

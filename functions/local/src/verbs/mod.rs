@@ -5,6 +5,7 @@ pub(crate) mod close;
 pub(crate) mod costs;
 pub(crate) mod demo;
 pub(crate) mod events;
+pub(crate) mod explain;
 pub(crate) mod findings;
 pub(crate) mod ingest;
 pub(crate) mod keys;

@@ -116,12 +116,8 @@ fn page(pool: &Value, month: &str, width: Option<u16>) -> String {
 }
 
 fn cost_in(pool: &Value) -> Grid {
-    let mut grid = Grid::new([
-        Column::Name("cost in"),
-        Column::Name("of"),
-        Column::Prose("how"),
-        Column::Figure("cost"),
-    ]);
+    let mut grid =
+        Grid::new([Column::Name("cost in"), Column::Name("of"), Column::Prose("how"), Column::Figure("cost")]);
     let sources = pool.get("cost_in").unwrap_or(&Value::Null);
     for agent in list(sources, "agents") {
         let owner = match field(agent, "owner") {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use recoup_model::Period;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -21,12 +21,13 @@ const PAUSE_MAX: Duration = Duration::from_millis(500);
 /// Replays past months under another rate card or other policies and shows what each team would have paid. Nothing is
 /// written.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("change").args(["rate_card", "policy"]).required(true).multiple(true)))]
 #[command(after_help = "\
-A rate card is TOML with the tables of an organisation file: [policy], [[teams]],
-[[agents]], [[pools]], [[task_types]], [[people]], [[recurring]], [[prices]],
-[[rates]]. Its entries are laid over those with the same id in every version of
-the file; an empty text takes a key away. With --policy a single key is set:
-of [policy], or as agents.ID.KEY, pools.ID.KEY, task_types.ID.KEY ...
+A rate card is TOML with the tables of an organisation file: [policy],
+[[teams]], [[agents]], [[pools]], [[task_types]], [[people]], [[recurring]],
+[[prices]], [[rates]]. Its entries are laid over those with the same id in every
+version of the file; an empty text takes a key away. With --policy a single key
+is set: of [policy], or as agents.ID.KEY, pools.ID.KEY, task_types.ID.KEY ...
 
 Volatility is the standard deviation of a team's monthly totals.
 
@@ -36,7 +37,7 @@ Examples:
   recoup simulate --rate-card next-year.toml --from 2026-07 --to 2026-10")]
 pub(crate) struct Simulate {
     /// A rate card, or - for standard input
-    #[arg(long, value_name = "FILE", required_unless_present = "policy")]
+    #[arg(long, value_name = "FILE")]
     rate_card: Option<PathBuf>,
     /// Set one key, such as variance=absorb (repeatable; an empty value takes it away)
     #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
@@ -241,15 +242,15 @@ fn by_month(found: &Value) -> Grid {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::indexing_slicing, reason = "tests")]
+
     use serde_json::json;
 
     use super::{render, setting};
 
     #[test]
     fn a_simulation_reads_from_the_changes_to_who_pays_less() {
-        let row = |old: &str, new: &str, difference: &str, percent: &str| {
-            json!({ "old": old, "new": new, "difference": difference, "percent": percent })
-        };
+        let row = |old: &str, new: &str, difference: &str, percent: &str| json!({ "old": old, "new": new, "difference": difference, "percent": percent });
         let mut team = row("10", "8", "-2", "-20");
         team["team"] = json!("support");
         team["outcome"] = json!("pays less");

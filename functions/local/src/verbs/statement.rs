@@ -22,7 +22,8 @@ Examples:
   recoup statement support 2026-10                   to read
   recoup statement support 2026-10 --format csv -o support.csv
   recoup statement support 2026-10 --format json -o support.json
-  recoup verify support.json")]
+  recoup verify support.json
+  recoup explain 2026-10-support 3            how its third line came about")]
 pub(crate) struct Statement {
     /// The team
     team: String,
@@ -102,6 +103,7 @@ pub(crate) fn render(statement: &Value, width: Option<u16>) -> String {
 
 fn lines_grid(statement: &Value) -> Grid {
     let mut grid = Grid::new([
+        Column::Figure("no."),
         Column::Name("line"),
         Column::Name("agent"),
         Column::Name("task type"),
@@ -111,11 +113,13 @@ fn lines_grid(statement: &Value) -> Grid {
         Column::Figure("price"),
         Column::Figure("amount"),
     ]);
-    for line in statement.get("lines").and_then(Value::as_array).into_iter().flatten() {
+    let lines = statement.get("lines").and_then(Value::as_array).into_iter().flatten();
+    for (at, line) in lines.enumerate() {
         let of = |name| field(line, name);
         let quantity = of("quantity");
         let digits = if quantity.contains('.') { 3 } else { 0 };
         grid.row([
+            at.saturating_add(1).to_string(),
             line_name(line),
             of("agent"),
             of("task_type"),
@@ -128,7 +132,7 @@ fn lines_grid(statement: &Value) -> Grid {
     }
     let total = format!("total {}", field(statement, "currency"));
     let blanks = std::iter::repeat_n(String::new(), 6);
-    grid.sum(std::iter::once(total).chain(blanks).chain([field(statement, "total")]).collect::<Vec<_>>());
+    grid.sum([String::new(), total].into_iter().chain(blanks).chain([field(statement, "total")]).collect::<Vec<_>>());
     grid
 }
 
@@ -208,7 +212,7 @@ mod tests {
             None,
         );
         for expected in [
-            "charge by task  triage  t          price of 2026-10-02                        12  task  0.3500    4.20",
+            "1  charge by task  triage  t          price of 2026-10-02                        12  task  0.3500    4.20",
             "pool safety: 60.00 % by invocations",
             "total USD",
             "note: one",

@@ -23,7 +23,7 @@ own id.
 
 Examples:
   recoup trace 4bf92f3577b34da6a3ce929d0e0e4736
-  recoup trace 4bf92f3577b34da6a3ce929d0e0e4736 --why     which span gave which tag
+  recoup trace 4bf92f3577b34da6a3ce929d0e0e4736 --why     what gave each tag
   recoup trace 4bf92f3577b34da6a3ce929d0e0e4736 --json    with every part")]
 pub(crate) struct Trace {
     /// The trace's id

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 use recoup_attribution::DayFacts;
-use recoup_ledger::{Correction, Opening, PeriodInput, PriceVersion, Settlement, settle};
+use recoup_ledger::{Opening, PeriodInput, PriceVersion, Settlement, settle};
 use recoup_model::{Digest, Id, Period};
 
 use super::pools::Ground;
@@ -23,7 +23,6 @@ pub(crate) struct Case {
     pub(crate) days: BTreeMap<NaiveDate, DayFacts>,
     pub(crate) opening: Opening,
     pub(crate) prices: Vec<PriceVersion>,
-    pub(crate) corrections: Vec<Correction>,
     pub(crate) settlement: Settlement,
 }
 
@@ -117,7 +116,7 @@ impl App {
             };
             let settlement =
                 settle(&input).map_err(|error| Refusal::computation("settle a closed month again", error))?;
-            Ok(Case { record, world, days, opening, prices, corrections, settlement })
+            Ok(Case { record, world, days, opening, prices, settlement })
         });
         settling.await.map_err(|error| Refusal::computation("settle a closed month again", error))?
     }

@@ -57,7 +57,8 @@ pub(crate) fn explain_charge<'a>(
             let version = case.prices.iter().find(|version| version.key == priced && version.from == from);
             match version {
                 Some(version) => explain_version(found, (case, before), version)?,
-                None => found.step(Step::new("price", &["PRC-2"]).say("it had no price at the close: its seed price applies")),
+                None => found
+                    .step(Step::new("price", &["PRC-2"]).say("it had no price at the close: its seed price applies")),
             }
             let what = match model {
                 PriceModel::Task => What::Tasks(priced.clone(), from),
@@ -103,6 +104,9 @@ fn by_day(case: &Case, lens: &Lens<'_>) -> Result<Vec<(chrono::NaiveDate, super:
     Ok(read)
 }
 
+/// The names of a cell, by which rows of tables are told apart.
+pub(crate) const CELL: [&str; 8] = ["day", "agent", "task type", "project", "kind", "provider", "model", "what"];
+
 /// The cells that a lens reads, the dearest first.
 pub(crate) fn cells_step(case: &Case, lens: &Lens<'_>, rows: usize) -> Result<(Step, Amount), Refusal> {
     let mut cells: BTreeMap<(chrono::NaiveDate, Vec<String>), (Amount, Amount, u64)> = BTreeMap::new();
@@ -122,12 +126,12 @@ pub(crate) fn cells_step(case: &Case, lens: &Lens<'_>, rows: usize) -> Result<(S
     });
     let all: Vec<Row> = rows_of.collect();
     let total = sum(all.iter().filter_map(|row| row.figures.first().copied()))?;
-    let names = ["day", "agent", "task type", "project", "kind", "provider", "model", "what", "events", "quantity"];
-    let table = Table::of((&names, &["cost"]), all, rows)?;
+    let names: Vec<&'static str> = CELL.iter().copied().chain(["#events", "#quantity"]).collect();
+    let table = Table::of((&names, &["#cost"]), all, rows)?;
     Ok((Step::new("cells", &["ATR-1", "ATR-2"]).with(table), total))
 }
 
-fn cell_names(key: &CellKey) -> Vec<String> {
+pub(crate) fn cell_names(key: &CellKey) -> Vec<String> {
     let text = |id: &Option<Id>| id.as_ref().map(ToString::to_string).unwrap_or_default();
     let what = match &key.item {
         Item::Tokens(class) => class.name().to_owned(),
@@ -141,11 +145,7 @@ fn cell_names(key: &CellKey) -> Vec<String> {
     names.into_iter().chain([text(&key.provider), text(&key.model), what]).collect()
 }
 
-fn explain_tokens(
-    found: &mut Explained,
-    case: &Case,
-    (asked, lens): (Asked<'_>, &Lens<'_>),
-) -> Result<(), Refusal> {
+fn explain_tokens(found: &mut Explained, case: &Case, (asked, lens): (Asked<'_>, &Lens<'_>)) -> Result<(), Refusal> {
     found.step(provider_prices(case, asked.line));
     let read: Vec<_> = by_day(case, lens)?;
     let quantity = sum(read.iter().map(|(_, one)| one.quantity))?;
@@ -170,7 +170,7 @@ fn provider_prices(case: &Case, line: &Line) -> Step {
     let bounds = case.world.history.calendar().period_bounds_ns(case.period());
     let mut rows = super::provider::rows(&case.world, line, bounds);
     let of = match key.class {
-        Some(class) if class == TokenClass::Reasoning => "a missing reasoning rate means the output rate",
+        Some(TokenClass::Reasoning) => "a missing reasoning rate means the output rate",
         Some(_) => "a missing cache rate means the input rate",
         None => "units at their price",
     };
@@ -183,7 +183,7 @@ fn provider_prices(case: &Case, line: &Line) -> Step {
         "each event is rated on its own at the price in force when it was used, and rounded once; {of}; the organisation's \
          own price comes before the catalogue"
     ))
-    .with(Table::list(&["from", "to", "source", "tier", "context", "price", "currency"], rows, all))
+    .with(Table::list(&["from", "to", "source", "tier", "context", "#price", "currency"], rows, all))
 }
 
 fn explain_priced(
@@ -198,19 +198,23 @@ fn explain_priced(
     let counted = sum(read.iter().map(|(_, one)| one.quantity))?;
     found.readded = charges;
     let (title, quantity, says) = match key.model {
-        PriceModel::Task => {
-            ("completed", counted, "a completed task is charged at the price in force when it ended; failed ones are in the price")
-        }
-        PriceModel::Time => {
-            ("minutes", minutes_of(counted), "each task's active minutes are charged at the price, rounded once a task")
-        }
+        PriceModel::Task => (
+            "#completed",
+            counted,
+            "a completed task is charged at the price in force when it ended; failed ones are in the price",
+        ),
+        PriceModel::Time => (
+            "#minutes",
+            minutes_of(counted),
+            "each task's active minutes are charged at the price, rounded once a task",
+        ),
     };
     found.tie("the quantity", quantity, asked.line.quantity.unwrap_or_default());
     let rows = read.iter().map(|(day, one)| {
         let quantity = if key.model == PriceModel::Task { one.quantity } else { minutes_of(one.quantity) };
         Row { names: vec![day.to_string(), quantity.to_string()], figures: vec![one.amount] }
     });
-    let table = Table::of((&["ended on", title], &["charge"]), rows.collect(), asked.rows)?;
+    let table = Table::of((&["ended on", title], &["#charge"]), rows.collect(), asked.rows)?;
     let mut step = Step::new("tasks", &["PRC-0", "PRC-3", "MON-1"]).say(says).with(table);
     if key.model == PriceModel::Task {
         step = step.calculate(format!("{quantity} completed tasks x {price} = {charges}"));
@@ -223,7 +227,9 @@ fn explain_priced(
     found.step(
         cells
             .say("actual cost of these tasks in the month, whatever became of them; it is not what is charged")
-            .calculate(format!("charge {charges} - actual cost {actual} = {variance}, this line's part of the variance")),
+            .calculate(format!(
+                "charge {charges} - actual cost {actual} = {variance}, this line's part of the variance"
+            )),
     );
     Ok(())
 }
@@ -242,13 +248,14 @@ fn explain_idle(
         names: vec![day.to_string(), minutes_of(one.quantity).to_string()],
         figures: vec![one.amount],
     });
-    let table = Table::of((&["ended on", "idle minutes"], &["charge"]), rows.collect(), asked.rows)?;
+    let table = Table::of((&["ended on", "#idle minutes"], &["#charge"]), rows.collect(), asked.rows)?;
     let rate = asked.line.price;
     let says = match rate {
         Some(rate) => format!("the root's interval less its active minutes, at the idle rate {rate} of {}", key.agent),
         None => "idle minutes of tasks that have no price, or no time of their own: shown and not charged".to_owned(),
     };
-    let arithmetic = format!("sum over the tasks of round(idle minutes x {}) = {}", rate.unwrap_or_default(), found.readded);
+    let arithmetic =
+        format!("sum over the tasks of round(idle minutes x {}) = {}", rate.unwrap_or_default(), found.readded);
     found.step(Step::new("idle", &["PRC-4"]).say(says).calculate(arithmetic).with(table));
     Ok(())
 }
@@ -273,7 +280,10 @@ fn explain_passing(
     cells = if pools.is_zero() {
         cells.calculate(format!("sum of the cells = {direct}"))
     } else {
-        cells.calculate(format!("sum of the cells {direct} + shares of pools that prices would recover {pools} = {}", found.readded))
+        cells.calculate(format!(
+            "sum of the cells {direct} + shares of pools that prices would recover {pools} = {}",
+            found.readded
+        ))
     };
     found.step(cells);
     Ok(())
@@ -301,8 +311,8 @@ pub(crate) fn explain_markup<'a>(
             let quantity = if key.model == PriceModel::Task { one.quantity } else { minutes_of(one.quantity) };
             Row { names: vec![day.to_string(), quantity.to_string()], figures: vec![one.amount] }
         });
-        let title = if key.model == PriceModel::Task { "completed" } else { "minutes" };
-        let table = Table::of((&["ended on", title], &["markup"]), rows.collect(), asked.rows)?;
+        let title = if key.model == PriceModel::Task { "#completed" } else { "#minutes" };
+        let table = Table::of((&["ended on", title], &["#markup"]), rows.collect(), asked.rows)?;
         found.step(step.calculate(format!("sum over the days = {}", found.readded)).with(table));
         return Ok(Some(lens));
     }
@@ -317,7 +327,7 @@ pub(crate) fn explain_markup<'a>(
     found.readded = sum(rows.iter().filter_map(|row| row.figures.get(1).copied()))?;
     let charges = sum(rows.iter().filter_map(|row| row.figures.first().copied()))?;
     found.tie("the charges that it is taken of", charges, asked.line.quantity.unwrap_or_default());
-    let table = Table::of((&["day"], &["passed through", "markup"]), rows, asked.rows)?;
+    let table = Table::of((&["day"], &["#passed through", "#markup"]), rows, asked.rows)?;
     found.step(step.calculate(format!("sum over the days = {}", found.readded)).with(table));
     Ok(None)
 }
@@ -352,6 +362,9 @@ pub(crate) fn describe(line: &Line, currency: &str) -> Step {
     let key = &line.key;
     let of = |id: &Option<Id>| id.as_deref().unwrap_or("-").to_owned();
     let kind = match key.kind {
+        LineKind::Charge if key.unit.as_deref() == Some("idle minute") => {
+            "idle minutes of tasks billed by time".to_owned()
+        }
         LineKind::Charge => match (key.billing, line.price) {
             (Some(Billing::Task), Some(_)) => "completed tasks at an internal price".to_owned(),
             (Some(Billing::Time), Some(_)) => "minutes at an internal price".to_owned(),

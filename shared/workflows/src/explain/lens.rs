@@ -72,11 +72,6 @@ impl<'a> Lens<'a> {
         Self { tariffs, team, what, idle_since: BTreeMap::new() }
     }
 
-    /// The same lens on something else.
-    pub(crate) fn on(&self, what: What) -> Self {
-        Self { what, idle_since: self.idle_since.clone(), ..*self }
-    }
-
     /// Reads the facts of a day, or of a trace on a day.
     pub(crate) fn read(&self, facts: &DayFacts) -> Result<Read, Refusal> {
         let mut read = Read::default();
@@ -84,7 +79,8 @@ impl<'a> Lens<'a> {
             What::Tokens(_) | What::Passing(_) | What::Actual(_) | What::Pool(_) => {
                 for (_, value) in self.cells(facts) {
                     // A reported cost has no usage to count: its line counts the events.
-                    let counts_events = matches!(&self.what, What::Tokens(line) if line.unit.as_deref() == Some("event"));
+                    let counts_events =
+                        matches!(&self.what, What::Tokens(line) if line.unit.as_deref() == Some("event"));
                     read.add(value.cost, if counts_events { whole(value.events)? } else { value.quantity })?;
                 }
             }

@@ -19,8 +19,8 @@ pub(crate) const NIGHTS_MAX: usize = 10;
 /// Letters of the quantity: tasks or minutes.
 fn quantity_name(model: PriceModel) -> (&'static str, &'static str) {
     match model {
-        PriceModel::Task => ("N", "completed tasks"),
-        PriceModel::Time => ("M", "minutes"),
+        PriceModel::Task => ("N", "#completed tasks"),
+        PriceModel::Time => ("M", "#minutes"),
     }
 }
 
@@ -85,7 +85,8 @@ fn state_behind(case: &Case, before: Option<&Case>, version: &PriceVersion) -> R
 }
 
 fn tell_inputs(step: Step, version: &PriceVersion, state: &PriceState) -> Result<Step, Refusal> {
-    let bytes = serde_json::to_vec(&Some(state)).map_err(|error| Refusal::computation("write a price's inputs", error))?;
+    let bytes =
+        serde_json::to_vec(&Some(state)).map_err(|error| Refusal::computation("write a price's inputs", error))?;
     let holds = Digest::of(&bytes) == version.inputs;
     let words = if holds { "is that of these sums" } else { "is not that of these sums" };
     Ok(step.say(format!("its inputs digest {} {words}", version.inputs)))
@@ -126,7 +127,7 @@ fn tell_nights(mut step: Step, found: &mut Explained, key: &PricedKey, behind: &
     });
     let rows = rows.collect::<Result<Vec<_>, _>>()?;
     let mut table = Table::list(
-        &["night of", "tasks", "their cost", "pools and carry", "C", words, "S_C", "S", "candidate", "price"],
+        &["night of", "#tasks", "#their cost", "#pools and carry", "#C", words, "#S_C", "#S", "#candidate", "#price"],
         rows,
         NIGHTS_MAX,
     );
@@ -178,14 +179,20 @@ fn price_arithmetic(
         let grid = policy.price_grid;
         let exact = round_to_step(state.cost.pico(), state.quantity.pico(), grid.pico(), PICO_PER_UNIT);
         let at_least = exact.map(Amount::from_pico).unwrap_or_default().max(grid);
-        let words = if at_least == candidate { "" } else { " (the candidate of an earlier night: nothing smooths to a quantity)" };
+        let words = if at_least == candidate {
+            ""
+        } else {
+            " (the candidate of an earlier night: nothing smooths to a quantity)"
+        };
         lines.push(format!(
             "candidate = S_C / S_{letter} = {} / {} = {candidate} on the grid of {grid}, half to even{words}",
             state.cost, state.quantity
         ));
         lines.push(match (policy.lock, policy.band_percent) {
             (PriceLock::Floating, _) => format!("floating: the price is the candidate, {price}"),
-            (PriceLock::Locked, _) => format!("locked: candidates come into force when a month begins; the price is {price}"),
+            (PriceLock::Locked, _) => {
+                format!("locked: candidates come into force when a month begins; the price is {price}")
+            }
             (PriceLock::Banded, band) => {
                 let band = band.unwrap_or_default();
                 format!("banded: the price moves by {band} % a night at most, by one grid step at least; it is {price}")

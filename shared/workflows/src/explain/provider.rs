@@ -29,7 +29,15 @@ fn rows_of(entry: &PriceEntry, line: &Line, is_own: bool) -> Vec<Vec<String>> {
     let source = if is_own { "organisation" } else { entry.source.as_deref().unwrap_or("catalogue") };
     let row = |tier: &str, context: String, price: String| {
         let to = entry.to_ns.map(format_instant).unwrap_or_default();
-        vec![format_instant(entry.from_ns), to, source.to_owned(), tier.to_owned(), context, price, entry.currency.to_string()]
+        vec![
+            format_instant(entry.from_ns),
+            to,
+            source.to_owned(),
+            tier.to_owned(),
+            context,
+            price,
+            entry.currency.to_string(),
+        ]
     };
     match (&entry.priced, key.class) {
         (Priced::Model(price), Some(class)) => {
@@ -40,7 +48,11 @@ fn rows_of(entry: &PriceEntry, line: &Line, is_own: bool) -> Vec<Vec<String>> {
             }
             let tables = std::iter::once(("standard", &price.standard))
                 .chain(price.tiers.iter().map(|(tier, table)| (tier.name(), table)));
-            tables.flat_map(|(tier, table)| rates(table, class).map(|(context, rate)| row(tier, context, rate)).collect::<Vec<_>>()).collect()
+            tables
+                .flat_map(|(tier, table)| {
+                    rates(table, class).map(|(context, rate)| row(tier, context, rate)).collect::<Vec<_>>()
+                })
+                .collect()
         }
         (Priced::Unit(price), None) if key.sku.as_deref() == Some(&*price.sku) => {
             let per = price.unit.as_deref().unwrap_or("unit");

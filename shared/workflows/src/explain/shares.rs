@@ -2,7 +2,7 @@
 
 use num_bigint::BigUint;
 use num_rational::BigRational;
-use num_traits::Zero;
+use num_traits::{Signed, Zero};
 use recoup_ledger::{Bearer, Consumer, PoolRecord, PoolShare};
 use recoup_model::Id;
 use recoup_money::{Amount, Share, split_big};
@@ -66,7 +66,7 @@ fn explain_cost_in(
         rows.push(Row { names, figures: vec![cost_in.unattributed] });
     }
     let all = rows.len();
-    let table = Table::of((&["own cost", "of", "how"], &["cost"]), rows, all)?;
+    let table = Table::of((&["own cost", "of", "how"], &["#cost"]), rows, all)?;
     let mut step = Step::new("cost in", &["POOL-2", "POOL-4", "POOL-5"]).with(table);
     let passed = passed_on(records, &record.pool);
     let mut full = ratio::of_pico(record.own_cost);
@@ -114,19 +114,19 @@ fn bearer_name(bearer: &Bearer, asked: Asked<'_>) -> String {
 const OTHERS: &str = "other teams";
 
 fn explain_weights(found: &mut Explained, asked: Asked<'_>, record: &PoolRecord) -> Result<(), Refusal> {
-    let mut merged: Vec<(String, BigUint, Amount)> = Vec::new();
+    let mut merged: Vec<(String, BigUint, Option<Amount>)> = Vec::new();
     let mut total = BigUint::zero();
     for share in &record.consumers {
         let weight: BigUint = share.weight.parse().map_err(|_| overflow())?;
         total += &weight;
         let name = consumer_name(share, asked);
-        let amount = share.amount.unwrap_or_default();
         match merged.iter_mut().find(|(known, ..)| *known == name) {
             Some((_, sum, borne)) => {
                 *sum += weight;
-                *borne = borne.checked_add(amount).ok_or_else(overflow)?;
+                let more = share.amount.unwrap_or_default();
+                *borne = Some(borne.unwrap_or_default().checked_add(more).ok_or_else(overflow)?);
             }
-            None => merged.push((name, weight, amount)),
+            None => merged.push((name, weight, share.amount)),
         }
     }
     let unit = match record.basis.as_ref() {
@@ -146,12 +146,17 @@ fn explain_weights(found: &mut Explained, asked: Asked<'_>, record: &PoolRecord)
         found.tie("the ratio", Amount::ZERO, Amount::from_pico(1));
     }
     let rows = merged.into_iter().map(|(name, weight, borne)| {
-        let share = if total.is_zero() { BigRational::zero() } else { BigRational::new(weight.clone().into(), total.clone().into()) };
-        vec![name, weight.to_string(), ratio::text(&share), ratio::percent(&share), borne.to_string()]
+        let share = if total.is_zero() {
+            BigRational::zero()
+        } else {
+            BigRational::new(weight.clone().into(), total.clone().into())
+        };
+        let borne = borne.map_or_else(|| "in its full cost".to_owned(), |borne| borne.to_string());
+        vec![name, weight.to_string(), ratio::text(&share), ratio::percent(&share), borne]
     });
     let rows: Vec<Vec<String>> = rows.collect();
     let all = rows.len();
-    let table = Table::list(&["who", "weight", "ratio", "share", "bears"], rows, all);
+    let table = Table::list(&["who", "#weight", "#ratio", "#share", "#bears"], rows, all);
     found.step(
         Step::new("ratio", &["POOL-1"])
             .say(format!("weights in {unit}, of the whole month"))
@@ -173,7 +178,8 @@ fn contributions<'a>(group: &[&'a PoolRecord]) -> Contributions<'a> {
         Consumer::Bearer(bearer) => Some(bearer),
         Consumer::Pool(_) => None,
     };
-    let mut bearers: Vec<&Bearer> = group.iter().flat_map(|record| record.consumers.iter().filter_map(bearer_of)).collect();
+    let mut bearers: Vec<&Bearer> =
+        group.iter().flat_map(|record| record.consumers.iter().filter_map(bearer_of)).collect();
     bearers.sort();
     bearers.dedup();
     let part = |bearer: &Bearer, record: &PoolRecord| {
@@ -244,7 +250,11 @@ impl LargestRemainder {
     pub(crate) fn of(amount: Amount, weights: &[BigRational], ids: &[&[u8]]) -> Result<Self, Refusal> {
         let total: BigRational = weights.iter().sum();
         if total.is_zero() {
-            return Ok(Self { parts: vec![Amount::ZERO; ids.len()], ideals: vec![BigRational::zero(); ids.len()], left: 0 });
+            return Ok(Self {
+                parts: vec![Amount::ZERO; ids.len()],
+                ideals: vec![BigRational::zero(); ids.len()],
+                left: 0,
+            });
         }
         let common = weights.iter().fold(num_bigint::BigInt::from(1_u8), |common, weight| {
             BigRational::new(common, weight.denom().clone()).numer() * weight.denom()
@@ -276,16 +286,16 @@ impl LargestRemainder {
         format!(
             "{} of {whole} of {of} = {floor} rounded down, and {got} of the {} picounits that rounding down leaves over = {part}",
             ratio::percent(&of_whole),
-            self.left
+            self.left.unsigned_abs()
         )
     }
 
     /// The fraction of a picounit that decides who gets what is left.
     fn remainder(&self, at: usize) -> String {
         let ideal = self.ideals.get(at).cloned().unwrap_or_default();
-        let rest = &ideal - floor(&ideal);
-        let thousand = BigRational::from_integer(1_000_u32.into());
-        format!("0.{:0>3}", (rest * thousand).floor().to_integer().to_string())
+        let rest = (&ideal - floor(&ideal)).abs();
+        let million = BigRational::from_integer(1_000_000_u32.into());
+        format!("0.{:0>6}", (rest * million).floor().to_integer().to_string())
     }
 }
 
@@ -315,5 +325,5 @@ fn split_table(
         rows.push(Row { names: vec![name, contributed, remainder], figures: vec![part] });
     }
     let all = rows.len();
-    Table::of((&["who", "of the pools' full costs", "fraction of a picounit"], &["bears of the group"]), rows, all)
+    Table::of((&["who", "#of the pools' full costs", "#fraction of a picounit"], &["#bears of the group"]), rows, all)
 }

@@ -47,11 +47,28 @@ impl Step {
     }
 }
 
+/// A column: its title, and whether it holds figures.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Column {
+    /// Its title.
+    pub name: &'static str,
+    /// Figures, to be read from the right.
+    pub figure: bool,
+}
+
+impl Column {
+    /// A column of names, or of figures where the title is written with a leading `#`.
+    fn of(title: &'static str) -> Self {
+        let figure = title.strip_prefix('#');
+        Self { name: figure.unwrap_or(title), figure: figure.is_some() }
+    }
+}
+
 /// A table: its columns in order, rows of texts, and below them what is not shown and the sum.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Table {
-    /// Names of the columns.
-    pub columns: Vec<&'static str>,
+    /// The columns.
+    pub columns: Vec<Column>,
     /// Rows in order, a text for each column.
     pub rows: Vec<Vec<String>>,
     /// The rows that are not shown, added up.
@@ -72,7 +89,8 @@ pub(crate) struct Row {
 }
 
 impl Table {
-    /// A table of rows that add up: the first `shown`, the rest as one, and the sum. `names` stand before `figures`.
+    /// A table of rows that add up: the first `shown`, the rest as one, and the sum. `names` stand before `figures`. The
+    /// title of a column of figures is written with a leading `#`.
     pub(crate) fn of(
         (names, figures): (&[&'static str], &[&'static str]),
         rows: Vec<Row>,
@@ -99,7 +117,7 @@ impl Table {
         };
         let text = |row: Row| row.names.into_iter().chain(row.figures.iter().map(ToString::to_string)).collect();
         Ok(Self {
-            columns: names.iter().chain(figures).copied().collect(),
+            columns: names.iter().chain(figures).copied().map(Column::of).collect(),
             rows: rows.into_iter().take(shown).map(text).collect(),
             rest,
             total: Some(total),
@@ -111,7 +129,7 @@ impl Table {
     pub(crate) fn list(columns: &[&'static str], rows: Vec<Vec<String>>, shown: usize) -> Self {
         let rows_in_all = rows.len();
         let rows = rows.into_iter().take(shown.min(ROWS_MAX)).collect();
-        Self { columns: columns.to_vec(), rows, rest: None, total: None, rows_in_all }
+        Self { columns: columns.iter().copied().map(Column::of).collect(), rows, rest: None, total: None, rows_in_all }
     }
 }
 

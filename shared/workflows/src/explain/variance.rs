@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use recoup_ledger::{Bearer, LineKind, PriceModel, PricedKey, VarianceRecord};
+use recoup_ledger::{LineKind, PriceModel, PricedKey, VarianceRecord};
 use recoup_model::Id;
+use recoup_model::organisation::Billing;
 use recoup_money::Amount;
+use recoup_pricing::internal::task::task_charge;
 
 use super::bills::{BilledTo, bills_of};
 use super::case::Case;
 use super::charge::{Asked, cells_step};
-use super::lens::{Lens, What};
+use super::lens::{Lens, What, charge_each};
 use super::ratio;
 use super::route::{Destination, Tariffs, key_of_line};
 use super::shares::LargestRemainder;
@@ -60,7 +62,13 @@ fn explain_measure(
     (record, all): (&VarianceRecord, &Lens<'_>),
 ) -> Result<(), Refusal> {
     let VarianceRecord { charges, actual, variance, price_part, usage_part, carried_in, .. } = record;
-    let direct = sum(case.days.values().map(|facts| all.read(facts)).collect::<Result<Vec<_>, _>>()?.iter().map(|read| read.amount))?;
+    let direct = sum(case
+        .days
+        .values()
+        .map(|facts| all.read(facts))
+        .collect::<Result<Vec<_>, _>>()?
+        .iter()
+        .map(|read| read.amount))?;
     let parts = case.settlement.recovered.iter().filter(|part| part.has_price && part.key == record.key);
     let pools = sum(parts.map(|part| part.amount))?;
     let charged = sum(charges_by_team(case, &record.key)?.into_values())?;
@@ -69,8 +77,18 @@ fn explain_measure(
     let again = charged.checked_sub(*actual).ok_or_else(overflow)?;
     found.tie("the variance", again, *variance);
     found.tie("its parts", price_part.checked_add(*usage_part).ok_or_else(overflow)?, *variance);
-    let pools = if pools.is_zero() { String::new() } else { format!(", of it {pools} of pools that the price recovers") };
-    let first = case.tariffs().first_price(&record.key).map(|price| price.to_string()).unwrap_or_default();
+    let pools =
+        if pools.is_zero() { String::new() } else { format!(", of it {pools} of pools that the price recovers") };
+    let first = case.tariffs().first_price(&record.key).unwrap_or_default();
+    let rates = by_rate(case, (&record.key, first), all.tariffs)?;
+    let at_start = sum(rates.iter().filter_map(|row| row.figures.get(1).copied()))?;
+    found.tie("the price part", at_start.checked_sub(charged).ok_or_else(overflow)?, *price_part);
+    let shown = rates.len();
+    let rates = Table::of(
+        (&["price of"], &["#charges", "#at the month's start rate", "#price part"]),
+        rows_with_part(rates)?,
+        shown,
+    )?;
     let back = variance.checked_add(*carried_in).and_then(Amount::checked_neg).ok_or_else(overflow)?;
     found.step(
         Step::new("variance", &["LED-2", "LED-3"])
@@ -80,9 +98,60 @@ fn explain_measure(
                 "price part = sum of (rate at the month's start {first} - rate applied) x quantity = {price_part}"
             ))
             .calculate(format!("usage part = V - price part = {variance} - {price_part} = {usage_part}"))
-            .calculate(format!("to settle = -(V + what was carried in) = -({variance} + {carried_in}) = {back}")),
+            .calculate(format!("to settle = -(V + what was carried in) = -({variance} + {carried_in}) = {back}"))
+            .with(rates),
     );
     Ok(())
+}
+
+/// What the tasks of all teams were charged, and what they would have been at the rate of the month's start, by the day
+/// from which a price holds; idle minutes, which have a rate of their own, in a row of their own.
+fn by_rate(case: &Case, (key, first): (&PricedKey, Amount), tariffs: &Tariffs<'_>) -> Result<Vec<Row>, Refusal> {
+    let mut rates: BTreeMap<String, (Amount, Amount)> = BTreeMap::new();
+    let idle_at_start = first_idle_rate(case, &key.agent);
+    for (day, facts) in &case.days {
+        for (task, value) in &facts.tasks {
+            let (Some(team), Some(agent)) = (&task.team, &task.agent) else { continue };
+            let is_it = tariffs.key_on(*day, team, (agent, &task.task_type)).as_ref() == Some(key);
+            let Some(price) = tariffs.in_force(key, *day).filter(|_| is_it) else { continue };
+            let charge = |rate: Amount| match key.model {
+                PriceModel::Task => task_charge(rate, value.completed).ok_or_else(overflow),
+                PriceModel::Time => charge_each(rate, &value.durations_ns),
+            };
+            let sums = rates.entry(price.from.to_string()).or_default();
+            plus(&mut sums.0, charge(price.price)?)?;
+            plus(&mut sums.1, charge(first)?)?;
+            if key.model == PriceModel::Time && !value.idles_ns.is_empty() {
+                let rate = case.world.history.on(*day).organisation.idle_rate(agent);
+                let sums = rates.entry("idle minutes".to_owned()).or_default();
+                plus(&mut sums.0, charge_each(rate, &value.idles_ns)?)?;
+                plus(&mut sums.1, charge_each(idle_at_start, &value.idles_ns)?)?;
+            }
+        }
+    }
+    rates.retain(|_, (charges, at_start)| !(charges.is_zero() && at_start.is_zero()));
+    Ok(rates
+        .into_iter()
+        .map(|(name, (charges, at_start))| Row { names: vec![name], figures: vec![charges, at_start] })
+        .collect())
+}
+
+/// The idle rate of the first day on which somebody is billed by time for an agent, else of the month's first day.
+fn first_idle_rate(case: &Case, agent: &str) -> Amount {
+    let mut days = case.period().days().map(|day| &case.world.history.on(day).organisation);
+    let by_time = days.find(|organisation| organisation.is_billed_by(agent, Billing::Time));
+    by_time.unwrap_or(&case.world.history.on(case.period().first_day()).organisation).idle_rate(agent)
+}
+
+fn rows_with_part(rows: Vec<Row>) -> Result<Vec<Row>, Refusal> {
+    rows.into_iter()
+        .map(|mut row| {
+            if let [charges, at_start] = row.figures.as_slice() {
+                row.figures.push(at_start.checked_sub(*charges).ok_or_else(overflow)?);
+            }
+            Ok(row)
+        })
+        .collect()
 }
 
 /// Charges at the price by team: lines of tasks and minutes, idle ones included.
@@ -184,18 +253,5 @@ fn split_table(asked: Asked<'_>, weights: &BTreeMap<Id, Amount>, split: &Largest
         }
     }
     let all = rows.len();
-    Table::of((&["who"], &["weight", "bears"]), rows, all)
-}
-
-/// Whether a bearer is the centre.
-pub(crate) fn is_team(bearer: &Bearer, team: &Id) -> bool {
-    *bearer == Bearer::Team(team.clone())
-}
-
-/// The name of a model's unit.
-pub(crate) const fn unit_of(model: PriceModel) -> &'static str {
-    match model {
-        PriceModel::Task => "task",
-        PriceModel::Time => "minute",
-    }
+    Table::of((&["who"], &["#weight", "#bears"]), rows, all)
 }

@@ -170,7 +170,7 @@ impl App {
         for (number, part) in days.chunks(DAYS_PER_STEP).enumerate() {
             let done = number.saturating_mul(DAYS_PER_STEP);
             self.progress(running, format!("attributing {} again", month.period), done, days.len());
-            let part = part.to_vec().into_iter();
+            let part = part.iter().copied();
             after.extend(self.replay_days(changed, (part, Grain::Settlement), from).await?);
         }
         let before = if dirty.is_empty() {
@@ -230,4 +230,3 @@ fn as_facts_see_it(organisation: &Organisation) -> Organisation {
     }
     seen
 }
-

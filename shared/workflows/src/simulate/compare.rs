@@ -96,7 +96,8 @@ fn team_json(months: &[Replayed], team: &Id, found: &TeamFigures) -> Result<(Amo
     let difference = whole.difference()?;
     let old: Vec<Amount> = found.months.iter().map(|pair| pair.old).collect();
     let new: Vec<Amount> = found.months.iter().map(|pair| pair.new).collect();
-    let by_month = months.iter().zip(&found.months).map(|(month, pair)| with("period", json!(month.period), pair.json()?));
+    let by_month =
+        months.iter().zip(&found.months).map(|(month, pair)| with("period", json!(month.period), pair.json()?));
     let mut row = with("team", json!(team), whole.json()?)?;
     if let Some(row) = row.as_object_mut() {
         row.insert("outcome".into(), json!(outcome(difference)));
@@ -141,7 +142,7 @@ pub(crate) fn compare(months: &[Replayed], only: Option<&str>) -> Result<Map<Str
     for (team, figures) in &found {
         rows.push(team_json(months, team, figures)?);
     }
-    rows.sort_by(|a, b| a.0.cmp(&b.0));
+    rows.sort_by_key(|(difference, _)| *difference);
     let of = |wanted: Ordering| {
         let ours = rows.iter().filter(|(difference, _)| difference.cmp(&Amount::ZERO) == wanted);
         ours.filter_map(|(_, row)| row.get("team").cloned()).collect::<Vec<_>>()
@@ -182,10 +183,9 @@ fn by_month(months: &[Replayed], found: &[(&Id, TeamFigures)]) -> Result<Value, 
 }
 
 fn account_pair(months: &[Replayed], name: &str) -> Result<Pair, Refusal> {
-    sum(months.iter().map(|month| Pair {
-        old: account(&month.old.totals, name),
-        new: account(&month.new.totals, name),
-    }))
+    sum(months
+        .iter()
+        .map(|month| Pair { old: account(&month.old.totals, name), new: account(&month.new.totals, name) }))
 }
 
 fn accounts_json(months: &[Replayed]) -> Result<Value, Refusal> {

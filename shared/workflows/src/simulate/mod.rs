@@ -9,10 +9,12 @@ mod compare;
 mod overlay;
 mod volatility;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use recoup_ledger::{Line, LineKind};
 use recoup_model::organisation::{History, diff, parse};
-use recoup_model::{FindingKind, Period, limits};
+use recoup_model::{FindingKind, Id, Period, limits};
 use recoup_money::Amount;
 use serde_json::{Value, json};
 
@@ -122,7 +124,10 @@ impl App {
         answer.insert("changes".into(), changes(&world.history, other, last)?);
         answer.insert("attributed_again".into(), json!(facts_differ(&world.history, other)));
         answer.insert("volatility_is".into(), json!(volatility::FORMULA));
-        let mut notes = notes(months, &replayed, team.is_none())?;
+        let mut notes = notes(months, &replayed);
+        for (month, found) in months.iter().zip(&replayed) {
+            notes.extend(self.note_of_the_close(month, found, team.as_deref()).await?);
+        }
         if let Months::Last(asked) = asked
             && *asked > months.len()
         {
@@ -131,6 +136,40 @@ impl App {
         answer.insert("notes".into(), json!(notes));
         Ok(Value::Object(answer))
     }
+
+    /// Where a closed month is replayed to something else than was issued: late events change it, and what it opens with.
+    async fn note_of_the_close(
+        &self,
+        month: &Month,
+        found: &Replayed,
+        only: Option<&str>,
+    ) -> Result<Option<String>, Refusal> {
+        let Some(closed) = &month.closed else { return Ok(None) };
+        let total = |lines: Option<&Vec<Line>>| {
+            let own = lines.into_iter().flatten().filter(|line| line.key.kind != LineKind::Correction);
+            Amount::checked_sum(own.map(|line| line.exact)).ok_or_else(overflow)
+        };
+        let statements = self.lines_of_statements(closed).await?;
+        let teams: BTreeSet<&Id> = statements.keys().chain(found.old.lines.keys()).collect();
+        let (mut issued, mut replayed, mut differs) = (Amount::ZERO, Amount::ZERO, false);
+        for team in teams.into_iter().filter(|team| only.is_none_or(|only| team.as_ref() == only)) {
+            let (one, other) = (total(statements.get(team))?, total(found.old.lines.get(team))?);
+            differs |= one != other;
+            issued = issued.checked_add(one).ok_or_else(overflow)?;
+            replayed = replayed.checked_add(other).ok_or_else(overflow)?;
+        }
+        Ok(differs.then(|| {
+            format!(
+                "{} was issued with {issued} (without corrections); with what came late, for it or for the months before, \
+                 the same rules give {replayed}",
+                month.period
+            )
+        }))
+    }
+}
+
+fn overflow() -> Refusal {
+    Refusal::computation("compare two rate cards", "a sum overflows")
 }
 
 /// The months asked for, which follow each other.
@@ -148,11 +187,13 @@ fn choose(mut settled: Vec<Month>, wanted: Months) -> Result<Vec<Month>, Refusal
         }
         Months::Range(from, to) => {
             if from >= to {
-                let detail = format!("`to` has to lie after `from`; it is the first month that is left out, so {}", from.next());
+                let detail =
+                    format!("`to` has to lie after `from`; it is the first month that is left out, so {}", from.next());
                 return Err(Refusal::invalid("invalid-range", "to", detail));
             }
             settled.retain(|month| month.period >= from && month.period < to);
-            let asked = std::iter::successors(Some(from), |period| Some(period.next())).take_while(|period| *period < to);
+            let asked =
+                std::iter::successors(Some(from), |period| Some(period.next())).take_while(|period| *period < to);
             for period in asked.take(MONTHS_MAX.saturating_add(1)) {
                 if !settled.iter().any(|month| month.period == period) {
                     let detail = format!("{period} has no figures; run `recoup nightly`, or name other months");
@@ -185,27 +226,16 @@ fn changes(history: &History, other: &History, last: chrono::NaiveDate) -> Resul
     Ok(json!(diff(Some(&read(history)?), &read(other)?).into_iter().take(CHANGES_MAX).collect::<Vec<_>>()))
 }
 
-/// What a reader has to know. Sums over all teams are only for those who may see them.
-fn notes(months: &[Month], replayed: &[Replayed], sees_all: bool) -> Result<Vec<String>, Refusal> {
+/// What a reader has to know.
+fn notes(months: &[Month], replayed: &[Replayed]) -> Vec<String> {
     let mut notes = Vec::new();
     if let [only] = months {
         notes.push(format!("one month, {}: a volatility needs two", only.period));
     }
-    let overflow = || Refusal::computation("compare two rate cards", "a sum overflows");
     for (month, found) in months.iter().zip(replayed) {
         let period = month.period;
         if month.closed.is_none() && month.through < last_day(period) {
             notes.push(format!("{period} is not over: it is replayed up to {}", month.through));
-        }
-        if let Some(closed) = month.closed.as_ref().filter(|_| sees_all) {
-            let issued = closed.totals.exact_total.checked_sub(closed.totals.corrections).ok_or_else(overflow)?;
-            let late = found.old.totals.exact_total.checked_sub(issued).ok_or_else(overflow)?;
-            if late != Amount::ZERO {
-                notes.push(format!(
-                    "{period} was closed with {issued} (without corrections of earlier months); with what came later it is \
-                     {late} more"
-                ));
-            }
         }
         let waits = |settlement: &recoup_ledger::Settlement| {
             settlement.findings.iter().any(|finding| finding.kind == FindingKind::RateCardWaits)
@@ -221,5 +251,5 @@ fn notes(months: &[Month], replayed: &[Replayed], sees_all: bool) -> Result<Vec<
         let later = if months.len() > 1 { "; the months after it with what the new rules left behind" } else { "" };
         notes.push(format!("{} opens with what the books opened it with{later}", first.period));
     }
-    Ok(notes)
+    notes
 }

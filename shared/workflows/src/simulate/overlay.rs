@@ -120,17 +120,24 @@ fn check_sections(card: &Table) -> Result<(), Refusal> {
             ("policy", _) => return Err(invalid("rate_card", "write the policies under `[policy]`")),
             (_, Value::Array(items)) if is_list => {
                 if let Some(at) = items.iter().position(|item| !item.is_table()) {
-                    return Err(invalid("rate_card", format!("{section}[{at}] is no table; write it under [[{section}]]")));
+                    return Err(invalid(
+                        "rate_card",
+                        format!("{section}[{at}] is no table; write it under [[{section}]]"),
+                    ));
                 }
                 if BY_ID.contains(&section.as_str())
                     && let Some(at) = items.iter().position(|item| id_of(item).is_none())
                 {
-                    return Err(invalid("rate_card", format!("{section}[{at}] has no `id`; name the entry that it changes")));
+                    return Err(invalid(
+                        "rate_card",
+                        format!("{section}[{at}] has no `id`; name the entry that it changes"),
+                    ));
                 }
             }
             (_, _) if is_list => return Err(invalid("rate_card", format!("write each entry under [[{section}]]"))),
             ("organisation", _) => {
-                let detail = "`[organisation]` cannot be simulated: currency, time zone and name are fixed; leave it out";
+                let detail =
+                    "`[organisation]` cannot be simulated: currency, time zone and name are fixed; leave it out";
                 return Err(invalid("rate_card", detail));
             }
             ("budgets", _) => {
@@ -202,7 +209,8 @@ fn setting(key: &str, value: &str, known: &Known) -> Result<Setting, Refusal> {
     let (head, rest) = key.split_once('.').unwrap_or((key, ""));
     let Some(section) = BY_ID.into_iter().find(|section| *section == head && !rest.is_empty()) else {
         let path = key.strip_prefix("policy.").unwrap_or(key);
-        if path.is_empty() || path.contains('.') || BY_ID.contains(&path) || BY_SUBJECT.iter().any(|(n, _)| *n == head) {
+        if path.is_empty() || path.contains('.') || BY_ID.contains(&path) || BY_SUBJECT.iter().any(|(n, _)| *n == head)
+        {
             return Err(invalid(field(), format!("`{key}` cannot be set; set {SETTABLE}")));
         }
         has_effect(path)?;
@@ -358,7 +366,11 @@ mod tests {
         let organisation = Arc::new(parse(FILE).unwrap());
         let digest = Digest::of(FILE.as_bytes());
         let version = |number, effective| Version {
-            number, effective, digest, text: FILE.to_owned(), organisation: Arc::clone(&organisation),
+            number,
+            effective,
+            digest,
+            text: FILE.to_owned(),
+            organisation: Arc::clone(&organisation),
         };
         History::new(vec![version(1, None), version(2, chrono::NaiveDate::from_ymd_opt(2026, 2, 1))]).unwrap()
     }
@@ -376,9 +388,13 @@ mod tests {
     #[test]
     fn settings_are_laid_over_every_version() {
         let settings = [
-            ("variance", "absorb"), ("agents.triage.billing", "task"), ("agents.triage.billing_by_team.support", ""),
-            ("agents.triage.billing_by_team.sales.eu", "token"), ("pools.safety.basis", "tokens"),
-            ("agents.guard.shared_pool", ""), ("policy.price_grid", "0.01"),
+            ("variance", "absorb"),
+            ("agents.triage.billing", "task"),
+            ("agents.triage.billing_by_team.support", ""),
+            ("agents.triage.billing_by_team.sales.eu", "token"),
+            ("pools.safety.basis", "tokens"),
+            ("agents.guard.shared_pool", ""),
+            ("policy.price_grid", "0.01"),
         ];
         for version in laid(None, &settings).unwrap().versions() {
             let organisation = &version.organisation;
@@ -413,12 +429,20 @@ mod tests {
             ("variance", "absord", "policy.variance: `absord` is not known here; did you mean `absorb`?"),
             ("half_life_days", "0", "policy.half_life_days: `0` is out of range; write a whole number from 1 to 3650"),
             ("agents.triage.billing", "hours", "agents.triage.billing: `hours` is not known here"),
-            ("agents.nobody.billing", "time", "there is no `nobody` in [[agents]]; declared: guard, triage; write agents.ID.KEY"),
+            (
+                "agents.nobody.billing",
+                "time",
+                "there is no `nobody` in [[agents]]; declared: guard, triage; write agents.ID.KEY",
+            ),
             ("agents.triage", "time", "`agents.triage` names no key of `triage`; write agents.triage.KEY"),
             ("agents", "time", "`agents` cannot be set; set a key of [policy], or teams.ID.KEY, agents.ID.KEY"),
             ("prices.m.input", "1", "for [[prices]] and [[rates]] use a rate card"),
             ("lanes", "2", "`policy.lanes` cannot be simulated: lanes are fixed"),
-            ("pools.safety.basis", "invocation", "pools.safety.basis: `invocation` is not known here; did you mean `invocations`?"),
+            (
+                "pools.safety.basis",
+                "invocation",
+                "pools.safety.basis: `invocation` is not known here; did you mean `invocations`?",
+            ),
         ] {
             let said = refused(key, value);
             assert!(said.contains(expected), "{key}={value}: {said}");

@@ -25,7 +25,8 @@ fn blocks_and_prints(books: &Books) -> (u64, u64) {
         "select count(*), count(p.block) from blocks b left join block_prints p on p.block = b.seq \
          where utc_day > '{first}' and utc_day < '{last}'"
     );
-    let program = "import json, sqlite3, sys\nprint(json.dumps(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchone()))";
+    let program =
+        "import json, sqlite3, sys\nprint(json.dumps(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchone()))";
     let file = books.data().join("recoup.sqlite3");
     let ran = Command::new("python3").args(["-c", program]).arg(file).arg(query).output().unwrap();
     serde_json::from_slice(&ran.stdout).unwrap()
