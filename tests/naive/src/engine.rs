@@ -126,10 +126,13 @@ pub fn group(events: &[Recorded]) -> Vec<Vec<Recorded>> {
     traces.into_values().collect()
 }
 
+/// Reports of one provider call: identity, whether the root names a team, trace and event by name.
+type Reports = Vec<(Identity, bool, Id, Id)>;
+
 /// EVT-2 over all known traces, with the engine's own judgement.
 #[must_use]
 pub fn find_excluded(traces: &[Vec<Recorded>], context: &Context<'_>) -> BTreeSet<Identity> {
-    let mut calls: BTreeMap<(Id, Id), Vec<(Identity, bool, Id, Id)>> = BTreeMap::new();
+    let mut calls: BTreeMap<(Id, Id), Reports> = BTreeMap::new();
     for trace in traces {
         let reports: Vec<_> = trace.iter().filter_map(|recorded| Some((recorded, call_of(recorded)?))).collect();
         let named = !reports.is_empty() && root_names_team(trace, context);
@@ -139,7 +142,7 @@ pub fn find_excluded(traces: &[Vec<Recorded>], context: &Context<'_>) -> BTreeSe
             calls.entry(call).or_default().push(report);
         }
     }
-    let losers = |reports: Vec<(Identity, bool, Id, Id)>| {
+    let losers = |reports: Reports| {
         let names: Vec<_> = reports.iter().map(|(_, named, trace, event)| (*named, &**trace, &**event)).collect();
         let billed = billed_report(&names);
         let lost = reports.iter().enumerate().filter(|(at, _)| Some(*at) != billed).map(|(_, report)| report.0);

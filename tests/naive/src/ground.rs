@@ -84,10 +84,13 @@ impl<'a> Ground<'a> {
     }
 }
 
+/// A bill, the agent that its line names, and the pool or else the owner that bears it.
+type Borne = (Id, Option<Id>, Result<Id, Option<Id>>);
+
 /// POOL-5: each day its part of the month, by that day's entry, exchange rate and organisation; rounded once.
 fn bills(nights: Nights<'_>) -> Vec<Bill> {
     let days_of_month = nights.period.days().count() as u64;
-    let mut sums: BTreeMap<(Id, Option<Id>, Result<Id, Option<Id>>), (Q, Q)> = BTreeMap::new();
+    let mut sums: BTreeMap<Borne, (Q, Q)> = BTreeMap::new();
     for day in nights.days() {
         let organisation = nights.on(day);
         for bill in &organisation.recurring {
@@ -106,7 +109,7 @@ fn bills(nights: Nights<'_>) -> Vec<Bill> {
             sum.1 += ratio(1, days_of_month);
         }
     }
-    let bill = |((id, agent, bearer), (exact, months)): ((Id, Option<Id>, Result<Id, Option<Id>>), (Q, Q))| Bill {
+    let bill = |((id, agent, bearer), (exact, months)): (Borne, (Q, Q))| Bill {
         id,
         agent,
         bearer,

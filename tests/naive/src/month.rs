@@ -12,7 +12,7 @@ use crate::ground::Ground;
 use crate::markup;
 use crate::number::{Q, of, ratio, split, to_pico, whole};
 use crate::pools::{Closed, split_pools};
-use crate::prices::{Besides, Key, Nights, Version, bills_by, closed_prices, find_prices, tasks_of};
+use crate::prices::{Besides, Key, Nights, RecoveredByNight, Version, bills_by, closed_prices, find_prices, tasks_of};
 use crate::rate::{Bought, What};
 use crate::recovery::{Recovered, cost_of_days, ended, priced_task, recover};
 use crate::trace::{Span, Task, Trace};
@@ -110,10 +110,7 @@ pub fn settle(input: Input<'_>) -> Result<Settlement, Closed> {
 }
 
 /// PRC-1, POOL-4: what of the pools prices take in, to date, by night. Nights that recover nothing are left out.
-fn recovered_by_night(
-    nights: Nights<'_>,
-    traces: &[Trace],
-) -> Result<BTreeMap<NaiveDate, BTreeMap<(Id, Id), Q>>, Closed> {
+fn recovered_by_night(nights: Nights<'_>, traces: &[Trace]) -> Result<RecoveredByNight, Closed> {
     let mut by_night = BTreeMap::new();
     let recovers = |organisation: &Organisation| organisation.policy.pool_recovery == PoolRecovery::Price;
     for through in nights.days().into_iter().filter(|day| recovers(nights.on(*day))) {

@@ -102,11 +102,26 @@ fn step_down(ground: &Ground<'_>, members: &BTreeMap<Id, Pool>) -> BTreeMap<Id, 
     shares
 }
 
+/// The pools of a group that any cost can come to. The others have nothing that nobody could bear.
+fn costly(ground: &Ground<'_>, shares: &BTreeMap<Id, (&'static str, Weights)>) -> BTreeSet<Id> {
+    let mut found: BTreeSet<Id> = shares.keys().filter(|pool| !ground.pool(pool).is_zero()).cloned().collect();
+    for _ in shares {
+        let passed = |pool: &Id| shares[pool].1.keys().cloned().collect::<Vec<_>>();
+        for consumer in found.iter().flat_map(passed).collect::<Vec<_>>() {
+            if let Consumer::Pool(pool) = consumer {
+                found.insert(pool);
+            }
+        }
+    }
+    found
+}
+
 /// x = b + A'x by elimination; a pool from which no bearer can be reached has no solution.
 fn reciprocal(ground: &Ground<'_>, members: &BTreeMap<Id, Pool>) -> Result<BTreeMap<Id, Share>, Closed> {
-    let names: Vec<Id> = members.keys().cloned().collect();
-    let shares: Vec<(&'static str, Weights)> =
-        names.iter().map(|pool| ratios(ground, members, pool, &BTreeSet::new())).collect();
+    let all: BTreeMap<Id, (&'static str, Weights)> =
+        members.keys().map(|pool| (pool.clone(), ratios(ground, members, pool, &BTreeSet::new()))).collect();
+    let names: Vec<Id> = costly(ground, &all).into_iter().collect();
+    let shares: Vec<(&'static str, Weights)> = names.iter().map(|pool| all[pool].clone()).collect();
     let mut reaching: BTreeSet<&Id> = BTreeSet::new();
     for _ in &names {
         for (pool, (_, ratios)) in names.iter().zip(&shares) {

@@ -95,6 +95,9 @@ impl<'a> Nights<'a> {
     }
 }
 
+/// By night, agent and task type: what of the pools, from the first day to that night, prices take in (PRC-1).
+pub type RecoveredByNight = BTreeMap<NaiveDate, BTreeMap<(Id, Id), Q>>;
+
 /// What prices are made of besides the tasks.
 pub struct Besides<'a> {
     /// States at the start of the period.
@@ -103,8 +106,8 @@ pub struct Besides<'a> {
     pub carried: &'a BTreeMap<Key, Q>,
     /// Whether finance approved the period's rate card (PRC-3).
     pub approved: bool,
-    /// By night, agent and task type: what of the pools, from the first day to that night, prices take in (PRC-1).
-    pub pools: &'a BTreeMap<NaiveDate, BTreeMap<(Id, Id), Q>>,
+    /// What they take in of the pools.
+    pub pools: &'a RecoveredByNight,
 }
 
 /// All price versions of a period, and the states after its last night.

@@ -11,8 +11,8 @@ impl Chance {
         Self(seed)
     }
 
-    /// The next number.
-    pub fn next(&mut self) -> u64 {
+    /// Any number.
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -22,7 +22,7 @@ impl Chance {
 
     /// A number below `end`, which is above 0.
     pub fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
+        self.number() % end
     }
 
     /// A number of a range, both ends included.
@@ -39,6 +39,12 @@ impl Chance {
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         let at = usize::try_from(self.below(of.len() as u64)).unwrap();
         &of[at]
+    }
+
+    /// One of some names.
+    pub fn name(&mut self, of: &[&'static str]) -> &'static str {
+        let name: &&'static str = self.pick(of);
+        name
     }
 
     /// One of some, in so many percent of all cases.

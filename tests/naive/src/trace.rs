@@ -297,10 +297,8 @@ pub fn resolve(history: &History, events: &[&Recorded], excluded: &BTreeSet<Name
     };
     resolve_tags(history, &mut trace);
     resolve_payer(history, &mut trace, events);
-    for at in 0..trace.spans.len() {
-        if trace.spans[at].counts() {
-            trace.spans[at].bought = rate_event(history, &events[at].event);
-        }
+    for span in trace.spans.iter_mut().filter(|span| span.counts()) {
+        span.bought = rate_event(history, &span.event);
     }
     add_unobserved(history, &mut trace);
     for span in &mut trace.spans {

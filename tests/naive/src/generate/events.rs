@@ -96,9 +96,10 @@ fn tags(chance: &mut Chance, temper: Temper, place: Place) -> Tags {
     let root = |at_root: u64, below: u64| if place.is_root { at_root } else { below };
     let id = |name: Option<&&str>| name.map(|name| Id::from(*name));
     let known = 100 - temper.strangers;
+    let agents = if place.is_root && chance.percent(50) { &[temper.favourite][..] } else { &AGENTS[..] };
     Tags {
-        agent: id(chance.maybe(root(88, 50), &AGENTS)),
-        task_type: id(chance.maybe(root(65, 8), &TASK_TYPES)),
+        agent: id(chance.maybe(root(88, 50), agents)),
+        task_type: id(chance.maybe(root(70, 8), &[TASK_TYPES[0], TASK_TYPES[0], TASK_TYPES[1]])),
         task_id: None,
         user: id(chance.maybe(root(30, 5), &["u1", "u2", "u3", "u4"])),
         team: id(chance.maybe(root(known, 8), &["support", "support", "marketing", "ops", "ghost"][..])),

@@ -43,6 +43,8 @@ pub struct Temper {
     pub late: u64,
     /// Traces whose payer has to be looked for.
     pub strangers: u64,
+    /// The agent that most roots are: prices need some tasks of one kind.
+    pub favourite: &'static str,
 }
 
 /// The world of a seed.
@@ -62,6 +64,7 @@ pub fn world(seed: u64) -> World {
 }
 
 fn temper(chance: &mut Chance) -> Temper {
+    let favourite = *chance.pick(&organisation::AGENTS);
     let mut some = |most: u64| if chance.percent(40) { 0 } else { chance.between(1, most) };
     Temper {
         tangles: some(25),
@@ -70,6 +73,7 @@ fn temper(chance: &mut Chance) -> Temper {
         prices: some(20),
         late: some(25),
         strangers: some(40),
+        favourite,
     }
 }
 

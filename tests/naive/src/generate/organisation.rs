@@ -55,10 +55,10 @@ pub(super) fn files(chance: &mut Chance, periods: &[Period]) -> Vec<File> {
             let amount = *chance.pick(&["310.00", "0.000000000007", "99.99", "1"]);
             (id, amount, *chance.pick(&["USD", "EUR", "GBP"]))
         }),
-        pound_from: *chance.pick(&["2024-01-01", "2026-10-20", "2026-03-10"]),
+        pound_from: chance.name(&["2024-01-01", "2026-10-20", "2026-03-10"]),
         names: POOLS[..usize::try_from(chance.between(0, 4)).unwrap()].to_vec(),
         group: chance.maybe(70, &["shared"]).copied(),
-        method: *chance.pick(&["direct", "step_down", "reciprocal", "reciprocal"]),
+        method: chance.name(&["direct", "step_down", "reciprocal", "reciprocal"]),
     };
     let mut files = vec![file(chance, &head, grid, &fixed, None)];
     for _ in 0..*chance.pick(&[0, 0, 1, 1, 2]) {
@@ -132,7 +132,7 @@ fn policy(chance: &mut Chance, grid: &str, fixed: &Fixed) -> Vec<String> {
             if fixed.forgetful.is_some() { *chance.pick(&[1, 2, 7]) } else { *chance.pick(&[7, 7, 3, 30]) }
         ),
         format!("min_tasks = {}", if fixed.by_time { 30 } else { *chance.pick(&[1, 2, 3, 30]) }),
-        format!("min_days = {}", chance.pick(&[1, 2, 3])),
+        format!("min_days = {}", chance.pick(if fixed.by_time { &[1, 1, 2] } else { &[1, 2, 3] })),
         format!("variance = \"{}\"", chance.pick(&["settle", "settle", "carry", "absorb"])),
     ];
     lines.push(match (fixed.forgetful, chance.below(4)) {
