@@ -76,7 +76,7 @@ pub fn settle(input: Input<'_>) -> Result<Settlement, Closed> {
     let (prices, states) = match input.own_prices {
         Some(own) => (closed_prices(nights, &tasks, own), BTreeMap::new()),
         None => {
-            let pools = recovered_by_night(nights, input.traces)?;
+            let pools = recovered_by_night(nights, input.traces);
             let (opening, carried) = (&input.opening.prices, &input.opening.carried);
             find_prices(nights, &tasks, &Besides { opening, carried, approved: input.approved, pools: &pools })
         }
@@ -110,18 +110,24 @@ pub fn settle(input: Input<'_>) -> Result<Settlement, Closed> {
 }
 
 /// PRC-1, POOL-4: what of the pools prices take in, to date, by night. Nights that recover nothing are left out.
-fn recovered_by_night(nights: Nights<'_>, traces: &[Trace]) -> Result<RecoveredByNight, Closed> {
-    let mut by_night = BTreeMap::new();
+fn recovered_by_night(nights: Nights<'_>, traces: &[Trace]) -> RecoveredByNight {
+    let mut by_night = RecoveredByNight::new();
     let recovers = |organisation: &Organisation| organisation.policy.pool_recovery == PoolRecovery::Price;
     for through in nights.days().into_iter().filter(|day| recovers(nights.on(*day))) {
         let ground = Ground::of(Nights { through, ..nights }, traces);
         let mut sums: BTreeMap<(Id, Id), Q> = BTreeMap::new();
-        for ((_, _, agent, task_type), part) in recover(&ground, &split_pools(&ground)?).parts {
+        // A night on which pools serve only each other takes in nothing more; the next one catches up.
+        let Ok(groups) = split_pools(&ground) else {
+            let before = through.pred_opt().and_then(|day| by_night.get(&day)).cloned();
+            by_night.insert(through, before.unwrap_or_default());
+            continue;
+        };
+        for ((_, _, agent, task_type), part) in recover(&ground, &groups).parts {
             *sums.entry((agent, task_type)).or_default() += part;
         }
         by_night.insert(through, sums);
     }
-    Ok(by_night)
+    by_night
 }
 
 impl Month<'_> {

@@ -7,7 +7,7 @@ use recoup_naive::agree::agree;
 use recoup_naive::generate::world;
 
 /// Worlds in each test.
-const WORLDS: u64 = 200;
+const WORLDS: u64 = 150;
 /// Seeds between the first ones of two tests.
 const APART: u64 = 10_000_000;
 

@@ -31,8 +31,8 @@ struct Fixed {
     /// Whether some agents are billed by time. Then enough evidence is never a number of tasks, since which tasks
     /// without a duration are evidence of a price per minute depends on their neighbours.
     by_time: bool,
-    /// Whether prices take in pools.
-    in_prices: bool,
+    /// In how many per cent of the versions prices take in pools.
+    in_prices: u64,
     /// Id, amount and currency of each bill: two amounts in one month are not rounded alike.
     bills: [(&'static str, &'static str, &'static str); 2],
     /// From when pounds can be converted.
@@ -50,7 +50,7 @@ pub(super) fn files(chance: &mut Chance, periods: &[Period]) -> Vec<File> {
     let fixed = Fixed {
         forgetful: chance.maybe(40, &["floating", "locked"]).copied(),
         by_time: chance.percent(60),
-        in_prices: chance.percent(35),
+        in_prices: *chance.pick(&[0, 0, 0, 100, 50]),
         bills: ["vector-store", "vm"].map(|id| {
             let amount = *chance.pick(&["310.00", "0.000000000007", "99.99", "1"]);
             (id, amount, *chance.pick(&["USD", "EUR", "GBP"]))
@@ -149,7 +149,7 @@ fn policy(chance: &mut Chance, grid: &str, fixed: &Fixed) -> Vec<String> {
     if chance.percent(25) {
         lines.push(format!("markup = {}", chance.pick(&PERCENTS)));
     }
-    if fixed.in_prices {
+    if chance.percent(fixed.in_prices) {
         lines.push("pool_recovery = \"price\"".to_owned());
     }
     if !fixed.names.is_empty() && chance.percent(25) {
