@@ -12,8 +12,8 @@
 
 use ethnum::{I256, U256};
 use recoup_model::{
-    Basis, CostPart, Event, Id, Kind, PriceQuery, Quantity, Rater, Rating, Reported, Tariff, TokenClass, UnitTariff,
-    UnpricedReason,
+    Basis, CostPart, Event, Id, Kind, PriceQuery, Quantity, REPORTED_TOLERANCE, Rater, Rating, Reported, Tariff,
+    TokenClass, UnitTariff, UnpricedReason,
 };
 use recoup_money::{Amount, Currency, PICO_PER_UNIT, Share, mul_div_half_even, split_big};
 
@@ -22,9 +22,7 @@ use crate::entry::{ModelPrice, Rates, Tier, rate_of};
 use crate::wide;
 
 /// Rates are per so many tokens.
-const TOKENS_PER_RATE: i128 = 1_000_000;
-/// A reported cost may be this many times the catalogue's, or the other way round, before it disagrees (EVT-6).
-const TOLERANCE: u8 = 5;
+pub(crate) const TOKENS_PER_RATE: i128 = 1_000_000;
 
 /// One part of an event before rounding: `price_pico * count / per * rate_pico / PICO_PER_UNIT` picounits.
 struct Product {
@@ -129,7 +127,7 @@ fn by_report(segment: &Segment, reported: Reported, at_ns: i64) -> Rating {
 /// Whether a reported amount, converted, lies outside 0.2x to 5x of the listed cost. The bounds themselves agree.
 fn disagrees(listed: Amount, reported: Amount, rate_pico: i128) -> bool {
     let wide = |a: i128, b: i128| I256::from(a).checked_mul(I256::from(b));
-    let times = |value: I256| value.checked_mul(I256::from(TOLERANCE));
+    let times = |value: I256| value.checked_mul(I256::from(REPORTED_TOLERANCE));
     let compare = || {
         let reported = wide(reported.pico(), rate_pico)?;
         let listed = wide(listed.pico(), PICO_PER_UNIT)?;

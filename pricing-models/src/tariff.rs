@@ -6,10 +6,7 @@ use recoup_model::{Id, PriceQuery, Tariff, TokenClass, UnitTariff};
 
 use crate::book::PriceBook;
 use crate::entry::{ModelPrice, PriceEntry, Priced, rate_of};
-use crate::rating::rates_for;
-
-/// Rates are per so many tokens.
-const TOKENS_PER_RATE: i128 = 1_000_000;
+use crate::rating::{TOKENS_PER_RATE, rates_for};
 
 impl PriceBook {
     /// The tariff of a model around an instant: none where the price needs an exchange rate or is not known.

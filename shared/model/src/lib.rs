@@ -21,5 +21,5 @@ pub use event::{Event, Id, Kind, Origin, Quantity, Recorded, Reported, Status, T
 pub use finding::{Finding, FindingKind, Severity};
 pub use organisation::Organisation;
 pub use period::{Calendar, Period};
-pub use rating::{Basis, CostPart, PriceQuery, Rater, Rating, Tariff, UnitTariff, UnpricedReason};
+pub use rating::{Basis, CostPart, PriceQuery, REPORTED_TOLERANCE, Rater, Rating, Tariff, UnitTariff, UnpricedReason};
 pub use usage::{TokenClass, Usage};

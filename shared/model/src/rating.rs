@@ -123,6 +123,9 @@ pub struct PriceQuery<'a> {
     pub usage: Usage,
 }
 
+/// A reported cost may be this many times the listed one, or the other way round, before they disagree (EVT-6).
+pub const REPORTED_TOLERANCE: u8 = 5;
+
 /// What a token of each class costs while nothing has to be rounded, converted or looked up again: a product of whole
 /// numbers. What it does not cover is rated one event at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use chrono::NaiveDate;
-use recoup_attribution::DayFacts;
 use recoup_attribution::facts::{AgentCost, EventSet};
+use recoup_attribution::{DayFacts, Grain};
 use recoup_model::{Digest, FindingKind, Id, Period};
 use recoup_store::{Books, StoreError, Write};
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::app::App;
 use crate::close;
 use crate::error::Refusal;
-use crate::nightly::{Cut, Prints, build_facts};
+use crate::nightly::{Cut, Prints};
 use crate::records;
 use crate::shipped::Known;
 
@@ -206,10 +206,9 @@ impl App {
             Some(record) => self.world_of(&world, record, Known::Since).await?,
             None => world,
         };
-        let loaded = self.load_day(&world, (night.day, night.lane), (Cut::NONE, Prints::Stored)).await?;
-        let day = night.day;
-        let facts = tokio::task::spawn_blocking(move || build_facts(&world, day, &loaded));
-        facts.await.map_err(|error| Refusal::computation("attribute a day", error))?
+        let day = (night.day, night.lane, Grain::Query);
+        let facts = self.replay_lane(&world, day, (Cut::NONE, Prints::Stored)).await?;
+        Ok(facts.unwrap_or_else(|| DayFacts::empty(night.day)))
     }
 
     /// Facts of the days of a month in the grain of settlements, lanes merged; days without a night are left out.

@@ -30,6 +30,22 @@ impl App {
         Ok(Arc::new(World { history, prices: Arc::new(prices), catalogues }))
     }
 
+    /// The facts of one lane of a local day from the blocks up to a cut; `None`: nothing happened.
+    pub(crate) async fn replay_lane(
+        &self,
+        world: &Arc<World>,
+        (day, lane, grain): (NaiveDate, u16, Grain),
+        from: (Cut, Prints),
+    ) -> Result<Option<DayFacts>, Refusal> {
+        let loaded = self.load_day(world, (day, lane), from).await?;
+        if loaded.is_empty() {
+            return Ok(None);
+        }
+        let shared = Arc::clone(world);
+        let facts = tokio::task::spawn_blocking(move || facts_in_grain(&shared, (day, grain), &loaded));
+        facts.await.map_err(|error| Refusal::computation("attribute a day", error))?.map(Some)
+    }
+
     /// The facts of one local day, all lanes, from the blocks up to a cut; `None`: nothing happened.
     pub(crate) async fn replay_day(
         &self,
@@ -39,14 +55,7 @@ impl App {
     ) -> Result<Option<DayFacts>, Refusal> {
         let mut merged: Option<DayFacts> = None;
         for lane in 0..self.lanes {
-            let loaded = self.load_day(world, (day, lane), from).await?;
-            if loaded.is_empty() {
-                continue;
-            }
-            let shared = Arc::clone(world);
-            let facts = tokio::task::spawn_blocking(move || facts_in_grain(&shared, (day, grain), &loaded))
-                .await
-                .map_err(|error| Refusal::computation("attribute a day", error))??;
+            let Some(facts) = self.replay_lane(world, (day, lane, grain), from).await? else { continue };
             match &mut merged {
                 None => merged = Some(facts),
                 Some(held) => {

@@ -17,7 +17,8 @@ mod sums;
 use std::collections::BTreeMap;
 
 use recoup_model::{
-    Id, Identity, Kind, PriceQuery, Rater, Recorded, Status, Tags, Tariff, TokenClass, UnitTariff, Usage,
+    Id, Identity, Kind, PriceQuery, REPORTED_TOLERANCE, Rater, Recorded, Status, Tags, Tariff, TokenClass, UnitTariff,
+    Usage,
 };
 use recoup_money::{Currency, PICO_PER_UNIT, mul_div_half_even};
 
@@ -378,8 +379,8 @@ impl<'r> Batch<'r> {
         };
         // EVT-6: a disagreement is a finding, which the careful way words.
         let agrees = reported.is_none_or(|reported| {
-            let (reported, cost) = (i128::from(reported), i128::from(cost));
-            reported.saturating_mul(5) >= cost && reported <= cost.saturating_mul(5)
+            let (reported, cost, times) = (i128::from(reported), i128::from(cost), i128::from(REPORTED_TOLERANCE));
+            reported.saturating_mul(times) >= cost && reported <= cost.saturating_mul(times)
         });
         agrees.then_some((cost, tariff))
     }

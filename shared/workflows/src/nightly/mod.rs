@@ -112,14 +112,10 @@ impl App {
             Through::All => NaiveDate::MAX,
         };
         let closing = close::closing_period(self.books()).await?;
-        let plan: Vec<(Dirty, Option<u64>)> = records::all::<Dirty>(self.books(), DIRTY, "")
-            .await?
-            .into_iter()
-            .map(|(_, dirty, version)| (dirty, Some(version)))
-            .filter(|(dirty, _)| dirty.day <= last && closing.is_none_or(|period| !period.contains(dirty.day)))
-            .collect();
-        let mut plan = plan;
-        plan.extend(self.without_queries(&plan, last).await?);
+        let marked = records::all::<Dirty>(self.books(), DIRTY, "").await?;
+        let mut plan: Vec<_> = marked.into_iter().map(|(_, dirty, version)| (dirty, Some(version))).collect();
+        plan.extend(self.without_queries(&plan).await?);
+        plan.retain(|(dirty, _)| dirty.day <= last && closing.is_none_or(|period| !period.contains(dirty.day)));
         let plan = plan.into_iter().map(|(dirty, version)| (dirty, version, Grain::Query)).collect();
         let (days, unread) = self.run_days(running, &world, plan).await?;
         self.progress(running, "settling the open periods", days.len(), days.len());
@@ -201,15 +197,11 @@ impl App {
     }
 
     /// Nights that a close has run, without what queries need: no mark tells of them.
-    async fn without_queries(
-        &self,
-        marked: &[(Dirty, Option<u64>)],
-        last: NaiveDate,
-    ) -> Result<Vec<(Dirty, Option<u64>)>, Refusal> {
+    async fn without_queries(&self, marked: &[(Dirty, Option<u64>)]) -> Result<Vec<(Dirty, Option<u64>)>, Refusal> {
         let is_marked =
             |night: &Night| marked.iter().any(|(dirty, _)| (dirty.day, dirty.lane) == (night.day, night.lane));
         let nights = self.nights().await?.into_iter().map(|(night, _)| night);
-        let lacking = nights.filter(|night| night.queries.is_none() && night.day <= last && !is_marked(night));
+        let lacking = nights.filter(|night| night.queries.is_none() && !is_marked(night));
         let reason = || "the facts of queries are still to be made".to_owned();
         Ok(lacking.map(|night| (Dirty { day: night.day, lane: night.lane, reason: reason() }, None)).collect())
     }
@@ -334,11 +326,6 @@ fn total_cost(facts: &DayFacts) -> Result<Amount, Refusal> {
 }
 
 /// Attributes every trace of a day and adds up what falls on it.
-pub(crate) fn build_facts(world: &World, day: NaiveDate, loaded: &DayTraces) -> Result<DayFacts, Refusal> {
-    facts_in_grain(world, (day, Grain::Query), loaded)
-}
-
-/// The same in some grain.
 pub(crate) fn facts_in_grain(world: &World, day: (NaiveDate, Grain), loaded: &DayTraces) -> Result<DayFacts, Refusal> {
     let context = Context { history: &world.history, rater: world.prices.as_ref() };
     let mut batch = Batch::new(world.prices.as_ref());
