@@ -1,9 +1,7 @@
 //! The books in one table.
 
-use std::collections::BTreeSet;
-
 use async_trait::async_trait;
-use recoup_store::books::{VALUE_BYTES_MAX, WRITES_MAX};
+use recoup_store::books::check_writes;
 use recoup_store::{Books, Expect, Key, Page, Record, StoreError, Write, WriteError};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
@@ -30,45 +28,10 @@ impl Books for SqliteStore {
         self.readers.read(SCANNING, move |connection| query(connection).map_err(failed(SCANNING))).await
     }
 
-    async fn partitions(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>, StoreError> {
-        const DOING: &str = "list partitions";
-        let prefix = prefix.to_owned();
-        let after = after.map(str::to_owned);
-        let query = move |connection: &Connection| {
-            partitions(connection, &Range { prefix: &prefix, after: after.as_deref(), limit })
-        };
-        self.readers.read(DOING, move |connection| query(connection).map_err(failed(DOING))).await
-    }
-
     async fn write(&self, writes: Vec<Write>) -> Result<(), WriteError> {
-        check(&writes)?;
+        check_writes(&writes)?;
         if writes.is_empty() { Ok(()) } else { self.writer.write(writes).await }
     }
-}
-
-/// What every store refuses before it writes anything.
-fn check(writes: &[Write]) -> Result<(), WriteError> {
-    if writes.len() > WRITES_MAX {
-        let message = format!("{} writes are more than the {WRITES_MAX} of an atomic group; split them", writes.len());
-        return Err(WriteError::TooLarge(message));
-    }
-    let mut keys = BTreeSet::new();
-    for write in writes {
-        let key = write.key();
-        if let Write::Put { value, .. } = write
-            && value.len() > VALUE_BYTES_MAX
-        {
-            let name = format!("{}/{}", key.partition, key.sort);
-            let message =
-                format!("the record {name} has {} bytes, at most {VALUE_BYTES_MAX} fit; split it", value.len());
-            return Err(WriteError::TooLarge(message));
-        }
-        if !keys.insert(key) {
-            let cause = format!("the group names the record {}/{} twice", key.partition, key.sort);
-            return Err(StoreError::unavailable(WRITING, cause).into());
-        }
-    }
-    Ok(())
 }
 
 fn get(connection: &Connection, key: Key) -> rusqlite::Result<Option<Record>> {
@@ -115,26 +78,6 @@ fn scan(connection: &Connection, partition: &str, range: &Range<'_>) -> rusqlite
         records.push(Record { key: Key::new(partition, sort), version: row.get(1)?, value: row.get(2)? });
     }
     Ok(Page { records, next: None })
-}
-
-/// Steps from partition to partition through the index, however many records a partition has.
-fn partitions(connection: &Connection, range: &Range<'_>) -> rusqlite::Result<Vec<String>> {
-    let mut from = connection
-        .prepare_cached(r#"SELECT "partition" FROM books WHERE "partition" >= ?1 ORDER BY "partition" LIMIT 1"#)?;
-    let mut behind = connection
-        .prepare_cached(r#"SELECT "partition" FROM books WHERE "partition" > ?1 ORDER BY "partition" LIMIT 1"#)?;
-    let lowest = range.lowest();
-    let first = if range.after == Some(lowest) { &mut behind } else { &mut from };
-    let mut next: Option<String> = first.query_row(params![lowest], |row| row.get(0)).optional()?;
-    let mut found = Vec::new();
-    while let Some(name) = next {
-        if found.len() >= range.limit || !name.starts_with(range.prefix) {
-            break;
-        }
-        next = behind.query_row(params![name], |row| row.get(0)).optional()?;
-        found.push(name);
-    }
-    Ok(found)
 }
 
 /// Applies a group of writes in a transaction of its own, or none of it.

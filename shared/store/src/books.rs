@@ -3,6 +3,8 @@
 //! Everything that is neither an event nor a document lives here: organisation versions, prices, keys, runs, facts of
 //! days, ledger entries, period states. The shape fits one SQLite table and one DynamoDB table alike.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 
 use crate::error::StoreError;
@@ -95,6 +97,34 @@ pub enum WriteError {
     Store(#[from] StoreError),
 }
 
+/// What every store refuses before it writes anything.
+///
+/// # Errors
+/// [`WriteError::TooLarge`] above a limit, [`WriteError::Store`] for a record named twice.
+pub fn check_writes(writes: &[Write]) -> Result<(), WriteError> {
+    if writes.len() > WRITES_MAX {
+        let message = format!("{} writes are more than the {WRITES_MAX} of an atomic group; split them", writes.len());
+        return Err(WriteError::TooLarge(message));
+    }
+    let mut keys = BTreeSet::new();
+    for write in writes {
+        let key = write.key();
+        if let Write::Put { value, .. } = write
+            && value.len() > VALUE_BYTES_MAX
+        {
+            let name = format!("{}/{}", key.partition, key.sort);
+            let message =
+                format!("the record {name} has {} bytes, at most {VALUE_BYTES_MAX} fit; split it", value.len());
+            return Err(WriteError::TooLarge(message));
+        }
+        if !keys.insert(key) {
+            let cause = format!("the group names the record {}/{} twice", key.partition, key.sort);
+            return Err(StoreError::unavailable("write records", cause).into());
+        }
+    }
+    Ok(())
+}
+
 /// A page of a scan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
@@ -111,8 +141,6 @@ pub trait Books: Send + Sync {
     async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError>;
     /// Records of a partition whose sort key begins with `prefix` and lies after `after` (exclusive), at most `limit`.
     async fn scan(&self, partition: &str, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page, StoreError>;
-    /// Partitions whose name begins with `prefix`, in order, at most `limit`, after `after`.
-    async fn partitions(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>, StoreError>;
     /// All of the writes or none, durably.
     async fn write(&self, writes: Vec<Write>) -> Result<(), WriteError>;
 }

@@ -20,7 +20,8 @@ pub struct Incoming {
     pub response: Option<u64>,
 }
 
-/// What became of an event (EVT-2).
+/// What became of an event (EVT-2), as far as the log knows at once: where many write at once, only an exact repeat of a
+/// block or of an event in the same call is known as a duplicate, and the night finds the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Appended {
     /// On disk.
@@ -70,6 +71,11 @@ pub trait EventLog: Send + Sync {
     /// Records events durably and says for each, in order, what became of it. When this returns, every `Accepted` is
     /// on disk; when it fails, nothing of the call was acknowledged.
     async fn append(&self, events: Vec<Incoming>) -> Result<Vec<Appended>, StoreError>;
+    /// Gives every block that was recorded so far its number. A log that numbers blocks as it records them has nothing to
+    /// do here; where many write at once, a block has no number, and no night sees it, before this was called.
+    async fn number_blocks(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
     /// The highest block number.
     async fn last_seq(&self) -> Result<u64, StoreError>;
     /// Blocks with a number above `seq`, in order, at most `limit`.

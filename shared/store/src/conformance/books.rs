@@ -157,27 +157,6 @@ pub async fn rat_3_prefixes_are_compared_letter_by_letter(books: Arc<dyn Books>)
     }
 }
 
-/// In order, by prefix, from a name on; a partition without records is none.
-pub async fn rat_3_partitions_are_listed(books: Arc<dyn Books>) {
-    let names = ["facts/2026-10-01/0", "facts/2026-10-02/0", "facts_2", "keys", "runs"];
-    for sort in ["1", "2"] {
-        write(&books, names.iter().map(|name| put(&Key::new(*name, sort), "1", Expect::Any)).collect()).await;
-    }
-    let listed = async |prefix: &str, after: Option<&str>, limit: usize| {
-        books.partitions(prefix, after, limit).await.expect("partitions")
-    };
-    assert_eq!(listed("", None, 100).await, names);
-    assert_eq!(listed("", None, 5).await, names);
-    assert_eq!(listed("facts/", None, 100).await, ["facts/2026-10-01/0", "facts/2026-10-02/0"]);
-    assert_eq!(listed("facts/", Some("facts/2026-10-01/0"), 100).await, ["facts/2026-10-02/0"]);
-    assert_eq!(listed("", Some("facts/2026-10-01/x"), 2).await, ["facts/2026-10-02/0", "facts_2"]);
-    assert_eq!(listed("keys", Some("a"), 2).await, ["keys"]);
-    assert_eq!(listed("x", None, 2).await, Vec::<String>::new());
-    assert_eq!(listed("", None, 0).await, Vec::<String>::new());
-    write(&books, ["1", "2"].iter().map(|sort| delete(&Key::new("keys", *sort), Expect::Any)).collect()).await;
-    assert_eq!(listed("k", None, 100).await, Vec::<String>::new());
-}
-
 /// Tasks read a number, add one, and write it back on condition, until it holds.
 pub async fn rat_3_racing_writers_lose_nothing(books: Arc<dyn Books>) {
     const ROUNDS: usize = 5;

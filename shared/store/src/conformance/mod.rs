@@ -84,7 +84,6 @@ macro_rules! books_conformance {
             rat_3_groups_and_values_have_limits,
             rat_3_pages_end_at_their_limit,
             rat_3_prefixes_are_compared_letter_by_letter,
-            rat_3_partitions_are_listed,
             rat_3_racing_writers_lose_nothing,
             rat_3_of_racing_first_writers_one_wins,
         );

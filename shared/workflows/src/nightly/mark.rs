@@ -39,6 +39,7 @@ impl App {
     pub(crate) async fn mark_days(&self, running: &Running, world: &World) -> Result<Cut, Refusal> {
         let (mut cursor, mut version) =
             records::get::<Cursor>(self.books(), &cursor_key()).await?.unwrap_or((Cursor::default(), 0));
+        self.ports.log.number_blocks().await?;
         let last = self.ports.log.last_seq().await?;
         while cursor.seq < last {
             let blocks = self.ports.log.blocks_after(cursor.seq, BLOCKS_PER_STEP).await?;

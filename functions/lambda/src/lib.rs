@@ -1,0 +1,1 @@
+//! What the binaries of this package share: a context from the environment, logs, metrics.

@@ -1,0 +1,1 @@
+//! Limits, live counters, reservations: what may still be spent.
