@@ -1,8 +1,10 @@
-"""Runs the benchmarks against the release build; called by tests/bench/{blocks,ingest,nightly}."""
+"""Runs the benchmarks against the release build; called by tests/bench/{blocks,ingest,lanes,nightly}."""
 
 import argparse
+import collections
 import json
 import os
+import re
 import resource
 import signal
 import socket
@@ -101,6 +103,51 @@ def nightly(options, folder):
     print(json.dumps(result))
 
 
+def lanes(options, folder):
+    """The same month in more and more lanes: how evenly they split it, and that no figure moves."""
+    build("-p", "recoup")
+    events, organisation = sample(folder, options.spans, options.seed)
+    with open(organisation, encoding="utf-8") as file:
+        text = file.read()
+    month = first_of_last_month()[:7]
+    rows, statements = [], []
+    for count in (1, 4, 16, 64):
+        data, own = os.path.join(folder, f"lanes-{count}"), os.path.join(folder, f"lanes-{count}.toml")
+        with open(own, "w", encoding="utf-8") as file:
+            file.write(re.sub(r"(?m)^lanes = .*\n", "", text).replace("[policy]", f"[policy]\nlanes = {count}", 1))
+        recoup(data, "apply", own, "--yes")
+        timed_ok(data, "ingest", events)
+        started = time.monotonic()
+        outcome = json.loads(recoup(data, "nightly", "--all", "--json", capture=True).stdout)
+        seconds = time.monotonic() - started
+        days = (outcome.get("outcome") or outcome)["days"]
+        parts = collections.defaultdict(dict)
+        for day in days:
+            parts[day["day"]][day["lane"]] = day["events"]
+        total = sum(day["events"] for day in days)
+        # A worker per lane: a night lasts as long as its largest lane. One lane takes what was measured for all of them.
+        largest = sum(max(part.values()) for part in parts.values())
+        rows.append({"lanes": count, "parts": len(days), "events": total, "all_parts_s": round(seconds, 2),
+                     "largest_lane_share": round(largest / total, 4), "ideal_share": round(1 / count, 4),
+                     "speed_up_with_a_worker_each": round(total / largest, 1)})
+        later = time.strftime("%Y-%m-%dT00:00:00Z", time.gmtime(time.time() + 40 * 86400))
+        recoup(data, "close", month, "--as-of", later)
+        statements.append({team: lines_of(data, team, month) for team in teams(data, month)})
+    equal = all(one == statements[0] for one in statements)
+    print(json.dumps({"bench": "lanes", "spans": options.spans, "rows": rows, "lines_equal": equal}))
+    if not equal:
+        sys.exit("the lines differ between numbers of lanes")
+
+
+def teams(data, month):
+    rows = json.loads(recoup(data, "statements", month, "--json", capture=True).stdout)
+    return sorted(row["team"] for row in rows["rows"])
+
+
+def lines_of(data, team, month):
+    return json.loads(recoup(data, "statement", team, month, "--format", "json", capture=True).stdout)["lines"]
+
+
 def timed_ok(data, *arguments):
     """As `timed`, but conflicts planted in the sample (exit code 1) are no failure."""
     started = time.monotonic()
@@ -114,7 +161,7 @@ def timed_ok(data, *arguments):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("bench", choices=["blocks", "ingest", "nightly"])
+    parser.add_argument("bench", choices=["blocks", "ingest", "lanes", "nightly"])
     parser.add_argument("--spans", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--batch", type=int, default=500)
@@ -123,7 +170,7 @@ def main():
     options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with tempfile.TemporaryDirectory() as folder:
-        {"blocks": blocks, "ingest": ingest, "nightly": nightly}[options.bench](options, folder)
+        {"blocks": blocks, "ingest": ingest, "lanes": lanes, "nightly": nightly}[options.bench](options, folder)
 
 
 if __name__ == "__main__":
