@@ -468,20 +468,34 @@ def find_payer(trace, organisation):
 def mark_reported_twice(spans, organisation):
     """EVT-2: of the reports of one provider call the one is billed whose root names a team, then the smaller identity.
 
-    A report that was corrected is one still: its correction (EVT-3) takes its place, billed or not.
+    What was corrected (EVT-3) reports nothing. What stands reports the call that it names, or where it names none that of the
+    nearest event that it corrects, under the smallest id of both and of those between them and before.
     """
     calls = defaultdict(list)
     for span in spans:
-        provider, response = span.event.get("provider"), span.event.get("response_id")
-        if provider and response and span.kind != "agent":
-            calls[(provider, response)].append(span)
+        versions = versions_of(span)
+        call = next((call for call in map(call_of, versions) if call), None)
+        if call and span.kind != "agent" and not span.superseded:
+            unnamed = span.trace.root.tags.get("team") not in organisation.teams
+            calls[call].append((unnamed, span.trace_id, min(s.id for s in versions), span.id, span))
     for reports in calls.values():
-        reports.sort(key=lambda s: (s.trace.root.tags.get("team") not in organisation.teams, s.trace_id, s.id))
-        for span in reports[1:]:
+        for *_, span in sorted(reports, key=lambda report: report[:4])[1:]:
             span.reported_elsewhere = True
-    for span in spans:
-        if span.corrects and not span.corrects.reported_elsewhere:
-            span.reported_elsewhere = False
+
+
+def versions_of(span):
+    """A span and what it corrects, directly or through others."""
+    versions = []
+    while span and span not in versions:
+        versions.append(span)
+        span = span.corrects
+    return versions
+
+
+def call_of(span):
+    """The provider call that a span names itself; a frame names none (EVT-5)."""
+    call = span.event.get("provider"), span.event.get("response_id")
+    return call if all(call) and span.kind != "agent" else None
 
 
 # Cost of an event ------------------------------------------------------------------------------------------------------------
@@ -1039,11 +1053,11 @@ def use_by_agent(month):
 
 
 def direct_by_agent(month):
-    """{team: {agent: direct cost}}: the root's agent in a task, else the span's."""
+    """{team: {agent: direct cost}}: the root's agent in a task, else the span's; None has its say and keeps its line."""
     pairs = defaultdict(lambda: defaultdict(Fraction))
     for span in month.spans():
         of = span.trace.root if span.trace.is_task else span
-        if span.trace.payer and not span.pool and of.agent:
+        if span.trace.payer and not span.pool:
             pairs[span.trace.payer][of.agent] += span.cost
     return pairs
 

@@ -1,7 +1,8 @@
 //! Smoothed sums, evidence, and the price they give (PRC-1, PRC-2).
 //!
 //! What the semantics leave open, and what is done:
-//! * A quantity that smooths to 0 (no completed task yet) gives no new candidate; the last price holds.
+//! * A quantity that smooths to 0 (no completed task yet) gives no new candidate; the last price holds, and so it does on a
+//!   night with less evidence than its policy asks for. Only a `locked` price waits for the candidate of an earlier night.
 //! * Cost below zero (a carried credit, LED-3) prices at one grid step: a price never pays somebody for a task.
 
 use chrono::{Days, NaiveDate};
@@ -197,10 +198,12 @@ fn smooth(alpha: i128, seen: Amount, before: Amount) -> Option<Amount> {
 fn priced(mut state: PriceState, policy: &PricePolicy) -> Result<PriceState, PriceError> {
     let overflow = PriceError::Overflow(state.last_day);
     let enough = state.completed >= u64::from(policy.min_tasks) || state.days_with_tasks >= policy.min_days;
-    if enough && state.quantity > Amount::ZERO {
-        state.candidate = Some(ratio(&state, policy.price_grid).ok_or(overflow)?);
-    }
-    let Some(candidate) = state.candidate else { return Ok(state) };
+    let found = (enough && state.quantity > Amount::ZERO).then(|| ratio(&state, policy.price_grid).ok_or(overflow));
+    let found = found.transpose()?;
+    state.candidate = found.or(state.candidate);
+    // Only a locked price waits for its candidate; the others follow what this night found.
+    let candidate = if policy.lock == PriceLock::Locked { state.candidate } else { found };
+    let Some(candidate) = candidate else { return Ok(state) };
     state.price = lock::hold(state.price, candidate, policy, overflow)?;
     Ok(state)
 }

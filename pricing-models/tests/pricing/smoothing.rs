@@ -51,6 +51,35 @@ fn prc_1_every_weight_is_the_nearest() {
 }
 
 #[test]
+fn prc_3_a_banded_price_holds_on_a_night_without_a_candidate() {
+    let banded = PricePolicy { half_life_days: 1, min_tasks: 1, ..policy(PriceLock::Banded) };
+    let seen = task::observe(amount("1"), 1, 1).unwrap();
+    let mut state = advance(None, day("2026-10-01"), &seen, &banded).unwrap().unwrap();
+    // The price is on its way to a dearer candidate when nothing smooths to a quantity any more.
+    state.candidate = Some(amount("2"));
+    state.quantity = Amount::ZERO;
+    let next = advance(Some(state.clone()), day("2026-10-02"), &Observation::default(), &banded).unwrap().unwrap();
+    assert_eq!((next.price, next.candidate), (Some(amount("1")), Some(amount("2"))));
+    let locked = PricePolicy { period_starts_tomorrow: true, ..policy(PriceLock::Locked) };
+    let next = advance(Some(state), day("2026-10-02"), &Observation::default(), &locked).unwrap().unwrap();
+    assert_eq!(next.price, Some(amount("2")), "a locked price waits for the candidate of an earlier night");
+}
+
+#[test]
+fn prc_3_a_pending_candidate_needs_the_evidence_of_the_policy_that_lifts_the_lock() {
+    let locked = PricePolicy { min_tasks: 1, ..policy(PriceLock::Locked) };
+    let seen = task::observe(amount("1"), 1, 1).unwrap();
+    let state = advance(None, day("2026-10-01"), &seen, &locked).unwrap().unwrap();
+    assert_eq!((state.candidate, state.price), (Some(amount("1")), None));
+    let floating = |min_tasks| PricePolicy { min_tasks, ..policy(PriceLock::Floating) };
+    let night = |min_tasks| {
+        advance(Some(state.clone()), day("2026-10-02"), &Observation::default(), &floating(min_tasks)).unwrap().unwrap()
+    };
+    assert_eq!(night(2).price, None);
+    assert_eq!(night(1).price, Some(amount("1")));
+}
+
+#[test]
 fn prc_1_a_policy_that_cannot_be_used_is_named() {
     let seen = task::observe(amount("1"), 1, 1).unwrap();
     let first = day("2026-10-01");

@@ -1,7 +1,7 @@
 //! Corrections inside a trace (EVT-3): which event stands for which.
 //!
 //! What the rule leaves open: two events that correct the same one both count, because nothing corrects either of them
-//! (the finding says so); an event whose `supersedes` names nothing in its trace, or closes a loop, counts as if it
+//! (the finding says so), unless they report one provider call (EVT-2); an event whose `supersedes` names nothing in its trace, or closes a loop, counts as if it
 //! named nothing.
 
 use crate::graph::{find_ends, find_loops, follow};

@@ -282,7 +282,13 @@ fn bookings_of(span: &Span) -> impl Iterator<Item = Booking<'_>> {
         unobserved: false,
         unpriced: Amount::ZERO,
     });
-    own.into_iter().chain(unobserved).chain(frame)
+    // The event counts in its first booking: where a part of it has no price, it is an unpriced event (RAT-2).
+    let is_unpriced = |booking: &Option<Booking<'_>>| {
+        booking.as_ref().is_some_and(|booking| matches!(booking.rating, Rating::Unpriced(_)))
+    };
+    let swap = is_unpriced(&unobserved) && !is_unpriced(&own);
+    let (first, second) = if swap { (unobserved, own) } else { (own, unobserved) };
+    first.into_iter().chain(second).chain(frame)
 }
 
 fn whole(count: u64) -> Amount {

@@ -33,6 +33,6 @@ pub use facts::DayFacts;
 pub use grain::Grain;
 pub use payer::{Payer, PayerSource};
 pub use resolve::{Context, resolve};
-pub use response::{billed_report, root_names_team};
+pub use response::{Call, Report, reports_of, root_names_team, second_reports};
 pub use task::Task;
 pub use trace::{Place, Span, TagFrom, Trace, Unobserved};

@@ -14,6 +14,7 @@ use crate::frames::{mark_frames, mark_invocations, mark_via};
 use crate::notes::Notes;
 use crate::order::Ordered;
 use crate::payer::find_payer;
+use crate::response::second_ranks;
 use crate::sum::add_amount;
 use crate::task::find_task;
 use crate::trace::{Place, Span, TagFrom, Trace};
@@ -56,8 +57,7 @@ impl<'a> Days<'a> {
 /// Puts one trace back together. `events` are its accepted events in any order, none of them twice.
 ///
 /// `excluded` are events that do not count because another report of the same provider call does (EVT-2): they stay
-/// in the tree without cost or tokens. A correction of a report that is not excluded takes that one's place and is not
-/// excluded either.
+/// in the tree without cost or tokens. What this trace reports twice itself is found here.
 ///
 /// # Errors
 /// [`AttributionError`]: a sum that does not fit, events that are not those of one trace, or a rater that contradicts
@@ -171,8 +171,7 @@ fn inherit(
     }
 }
 
-/// Marks the events that are billed elsewhere. Where the billed report is corrected by another report of the same
-/// call, the correction is the billed one.
+/// Marks the events that are billed elsewhere, in another trace or in this one.
 fn exclude(
     spans: &mut [Span],
     excluded: &BTreeSet<Identity>,
@@ -180,44 +179,17 @@ fn exclude(
     corrections: &Corrections,
     tree: &Tree,
 ) {
-    if excluded.is_empty() {
-        return;
-    }
-    let position = |rank: usize| tree.positions.get(rank).copied().unwrap_or_default();
-    for span in spans.iter_mut() {
-        span.excluded = excluded.contains(&span.identity);
-    }
-    let call = |rank: usize| events.get(rank).map(|recorded| (&recorded.event.provider, &recorded.event.response_id));
-    // From the first version on, each one's right to be billed passes to its correction.
-    for rank in versions_in_order(events.len(), corrections) {
-        let Some(corrected) = corrections.corrected_by_this(rank).filter(|corrected| call(*corrected) == call(rank))
-        else {
-            continue;
-        };
-        let was_billed = spans.get(position(corrected)).is_some_and(|span| !span.excluded);
-        if let Some(span) = spans.get_mut(position(rank)).filter(|_| was_billed) {
-            span.excluded = false;
+    if !excluded.is_empty() {
+        for span in spans.iter_mut() {
+            span.excluded = excluded.contains(&span.identity);
         }
     }
-}
-
-/// The corrections, each after the event that it corrects.
-fn versions_in_order(events: usize, corrections: &Corrections) -> Vec<usize> {
-    let mut ordered = Vec::new();
-    let mut done = vec![false; events];
-    let mut chain = Vec::new();
-    for start in 0..events {
-        let mut here = Some(start);
-        while let Some(rank) = here
-            && let Some(seen) = done.get_mut(rank)
-            && !std::mem::replace(seen, true)
-        {
-            chain.push(rank);
-            here = corrections.corrected_by_this(rank);
+    for rank in second_ranks(events, corrections) {
+        let position = tree.positions.get(rank).copied().unwrap_or_default();
+        if let Some(span) = spans.get_mut(position) {
+            span.excluded = true;
         }
-        ordered.extend(chain.drain(..).rev());
     }
-    ordered
 }
 
 /// The rating of what the event reports itself. Of a wrapper only the quantity counts: its usage is compared with what

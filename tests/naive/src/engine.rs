@@ -6,14 +6,14 @@ use chrono::NaiveDate;
 use num_bigint::BigInt;
 use recoup_attribution::batch::{Batch, Source, day_facts};
 use recoup_attribution::facts::{CellKey, Item, PoolUseKey, TaskKey};
-use recoup_attribution::{Context, DayBuilder, DayFacts, Grain, billed_report, resolve, root_names_team};
+use recoup_attribution::{Context, DayBuilder, DayFacts, Grain, reports_of, resolve, second_reports};
 use recoup_ledger::{
     Bearer, Consumer, Correction, LedgerError, Line, Opening, PeriodInput, PriceModel, PriceOrigin, PricedKey,
     Settlement, check, correct, rate_card, settle,
 };
 use recoup_model::digest::content_digest;
 use recoup_model::organisation::History;
-use recoup_model::{Digest, Id, Identity, Kind, Period, Recorded};
+use recoup_model::{Digest, Id, Identity, Period, Recorded};
 use recoup_money::Amount;
 use recoup_pricing::PriceBook;
 
@@ -126,35 +126,10 @@ pub fn group(events: &[Recorded]) -> Vec<Vec<Recorded>> {
     traces.into_values().collect()
 }
 
-/// Reports of one provider call: identity, whether the root names a team, trace and event by name.
-type Reports = Vec<(Identity, bool, Id, Id)>;
-
 /// EVT-2 over all known traces, with the engine's own judgement.
 #[must_use]
 pub fn find_excluded(traces: &[Vec<Recorded>], context: &Context<'_>) -> BTreeSet<Identity> {
-    let mut calls: BTreeMap<(Id, Id), Reports> = BTreeMap::new();
-    for trace in traces {
-        let reports: Vec<_> = trace.iter().filter_map(|recorded| Some((recorded, call_of(recorded)?))).collect();
-        let named = !reports.is_empty() && root_names_team(trace, context);
-        for (recorded, call) in reports {
-            let event = &recorded.event;
-            let report = (Identity::of(event), named, event.trace_name().clone(), event.event_id.clone());
-            calls.entry(call).or_default().push(report);
-        }
-    }
-    let losers = |reports: Reports| {
-        let names: Vec<_> = reports.iter().map(|(_, named, trace, event)| (*named, &**trace, &**event)).collect();
-        let billed = billed_report(&names);
-        let lost = reports.iter().enumerate().filter(|(at, _)| Some(*at) != billed).map(|(_, report)| report.0);
-        lost.collect::<Vec<_>>()
-    };
-    calls.into_values().flat_map(losers).collect()
-}
-
-fn call_of(recorded: &Recorded) -> Option<(Id, Id)> {
-    let event = &recorded.event;
-    let call = (event.provider.clone()?, event.response_id.clone()?);
-    (event.kind != Kind::Agent).then_some(call)
+    second_reports(traces.iter().flat_map(|trace| reports_of(trace, context)).collect())
 }
 
 /// The facts of every day of some months, over what is known.

@@ -82,12 +82,14 @@ fn add_cells(sums: &mut Sums, trace: &Trace, span: &Span) {
     let payer = format!("team={} project={}", shown(trace.payer.as_ref()), shown(trace.project.as_ref()));
     let tags = format!("agent={} type={}", shown(span.agent.as_ref()), shown(span.task_type.as_ref()));
     let kind = span.event.kind.name();
+    // The event counts once: as unpriced where a part of it is (RAT-2), else with its first part.
+    let counted = span.bought.iter().position(|bought| bought.what == What::Unpriced).unwrap_or(0);
     for (at, bought) in span.bought.iter().enumerate() {
         let sold = format!("provider={} model={}", shown(bought.provider.as_ref()), shown(bought.model.as_ref()));
         let to = format!("task={} pool={}", task_name(trace.task.as_ref()), shown(span.pool.as_ref()));
         let unobserved = if bought.unobserved { " unobserved" } else { "" };
         let name = format!("cell {payer} {tags} {kind} {sold} {} {to}{unobserved}", item(&bought.what));
-        sums.add(name, &[bought.cost.clone(), bought.quantity.clone(), whole(u64::from(at == 0))]);
+        sums.add(name, &[bought.cost.clone(), bought.quantity.clone(), whole(u64::from(at == counted))]);
     }
 }
 

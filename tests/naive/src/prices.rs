@@ -230,8 +230,7 @@ fn night(
     let enough = state.completed >= u64::from(policy.min_tasks) || state.days >= u64::from(policy.min_days);
     let candidate = (enough && !state.base.is_zero()).then(|| {
         let grid = of(policy.price_grid);
-        let found = to_step(&(&state.cost / &state.base), &grid).max(grid);
-        limit(organisation, found, state.price.as_ref())
+        to_step(&(&state.cost / &state.base), &grid).max(grid)
     });
     let starts_period = Period::of(day + Days::new(1)) != Period::of(day);
     state.candidate = candidate.clone().or(state.candidate);
@@ -240,7 +239,10 @@ fn night(
             state.price = state.candidate.clone().or(state.price)
         }
         PriceLock::Locked => {}
-        _ => state.price = candidate.or(state.price),
+        _ => {
+            let found = candidate.map(|found| limit(organisation, found, state.price.as_ref()));
+            state.price = found.or(state.price);
+        }
     }
     state
 }

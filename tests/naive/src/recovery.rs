@@ -70,10 +70,8 @@ fn over_agents(ground: &Ground<'_>, group: &Group, (team, pool): (&Id, &Id), sha
                 None if span.pool.is_some() => continue,
                 None => (trace.task.as_ref().map_or(&span.agent, |task| &task.agent).clone(), span.cost()),
             };
-            // Use by a root without an agent keeps its line; direct cost without one has no say.
-            if agent.is_some() || figure.is_some() {
-                *weights.entry(agent.map_or_else(String::new, |agent| agent.to_string())).or_default() += weight;
-            }
+            // What falls on no agent keeps its line.
+            *weights.entry(agent.map_or_else(String::new, |agent| agent.to_string())).or_default() += weight;
         }
     }
     split(share, &weights)

@@ -249,8 +249,8 @@ pub fn group(events: &[Recorded]) -> Vec<Vec<&Recorded>> {
 
 /// EVT-2: the events that do not count because another report of the same provider call does.
 ///
-/// A report that was corrected (EVT-3) is no report any more: its correction stands in its place, under the smaller of
-/// their ids. A wrapper reports no call.
+/// A report that was corrected (EVT-3) is no report any more: what stands in its place reports the call that it names, or
+/// where it names none the one that it corrects, under the smallest of their ids. A wrapper reports no call.
 #[must_use]
 pub fn find_excluded(history: &History, events: &[Recorded]) -> BTreeSet<Name> {
     type Candidate = (bool, Id, Id, Name);
@@ -263,11 +263,11 @@ pub fn find_excluded(history: &History, events: &[Recorded]) -> BTreeSet<Name> {
         let unnamed = !named.is_some_and(|team| organisation.teams.contains_key(team));
         for at in (0..trace.len()).filter(|at| shape.current[*at] == *at) {
             let event = &trace[at].event;
-            let Some(call) = call_of(event) else { continue };
-            let same = |at: &usize| call_of(&trace[*at].event).as_ref() == Some(&call);
-            let corrected = |at: &usize| shape.corrects[*at].filter(same);
-            let reports = std::iter::successors(Some(at), corrected);
-            let id = reports.map(|at| trace[at].event.event_id.clone()).min().unwrap();
+            let versions: Vec<&Event> =
+                std::iter::successors(Some(at), |at| shape.corrects[*at]).map(|at| &trace[at].event).collect();
+            let call = versions.iter().find_map(|event| call_of(event)).filter(|_| event.kind != Kind::Agent);
+            let Some(call) = call else { continue };
+            let id = versions.iter().map(|event| event.event_id.clone()).min().unwrap();
             calls.entry(call).or_default().push((unnamed, event.trace_name().clone(), id, name_of(event)));
         }
     }

@@ -123,6 +123,19 @@ fn evt_1_an_event_counts_once_in_its_first_item() {
 }
 
 #[test]
+fn rat_2_a_wrapper_that_is_unpriced_in_part_counts_as_unpriced() {
+    let trace = resolved([span("r").frame("triage").team("support").units(2).usage(&[(Input, 9)])]);
+    let cells = facts(1, [&trace]).cells;
+    let events = |item: &Item| {
+        let cells = cells.iter().filter(|(key, _)| std::mem::discriminant(&key.item) == std::mem::discriminant(item));
+        cells.map(|(_, value)| value.events).sum::<u64>()
+    };
+    assert_eq!((cells.len(), pico(trace.cost)), (2, 1_000));
+    assert_eq!(events(&Item::Unpriced), 1);
+    assert_eq!(events(&Item::Units { sku: "s".into(), unit: None }), 0, "the event counts once");
+}
+
+#[test]
 fn evt_2_the_manifest_hashes_identity_and_content_in_order_of_identity() {
     let spans = [span("r").team("support").tokens(1), span("a").below("r").tokens(2)];
     let mut bytes: Vec<Vec<u8>> = spans

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use recoup_attribution::{
-    AttributionError, Context, PayerSource, Place, TagFrom, billed_report, resolve, root_names_team,
+    AttributionError, Context, PayerSource, Place, Span, TagFrom, reports_of, resolve, root_names_team, second_reports,
 };
 use recoup_model::{FindingKind, Kind, Status, Tags};
 
@@ -233,9 +233,11 @@ fn evt_3_a_correction_below_what_it_corrects_takes_its_place() {
 
 #[test]
 fn evt_2_the_report_whose_root_names_a_team_is_billed_then_the_smaller_one() {
-    assert_eq!(billed_report(&[(false, "a", "1"), (true, "b", "2"), (true, "b", "1")]), Some(2));
-    assert_eq!(billed_report(&[(false, "b", "1"), (false, "a", "2")]), Some(1));
-    assert_eq!(billed_report(&[]), None);
+    let call = |trace: &str, id: &str| span(id).trace(Some(trace)).tokens(1).response("call");
+    let gateway = call("a", "1");
+    assert_eq!(billed(&[vec![gateway.clone()], vec![call("b", "2"), call("b", "1").team("support")]]), ["b/1"]);
+    assert_eq!(billed(&[vec![call("b", "1")], vec![call("a", "2")]]), ["a/2"]);
+    assert_eq!(billed(&[vec![gateway]]), ["a/1"]);
     let history = history();
     let context = Context { history: &history, rater: &PriceList };
     let names = |spans: Vec<Make>| root_names_team(&events(spans), &context);
@@ -259,18 +261,45 @@ fn evt_2_an_excluded_report_stays_as_a_frame_and_makes_no_task() {
     assert_eq!(facts.finding_counts[&FindingKind::SharedResponse], 1);
 }
 
+/// The events that are billed of some traces, as trace/event.
+fn billed(traces: &[Vec<Make>]) -> Vec<String> {
+    let history = history();
+    let context = Context { history: &history, rater: &PriceList };
+    let reports = traces.iter().flat_map(|trace| reports_of(&events(trace.clone()), &context)).collect();
+    let excluded = second_reports(reports);
+    let resolved = traces.iter().map(|trace| resolved_without(trace.clone(), &excluded));
+    let paid = resolved.flat_map(|trace| {
+        let name = |span: &Span| format!("{}/{}", trace.trace, span.event.event_id);
+        trace.spans.iter().filter(|span| !span.exclusive.is_zero()).map(name).collect::<Vec<_>>()
+    });
+    paid.collect()
+}
+
 #[test]
 fn evt_2_the_correction_of_the_billed_report_is_billed() {
-    let spans = [
-        span("r").frame("triage"),
-        span("x").below("r").tokens(5).response("call"),
-        span("y").below("r").tokens(3).response("call").supersedes("x"),
-        span("z").below("r").tokens(2).response("call").supersedes("y"),
-    ];
-    let excluded: BTreeSet<_> = [spans[2].identity(), spans[3].identity()].into();
-    assert_eq!(pico(resolved_without(spans.clone(), &excluded).cost), 2_000);
-    let all: BTreeSet<_> = spans.iter().map(Make::identity).collect();
-    assert_eq!(pico(resolved_without(spans, &all).cost), 0);
+    let call = |trace: &str, id: &str| span(id).trace(Some(trace)).tokens(1).response("call");
+    let versions = vec![call("t", "x"), call("t", "y").supersedes("x"), call("t", "z").supersedes("y")];
+    assert_eq!(billed(&[versions.clone(), vec![call("u", "a")]]), ["t/z"]);
+    assert_eq!(billed(&[versions, vec![call("s", "a")]]), ["s/a"]);
+    // One that names no call corrects the one that it supersedes.
+    let silent = vec![call("t", "x"), span("y").tokens(1).supersedes("x")];
+    assert_eq!(billed(&[silent.clone(), vec![call("u", "a")]]), ["t/y"]);
+    assert_eq!(billed(&[silent, vec![call("s", "a")]]), ["s/a"]);
+}
+
+#[test]
+fn evt_2_a_call_whose_first_report_was_corrected_to_another_call_is_billed_where_it_is_still_reported() {
+    let call = |trace: &str, id: &str, call: &str| span(id).trace(Some(trace)).tokens(1).response(call);
+    let moved = vec![call("a", "1", "r"), call("a", "2", "other").supersedes("1")];
+    assert_eq!(billed(&[moved, vec![call("b", "1", "r")]]), ["a/2", "b/1"]);
+}
+
+#[test]
+fn evt_3_two_corrections_of_one_reported_call_are_billed_once() {
+    let call = |id: &str| span(id).tokens(1).response("r");
+    assert_eq!(billed(&[vec![call("1"), call("2").supersedes("1"), call("3").supersedes("1")]]), ["t/2"]);
+    let silent = |id: &str| span(id).tokens(1).supersedes("1");
+    assert_eq!(billed(&[vec![call("1"), silent("2"), silent("3")]]), ["t/2"]);
 }
 
 #[test]

@@ -11,9 +11,9 @@ use crate::error::{LedgerError, fits};
 
 /// Pairs of the period up to some night.
 #[derive(Debug, Default)]
-pub(super) struct Pairs(BTreeMap<Id, BTreeMap<Id, Pair>>);
+pub(super) struct Pairs(BTreeMap<Id, BTreeMap<Option<Id>, Pair>>);
 
-/// A team's work with one agent.
+/// A team's work with one agent, or outside every agent.
 #[derive(Debug, Default)]
 pub(super) struct Pair {
     /// All direct cost, in tasks and outside.
@@ -36,9 +36,10 @@ impl Pairs {
             |day, team: &Id, agent: &Id| history.on(day).organisation.billing(team, Some(agent)) == Billing::Token;
         for (cell, value) in facts.cells.iter().filter(|(cell, _)| cell.pool.is_none()) {
             let agent = cell.task.as_ref().map_or(&cell.agent, |task| &task.agent);
-            let (Some(team), Some(agent)) = (&cell.team, agent) else { continue };
+            let Some(team) = &cell.team else { continue };
             let pair = self.0.entry(team.clone()).or_default().entry(agent.clone()).or_default();
             pair.direct = fits(pair.direct.checked_add(value.cost), "a direct cost")?;
+            let Some(agent) = agent else { continue };
             if let Some(task) = cell.task.as_ref().filter(|task| !by_token(task.ended_on, team, agent)) {
                 let work = pair.types.entry(task.task_type.clone()).or_default();
                 work.cost = fits(work.cost.checked_add(value.cost), "a direct cost")?;
@@ -47,7 +48,7 @@ impl Pairs {
         for (task, value) in &facts.tasks {
             let (Some(team), Some(agent)) = (&task.team, &task.agent) else { continue };
             if !by_token(facts.day, team, agent) {
-                let pair = self.0.entry(team.clone()).or_default().entry(agent.clone()).or_default();
+                let pair = self.0.entry(team.clone()).or_default().entry(Some(agent.clone())).or_default();
                 let work = pair.types.entry(task.task_type.clone()).or_default();
                 work.ended = fits(work.ended.checked_add(value.tasks), "a number of tasks")?;
             }
@@ -55,15 +56,15 @@ impl Pairs {
         Ok(())
     }
 
-    /// Direct cost of a team by root's agent.
-    pub(super) fn direct(&self, team: &Id) -> impl Iterator<Item = (&Id, Amount)> {
+    /// Direct cost of a team by root's agent; what has no agent has its say too.
+    pub(super) fn direct(&self, team: &Id) -> impl Iterator<Item = (&Option<Id>, Amount)> {
         self.0.get(team).into_iter().flatten().map(|(agent, pair)| (agent, pair.direct))
     }
 
     /// What divides a share of (team, agent) over its task types: their direct cost, else their tasks that have ended; empty
     /// where there are none.
     pub(super) fn weights(&self, team: &Id, agent: &Id) -> Result<BTreeMap<Id, Amount>, LedgerError> {
-        let types = self.0.get(team).and_then(|agents| agents.get(agent)).map(|pair| &pair.types);
+        let types = self.0.get(team).and_then(|agents| agents.get(&Some(agent.clone()))).map(|pair| &pair.types);
         let of = |weigh: fn(&Work) -> Amount| {
             let weights = types.into_iter().flatten().map(|(task_type, work)| (task_type.clone(), weigh(work)));
             weights.filter(|(_, weight)| !weight.is_zero()).collect::<BTreeMap<_, _>>()

@@ -2,7 +2,7 @@
 //!
 //! A team's share of a pool is divided over its agents (those of the roots), and that of each agent not billed by token over
 //! its task types. What can be divided so far enters the prices of these and has no pool line; the rest keeps its line: pairs
-//! billed by token, and use outside any task. All by SPL-1 inside the share above it (SPL-2), so that every sub-total ties.
+//! billed by token, use outside any task, and what work without an agent has brought on. All by SPL-1 inside the share above it (SPL-2), so that every sub-total ties.
 //!
 //! | what | is divided by |
 //! |---|---|
@@ -231,9 +231,9 @@ fn agent_weights(pool: &PoolSplit<'_>, team: &Id, pairs: &Pairs) -> Result<BTree
     if let Some(agents) = pool.weights.agents.get(&Bearer::Team(team.clone())) {
         return Ok(agents.clone());
     }
-    let weigh = |(agent, cost): (&Id, Amount)| {
+    let weigh = |(agent, cost): (&Option<Id>, Amount)| {
         let weight = u128::try_from(cost.pico()).ok().map(BigUint::from);
-        Ok((Some(agent.clone()), fits(weight, "a direct cost below zero")?))
+        Ok((agent.clone(), fits(weight, "a direct cost below zero")?))
     };
     pairs.direct(team).map(weigh).collect()
 }

@@ -128,6 +128,20 @@ fn prc_1_use_outside_any_task_and_of_nobody_keeps_its_line() {
 }
 
 #[test]
+fn prc_1_direct_cost_without_an_agent_has_its_say_and_keeps_its_line() {
+    let mut world = through(recovering(PoolBasis::DirectCost), 1);
+    world.tasks("a", "tas", (1, 1), "1");
+    let facts = world.facts(day(1));
+    let (mut cell, value) = facts.cells.first_key_value().map(|(key, value)| (key.clone(), *value)).unwrap();
+    (cell.agent, cell.task, cell.task_type) = (None, None, None);
+    facts.cells.insert(cell, value);
+    let settlement = world.settle();
+    assert_eq!(settlement.closing.prices[&key("t", PriceModel::Task)].cost, amount("1.5"), "half of the pool");
+    assert_eq!(pool_lines(&settlement, "a"), [row("1/2", "0.5")]);
+    assert_eq!(total(&settlement, "a"), amount("3"));
+}
+
+#[test]
 fn prc_4_a_time_price_recovers_pools_too() {
     let mut world = through(recovering(PoolBasis::Invocations), 2);
     let minute_ns = 60_000_000_000;

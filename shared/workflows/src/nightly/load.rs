@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
-use recoup_attribution::{Context, billed_report, root_names_team};
+use recoup_attribution::{Context, Report, reports_of, second_reports};
+use recoup_model::digest::response_fingerprint;
 use recoup_model::period::utc_day;
 use recoup_model::{Calendar, Identity, Recorded};
 use recoup_store::block::columns::read_checked_columns;
@@ -223,31 +224,15 @@ impl App {
         let context = Context { history: &world.history, rater: world.prices.as_ref() };
         let calendar = world.history.calendar();
         let mut days = BTreeSet::new();
-        let mut reports: BTreeMap<Identity, (bool, String, String)> = BTreeMap::new();
+        let mut reports = Vec::new();
         for trace in &grouped {
-            let named = root_names_team(trace, &context);
-            for recorded in trace {
-                let event = &recorded.event;
-                days.insert(calendar.day_of(event.used_at_ns));
-                let names = (named, event.trace_name().to_string(), event.event_id.to_string());
-                reports.insert(Identity::of(event), names);
-            }
+            days.extend(trace.iter().map(|recorded| calendar.day_of(recorded.event.used_at_ns)));
+            // Of other calls not every report is at hand.
+            let is_asked = |report: &Report| calls.contains_key(&response_fingerprint(&report.call.0, &report.call.1));
+            reports.extend(reports_of(trace, &context).into_iter().filter(is_asked));
         }
-        Ok((calls.values().flat_map(|identities| losers(identities, &reports)).collect(), days))
+        Ok((second_reports(reports), days))
     }
-}
-
-fn losers(identities: &[Identity], reports: &BTreeMap<Identity, (bool, String, String)>) -> Vec<Identity> {
-    let known: Vec<(Identity, (bool, &str, &str))> = identities
-        .iter()
-        .filter_map(|identity| {
-            let (named, trace, event) = reports.get(identity)?;
-            Some((*identity, (*named, trace.as_str(), event.as_str())))
-        })
-        .collect();
-    let candidates: Vec<_> = known.iter().map(|(_, report)| *report).collect();
-    let billed = billed_report(&candidates);
-    known.iter().enumerate().filter(|(at, _)| Some(*at) != billed).map(|(_, (identity, _))| *identity).collect()
 }
 
 /// Events by trace, each in order of recording. Events are large, so their places are sorted and each is moved once.

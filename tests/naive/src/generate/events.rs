@@ -128,8 +128,7 @@ fn buy(chance: &mut Chance, temper: Temper, event: &mut Event) {
             event.usage = Some(usage(chance, 900));
             name_model(chance, temper, event, 60);
         }
-        // A wrapper with a quantity too would be priced in part and unpriced in part, which no count can tell yet.
-        if event.usage.is_none() && chance.percent(temper.wrappers / 10) {
+        if chance.percent(temper.wrappers / 10) {
             event.quantity = Some(quantity(chance, temper));
         }
         if chance.percent(temper.prices / 5) {

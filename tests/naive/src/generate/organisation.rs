@@ -25,9 +25,8 @@ const BASES: [&str; 6] = ["direct_cost", "invocations", "tokens", "duration", "f
 /// What all versions of a file share. A pool's method is that of its group and stays: what a change of it means is left
 /// open.
 struct Fixed {
-    /// Prices that forget fast and keep one lock that is no band: on a night without a candidate an older one comes into
-    /// force otherwise than in the reference.
-    forgetful: Option<&'static str>,
+    /// Prices that forget fast.
+    forgetful: bool,
     /// Whether some agents are billed by time. Then enough evidence is never a number of tasks, since which tasks
     /// without a duration are evidence of a price per minute depends on their neighbours.
     by_time: bool,
@@ -48,7 +47,7 @@ pub(super) fn files(chance: &mut Chance, periods: &[Period]) -> Vec<File> {
     let head = format!("[organisation]\nname = \"Naive\"\ncurrency = \"USD\"\ntime_zone = \"{zone}\"");
     let grid = *chance.pick(&["0.0001", "0.0001", "0.01", "0.000001"]);
     let fixed = Fixed {
-        forgetful: chance.maybe(40, &["floating", "locked"]).copied(),
+        forgetful: chance.percent(40),
         by_time: chance.percent(60),
         in_prices: *chance.pick(&[0, 0, 0, 100, 50]),
         bills: ["vector-store", "vm"].map(|id| {
@@ -81,11 +80,6 @@ fn change(chance: &mut Chance, old: &File, new: File) -> File {
     let mut policy = old.policy.clone();
     if !chance.percent(keep) {
         policy.clone_from(&new.policy);
-        // What counts as enough evidence stays: whether an older candidate may come into force under a stricter policy
-        // is not decided alike.
-        let evidence = |line: &&String| line.starts_with("min_");
-        policy.retain(|line| !evidence(&line));
-        policy.extend(old.policy.iter().filter(evidence).cloned());
     }
     let names = |file: &File| file.entries.iter().map(|entry| name_of(entry)).collect::<Vec<_>>();
     if names(old) != names(&new) {
@@ -129,19 +123,18 @@ fn policy(chance: &mut Chance, grid: &str, fixed: &Fixed) -> Vec<String> {
         format!("price_grid = \"{grid}\""),
         format!(
             "half_life_days = {}",
-            if fixed.forgetful.is_some() { *chance.pick(&[1, 2, 7]) } else { *chance.pick(&[7, 7, 3, 30]) }
+            if fixed.forgetful { *chance.pick(&[1, 2, 7]) } else { *chance.pick(&[7, 7, 3, 30]) }
         ),
         format!("min_tasks = {}", if fixed.by_time { 30 } else { *chance.pick(&[1, 2, 3, 30]) }),
         format!("min_days = {}", chance.pick(if fixed.by_time { &[1, 1, 2] } else { &[1, 2, 3] })),
         format!("variance = \"{}\"", chance.pick(&["settle", "settle", "carry", "absorb"])),
     ];
-    lines.push(match (fixed.forgetful, chance.below(4)) {
-        (Some(lock), _) => format!("price_lock = \"{lock}\""),
-        (None, 0) => "price_lock = \"locked\"".to_owned(),
-        (None, 1) => {
+    lines.push(match chance.below(4) {
+        0 => "price_lock = \"locked\"".to_owned(),
+        1 => {
             format!("price_lock = \"banded\"\nprice_band_percent = \"{}\"", chance.pick(&["10", "0.5", "35.5"]))
         }
-        (None, _) => "price_lock = \"floating\"".to_owned(),
+        _ => "price_lock = \"floating\"".to_owned(),
     });
     if lines.last().is_some_and(|line| line.contains("locked")) && chance.percent(50) {
         lines.push("price_approval = \"finance\"".to_owned());

@@ -1,7 +1,7 @@
 //! Traces over the months of a world: where they lie, when they become known, and how their spans hang together.
 
 use chrono::Days;
-use recoup_model::{Id, Kind, Period, Recorded};
+use recoup_model::{Id, Period, Recorded};
 
 use super::Temper;
 use super::events::{Place, event};
@@ -67,7 +67,6 @@ fn trace(chance: &mut Chance, temper: Temper, (number, at_ns): (usize, i64)) -> 
         let place = Place { at, spans, used_at_ns: at_ns - back_ns - days, is_root: at == 0 };
         events.push(event(chance, temper, place));
     }
-    correct_reports(&mut events);
     // Without a trace each is one of its own.
     let lone = chance.percent(8);
     for (at, recorded) in events.iter_mut().enumerate() {
@@ -78,26 +77,4 @@ fn trace(chance: &mut Chance, temper: Temper, (number, at_ns): (usize, i64)) -> 
         }
     }
     events
-}
-
-/// Corrections of reported calls restate the call, and nothing is corrected twice where calls are reported: what counts
-/// where a correction names another call, or two correct one report, is not decided alike.
-fn correct_reports(events: &mut [Recorded]) {
-    let corrections: Vec<usize> = (0..events.len()).filter(|at| events[*at].event.supersedes.is_some()).collect();
-    match corrections[..] {
-        [] => {}
-        [one] => {
-            let named = events[one].event.supersedes.clone();
-            let corrected = events.iter().position(|other| Some(&other.event.event_id) == named.as_ref());
-            let Some(corrected) = corrected.map(|at| events[at].event.clone()) else { return };
-            let event = &mut events[one].event;
-            if event.kind != Kind::Agent && corrected.kind != Kind::Agent {
-                (event.provider, event.model) = (corrected.provider, corrected.model);
-                event.response_id = corrected.response_id;
-            } else {
-                events.iter_mut().for_each(|recorded| recorded.event.response_id = None);
-            }
-        }
-        _ => events.iter_mut().for_each(|recorded| recorded.event.response_id = None),
-    }
 }
