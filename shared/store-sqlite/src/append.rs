@@ -1,16 +1,15 @@
 //! One group of events into the log, inside a transaction: who is new (EVT-2), then blocks, then the indexes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use recoup_model::limits::{BLOCK_BYTES_MAX, BLOCK_EVENTS_MAX};
-use recoup_model::{Digest, Identity, Recorded};
-use recoup_store::block::prints::{Print, digest_of_prints, print_of};
-use recoup_store::block::{self, BlockError};
-use recoup_store::{Appended, Incoming, StoreError};
+use recoup_model::{Digest, Identity};
+use recoup_store::block;
+use recoup_store::block::pack::{Packed, lane_of, pack};
+use recoup_store::{Appended, BlockName, Incoming, StoreError};
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
-use crate::days::{date_of_day, day_of_instant};
-use crate::failure::{damaged, failed};
+use crate::days::day_of_instant;
+use crate::failure::failed;
 use crate::prints;
 use crate::responses::{self, Use};
 
@@ -40,7 +39,7 @@ pub(crate) fn append(
     if placed.is_empty() {
         return Ok(outcomes);
     }
-    write_blocks(transaction, &mut placed)?;
+    write_blocks(transaction, &mut placed, lanes)?;
     // Neighbours in the index are written one after the other.
     placed.sort_unstable_by_key(|placed| placed.incoming.identity);
     index_events(transaction, &placed).map_err(failed(DOING))?;
@@ -51,9 +50,8 @@ pub(crate) fn append(
 }
 
 fn place(incoming: &Incoming, lanes: u16) -> Placed<'_> {
-    let lane = incoming.identity.trace.checked_rem(u64::from(lanes)).unwrap_or_default();
-    let lane = u16::try_from(lane).unwrap_or_default();
-    Placed { incoming, day: day_of_instant(incoming.recorded.event.used_at_ns), lane, block: 0 }
+    let day = day_of_instant(incoming.recorded.event.used_at_ns);
+    Placed { incoming, day, lane: lane_of(incoming.identity.trace, lanes), block: 0 }
 }
 
 fn use_of(placed: &Placed<'_>) -> Option<Use> {
@@ -97,51 +95,27 @@ fn judge(transaction: &Transaction<'_>, events: &[&Incoming]) -> rusqlite::Resul
     Ok(outcomes)
 }
 
-/// Groups by day and lane, in order of arrival, and notes each event's block.
-fn write_blocks(transaction: &Transaction<'_>, placed: &mut [Placed<'_>]) -> Result<(), StoreError> {
-    let mut groups: BTreeMap<(i64, u16), Vec<&mut Placed<'_>>> = BTreeMap::new();
-    for event in placed {
-        groups.entry((event.day, event.lane)).or_default().push(event);
-    }
-    for mut group in groups.into_values() {
-        for chunk in group.chunks_mut(BLOCK_EVENTS_MAX) {
-            write_block(transaction, chunk)?;
+/// Stores the blocks of the events, and notes each event's block.
+fn write_blocks(transaction: &Transaction<'_>, placed: &mut [Placed<'_>], lanes: u16) -> Result<(), StoreError> {
+    let incoming: Vec<&Incoming> = placed.iter().map(|placed| placed.incoming).collect();
+    for packed in pack(&incoming, lanes).map_err(|error| StoreError::unavailable("encode a block", error))? {
+        let block = insert_block(transaction, &packed).map_err(failed(DOING))?;
+        for member in packed.members {
+            if let Some(placed) = placed.get_mut(member) {
+                placed.block = block;
+            }
         }
     }
     Ok(())
 }
 
-/// Writes one block, or two where its bytes are too many.
-fn write_block(transaction: &Transaction<'_>, events: &mut [&mut Placed<'_>]) -> Result<(), StoreError> {
-    let recorded: Vec<&Recorded> = events.iter().map(|placed| &placed.incoming.recorded).collect();
-    let is_one = recorded.len() <= 1;
-    let bytes = match block::encode_bytes(&recorded) {
-        Ok(bytes) if bytes.len() <= BLOCK_BYTES_MAX || is_one => bytes,
-        Ok(_) | Err(BlockError::TooLarge { .. }) if !is_one => {
-            let (left, right) = events.split_at_mut(events.len() / 2);
-            write_block(transaction, left)?;
-            return write_block(transaction, right);
-        }
-        Ok(bytes) => bytes,
-        Err(error) => return Err(StoreError::unavailable("encode a block", error)),
-    };
-    let block = insert_block(transaction, events, &bytes)?;
-    events.iter_mut().for_each(|placed| placed.block = block);
-    Ok(())
-}
-
-fn insert_block(transaction: &Transaction<'_>, events: &[&mut Placed<'_>], bytes: &[u8]) -> Result<i64, StoreError> {
+fn insert_block(transaction: &Transaction<'_>, packed: &Packed) -> rusqlite::Result<i64> {
     const INSERT: &str =
         "INSERT INTO blocks (utc_day, lane, digest, codec, events, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    let Some(first) = events.first() else { return Err(damaged("a block", "has no events")) };
-    let prints: Vec<Print> =
-        events.iter().map(|placed| print_of(placed.incoming.identity, &placed.incoming.digest)).collect();
-    let digest = digest_of_prints(&prints);
-    let date = date_of_day(first.day).ok_or_else(|| damaged("a block", "has a day out of range"))?;
-    let row = params![date.to_string(), first.lane, digest.0, block::CODEC_VERSION, events.len(), bytes];
-    let mut insert = transaction.prepare_cached(INSERT).map_err(failed(DOING))?;
-    let block = insert.insert(row).map_err(failed(DOING))?;
-    prints::keep(transaction, (block, &digest), &prints).map_err(failed(DOING))?;
+    let BlockName { utc_day, lane, digest, events } = packed.name;
+    let row = params![utc_day.to_string(), lane, digest.0, block::CODEC_VERSION, events, packed.bytes];
+    let block = transaction.prepare_cached(INSERT)?.insert(row)?;
+    prints::keep(transaction, (block, &digest), &packed.prints)?;
     Ok(block)
 }
 

@@ -19,14 +19,17 @@ const DOCUMENTS_FOLDER: &str = "documents";
 /// `rcup`: tells our file from other programs'.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"rcup");
 /// Version of the tables; raised with each change to `schema.sql`.
-const SCHEMA_VERSION: i32 = 2;
+const SCHEMA_VERSION: i32 = 3;
 const SCHEMA: &str = include_str!("schema.sql");
 /// What brings the tables of version `k + 1` to the next version; `schema.sql` has it all.
-const UPGRADES: [&str; 1] = ["CREATE TABLE block_prints (
+const UPGRADES: [&str; 2] = [
+    "CREATE TABLE block_prints (
     block    INTEGER NOT NULL PRIMARY KEY,
     checksum INTEGER NOT NULL,
     prints   BLOB NOT NULL
-) STRICT;"];
+) STRICT;",
+    include_str!("upgrade_live.sql"),
+];
 /// Only an SQL shell beside us can make us wait.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Kibibytes of pages that the writer keeps, as a negative number.

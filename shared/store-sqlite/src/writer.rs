@@ -5,22 +5,25 @@
 //! |---|---|
 //! | appends that wait together | one, of at most [`EVENTS_PER_COMMIT_MAX`] events (or one larger append) |
 //! | a group of book writes | one |
+//! | a group of live traces | one |
 //! | dropping the prints of a day | one |
 //! | indexing the provider calls that wait | one for each slice, between other jobs; see `responses` |
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use chrono::NaiveDate;
-use recoup_store::{Appended, Incoming, StoreError, Write, WriteError};
+use recoup_money::Amount;
+use recoup_store::{Appended, CounterKey, Incoming, PostError, StoreError, TraceChange, Write, WriteError};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::append::append;
 use crate::books::apply;
 use crate::failure::failed;
-use crate::prints;
 use crate::responses::Backlog;
+use crate::{live, prints};
 
 /// Jobs that wait; callers beyond them are held back.
 const JOBS_WAITING_MAX: usize = 1_024;
@@ -39,9 +42,22 @@ struct AppendJob {
 
 enum Job {
     Append(AppendJob),
-    Write { writes: Vec<Write>, reply: oneshot::Sender<Result<(), WriteError>> },
-    IndexResponses { reply: oneshot::Sender<Result<(), StoreError>> },
-    DropPrints { utc_day: NaiveDate, reply: oneshot::Sender<Result<(), StoreError>> },
+    Write {
+        writes: Vec<Write>,
+        reply: oneshot::Sender<Result<(), WriteError>>,
+    },
+    IndexResponses {
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
+    Post {
+        changes: Vec<TraceChange>,
+        deltas: BTreeMap<CounterKey, Amount>,
+        reply: oneshot::Sender<Result<(), PostError>>,
+    },
+    DropPrints {
+        utc_day: NaiveDate,
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
 }
 
 /// The way to the writing thread.
@@ -82,6 +98,18 @@ impl Writer {
         const DOING: &str = "write records";
         let (reply, answer) = oneshot::channel();
         self.send(DOING, Job::Write { writes, reply }).await?;
+        answer.await.map_err(|stopped| StoreError::unavailable(DOING, stopped))?
+    }
+
+    /// Posts a group of live traces durably, or none of it.
+    pub(crate) async fn post(
+        &self,
+        changes: Vec<TraceChange>,
+        deltas: BTreeMap<CounterKey, Amount>,
+    ) -> Result<(), PostError> {
+        const DOING: &str = "post traces";
+        let (reply, answer) = oneshot::channel();
+        self.send(DOING, Job::Post { changes, deltas, reply }).await?;
         answer.await.map_err(|stopped| StoreError::unavailable(DOING, stopped))?
     }
 
@@ -157,6 +185,9 @@ impl Thread {
             // A caller that no longer waits for its answer changes nothing.
             Job::Write { writes, reply } => drop(reply.send(apply(&mut self.connection, &writes))),
             Job::IndexResponses { reply } => self.backlog.ask(&self.connection, reply),
+            Job::Post { changes, deltas, reply } => {
+                drop(reply.send(live::post(&mut self.connection, &changes, &deltas)));
+            }
             Job::DropPrints { utc_day, reply } => drop(reply.send(prints::forget(&self.connection, utc_day))),
             Job::Append(first) => {
                 let group = self.gather(first);

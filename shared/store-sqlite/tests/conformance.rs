@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use recoup_store::{Books, Documents, EventLog};
+use recoup_store::{Books, Documents, EventLog, Live};
 use recoup_store_sqlite::{Options, SqliteStore};
 use tempfile::TempDir;
 
@@ -22,6 +22,7 @@ mod event_log {
     }
 
     recoup_store::event_log_conformance!(open_log);
+    recoup_store::event_log_identity_conformance!(open_log);
 }
 
 mod books {
@@ -33,6 +34,17 @@ mod books {
     }
 
     recoup_store::books_conformance!(open_books);
+}
+
+mod live {
+    use super::*;
+
+    fn open_live() -> (TempDir, Arc<dyn Live>) {
+        let (folder, store) = open();
+        (folder, store)
+    }
+
+    recoup_store::live_conformance!(open_live);
 }
 
 mod documents {

@@ -101,10 +101,10 @@ fn clo_1_a_newer_or_foreign_database_is_refused_unchanged() {
     drop(open(folder.path()).unwrap());
     let file = folder.path().join("recoup.sqlite3");
     let database = Connection::open(&file).unwrap();
-    database.pragma_update(None, "user_version", 3).unwrap();
+    database.pragma_update(None, "user_version", 4).unwrap();
     drop(database);
     let error = open(folder.path()).unwrap_err();
-    assert!(words(&error).contains("has tables of version 3, this release knows up to 2; use a newer release"));
+    assert!(words(&error).contains("has tables of version 4, this release knows up to 3; use a newer release"));
 
     fs::remove_file(&file).unwrap();
     let database = Connection::open(&file).unwrap();
@@ -157,11 +157,15 @@ async fn clo_1_a_damaged_block_is_named_and_the_others_stay_readable() {
     assert_eq!(store.read(vec![2]).await.unwrap().len(), 1);
 }
 
-/// The tables of a folder as they were created.
+/// Takes away what came with version 3.
+const WITHOUT_LIVE: &str = "DROP INDEX blocks_by_digest; DROP TABLE live_traces; DROP TABLE live_blocks; \
+    DROP TABLE live_posted; DROP TABLE counters;";
+
+/// The tables and indexes of a folder as they were created.
 fn tables(folder: &Path) -> Vec<(String, String)> {
     let database = Connection::open(folder.join("recoup.sqlite3")).unwrap();
     let mut select =
-        database.prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'table' ORDER BY name").unwrap();
+        database.prepare("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").unwrap();
     let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
     rows.collect::<Result<_, _>>().unwrap()
 }
@@ -172,7 +176,7 @@ async fn evt_2_a_folder_of_tables_without_prints_is_brought_up_to_date() {
     let old = incoming(event("t", "old", 1));
     open(folder.path()).unwrap().append(vec![old.clone()]).await.unwrap();
     let database = Connection::open(folder.path().join("recoup.sqlite3")).unwrap();
-    database.execute_batch("DROP TABLE block_prints; PRAGMA user_version = 1;").unwrap();
+    database.execute_batch(&format!("DROP TABLE block_prints; {WITHOUT_LIVE} PRAGMA user_version = 1;")).unwrap();
     drop(database);
     let store = open(folder.path()).unwrap();
     let fresh = tempfile::tempdir().unwrap();
@@ -187,6 +191,21 @@ async fn evt_2_a_folder_of_tables_without_prints_is_brought_up_to_date() {
     assert_eq!(store.prints(vec![1, 2]).await.unwrap(), expected, "opened once more");
     let log: Arc<dyn EventLog> = store;
     assert_eq!(contents(&log).await, [old.recorded, new.recorded]);
+}
+
+#[test]
+fn bud_1_a_folder_of_tables_without_live_state_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path()).unwrap());
+    let database = Connection::open(folder.path().join("recoup.sqlite3")).unwrap();
+    database.execute_batch(&format!("{WITHOUT_LIVE} PRAGMA user_version = 2;")).unwrap();
+    drop(database);
+    for _ in 0..2 {
+        drop(open(folder.path()).unwrap());
+    }
+    let fresh = tempfile::tempdir().unwrap();
+    drop(open(fresh.path()).unwrap());
+    assert_eq!(tables(folder.path()), tables(fresh.path()), "an upgrade gives the tables of a new folder");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,4 +25,10 @@ pub trait Documents: Send + Sync {
     async fn get(&self, path: &str) -> Result<Option<Vec<u8>>, StoreError>;
     /// Paths that begin with a prefix, in byte order, at most `limit`, after `after`.
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>, StoreError>;
+    /// An address at which anybody who has it can read the document for so many seconds, where the store has such; it is
+    /// not said that a document stands there. `None`: read it here.
+    async fn link(&self, path: &str, seconds: u64) -> Result<Option<String>, StoreError> {
+        let _ = (path, seconds);
+        Ok(None)
+    }
 }

@@ -35,7 +35,7 @@ pub enum Appended {
 /// What is known of a block without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockInfo {
-    /// Its place in the order of recording, from 1; a later block has a higher number.
+    /// Its place in the order in which blocks got their numbers, from 1: none gets a number below one given before.
     pub seq: u64,
     /// The UTC day of `used_at` of all its events.
     pub utc_day: NaiveDate,
@@ -97,6 +97,7 @@ pub trait EventLog: Send + Sync {
     async fn blocks_of_traces(&self, traces: Vec<u64>) -> Result<Vec<(u64, u64)>, StoreError>;
     /// Traces that have events on one of `utc_days` and on other UTC days too, with those other days.
     async fn traces_beyond(&self, utc_days: Vec<NaiveDate>, lane: u16) -> Result<Vec<(u64, NaiveDate)>, StoreError>;
-    /// All uses of the provider calls that two or more events name, where at least one of these lies on `utc_days`.
+    /// All uses of the provider calls that two or more events name, where at least one of these lies on `utc_days`. A log
+    /// may look no further than a day around each of them: reports of one call lie at most a day apart.
     async fn shared_responses(&self, utc_days: Vec<NaiveDate>) -> Result<Vec<ResponseUse>, StoreError>;
 }

@@ -23,4 +23,4 @@ pub use clock::{Clock, SystemClock};
 pub use documents::{Documents, PutOutcome};
 pub use error::StoreError;
 pub use event_log::{Appended, BlockInfo, EventLog, Incoming, ResponseUse, StoredBlock};
-pub use live::{BlockName, CounterKey, Live, PostError, TraceChange, TraceState};
+pub use live::{BlockName, CounterKey, Live, PostError, TraceChange, TraceState, counter_changes};

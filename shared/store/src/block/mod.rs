@@ -1,12 +1,13 @@
 //! The block codec: events in, compact bytes out, and back. `BLOCKS.md` describes the format byte by byte.
 //!
-//! Owns: the bytes of a block and the digest that names it. Does not own: which events share a block.
+//! Owns: the bytes of a block, the digest that names it, and which events share one ([`pack`]).
 //! Promises: [`decode`] of [`encode`] is the same events in the same order; any other bytes are refused with a reason,
 //! without a panic and within bounded memory; a version that was ever written stays readable.
 //! Start reading at [`encode`], then [`columns`].
 
 pub mod columns;
 mod frame;
+pub mod pack;
 pub mod prints;
 mod v1;
 mod v2;

@@ -84,3 +84,14 @@ pub async fn clo_3_documents_are_listed_in_order(documents: Arc<dyn Documents>) 
     }
     assert_eq!(paged, paths);
 }
+
+/// A store that has links gives one without looking, one that has none says so for every document.
+pub async fn clo_3_a_link_is_an_address_or_nothing(documents: Arc<dyn Documents>) {
+    put(&documents, PATH, b"{}").await;
+    let link = async |path: &str| documents.link(path, 60).await.expect("link");
+    let links = [link(PATH).await, link("statements/absent.json").await];
+    assert_eq!(links[0].is_some(), links[1].is_some());
+    for link in links.into_iter().flatten() {
+        assert!(link.starts_with("http"), "{link}");
+    }
+}

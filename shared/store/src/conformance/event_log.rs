@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 use recoup_model::digest::{content_digest, response_fingerprint};
-use recoup_model::limits::BLOCK_EVENTS_MAX;
-use recoup_model::{Event, Id, Identity, Kind, Origin, Recorded, Tags, TokenClass, Usage};
+use recoup_model::limits::{BLOCK_BYTES_MAX, BLOCK_EVENTS_MAX};
+use recoup_model::{Digest, Event, Id, Identity, Kind, Origin, Recorded, Tags, TokenClass, Usage};
 
 use super::race;
 use crate::block;
@@ -74,7 +74,20 @@ async fn append(log: &Arc<dyn EventLog>, events: Vec<Incoming>) -> Vec<Appended>
     log.append(events).await.expect("append")
 }
 
+async fn number(log: &Arc<dyn EventLog>) {
+    log.number_blocks().await.expect("number_blocks");
+}
+
+/// Appends, and sees to it that the blocks have their numbers before those of a later append.
+async fn append_next(log: &Arc<dyn EventLog>, events: Vec<Incoming>) -> Vec<Appended> {
+    let outcomes = append(log, events).await;
+    number(log).await;
+    outcomes
+}
+
+/// All blocks recorded so far.
 async fn infos(log: &Arc<dyn EventLog>) -> Vec<BlockInfo> {
+    number(log).await;
     log.blocks_after(0, usize::MAX).await.expect("blocks_after")
 }
 
@@ -103,6 +116,87 @@ pub async fn evt_2_an_empty_log_answers_with_nothing(log: Arc<dyn EventLog>) {
     assert_eq!(log.blocks_of_traces(vec![7]).await.expect("blocks_of_traces"), []);
     assert_eq!(log.traces_beyond(vec![october(1)], 0).await.expect("traces_beyond"), []);
     assert_eq!(log.shared_responses(vec![october(1)]).await.expect("shared_responses"), []);
+}
+
+/// Whatever days it mixes, in another order, with another time of recording: a repeated request writes no block.
+pub async fn evt_2_an_exact_retry_is_all_duplicates(log: Arc<dyn EventLog>) {
+    let request: Vec<Incoming> =
+        [("a", 1), ("b", 2), ("c", 1), ("d", 3), ("e", 2)].map(|(id, day)| on_day(day, event("t", id, 1))).into();
+    assert_eq!(append(&log, request.clone()).await, [Appended::Accepted; 5]);
+    let known = infos(&log).await;
+    assert_eq!(known.len(), 3);
+    let mut retry = request.clone();
+    retry.iter_mut().for_each(|incoming| incoming.recorded.recorded_at_ns += 1);
+    let backwards: Vec<Incoming> = retry.iter().rev().cloned().collect();
+    for again in [request.clone(), retry, backwards] {
+        assert_eq!(append(&log, again).await, [Appended::Duplicate; 5]);
+        assert_eq!(infos(&log).await, known);
+    }
+    let mut stored = contents(&log).await;
+    stored.sort_unstable_by(|left, right| left.event.event_id.cmp(&right.event.event_id));
+    assert_eq!(stored, request.iter().map(|sent| sent.recorded.clone()).collect::<Vec<_>>());
+}
+
+/// The first of an identity stays, also where the others lie on another day.
+pub async fn evt_2_repeats_and_conflicts_inside_a_request_are_known(log: Arc<dyn EventLog>) {
+    let first = incoming(event("t", "a", 1));
+    let other = incoming(event("u", "a", 1));
+    let request = vec![
+        first.clone(),
+        first.clone(),
+        incoming(event("t", "a", 2)),
+        other.clone(),
+        on_day(2, event("t", "a", 1)),
+        first.clone(),
+        other.clone(),
+    ];
+    let (accepted, duplicate, conflict) = (Appended::Accepted, Appended::Duplicate, Appended::Conflict);
+    let expected = [accepted, duplicate, conflict, accepted, conflict, duplicate, duplicate];
+    assert_eq!(append(&log, request.clone()).await, expected);
+    assert_eq!(contents(&log).await, [first.recorded, other.recorded]);
+    assert_eq!(log.utc_days().await.expect("utc_days"), [october(1)]);
+    let again = [duplicate, duplicate, conflict, duplicate, conflict, duplicate, duplicate];
+    assert_eq!(append(&log, request).await, again);
+    assert_eq!(infos(&log).await.len(), 1);
+}
+
+/// Tasks send the same request at once: one of them is told `Accepted`.
+pub async fn evt_2_of_racing_retries_one_is_accepted(log: Arc<dyn EventLog>) {
+    let request: Vec<Incoming> = (0..20).map(|at| on_day(1 + at % 2, event("t", &format!("e{at}"), 1))).collect();
+    let outcomes = race(|_| {
+        let (log, request) = (Arc::clone(&log), request.clone());
+        async move { append(&log, request).await }
+    })
+    .await
+    .concat();
+    assert_eq!(count(&outcomes, Appended::Accepted), request.len());
+    assert_eq!(count(&outcomes, Appended::Duplicate), request.len() * (super::TASKS - 1));
+    assert_eq!(contents(&log).await.len(), request.len());
+}
+
+/// What lies in both requests is stored twice, and each block holds what its request brought: in the order of the log
+/// the first recorded still comes first.
+pub async fn evt_2_an_overlapping_request_is_stored_beside_the_first(log: Arc<dyn EventLog>) {
+    let [a, b, c] = ["a", "b", "c"].map(|id| incoming(event("t", id, 1)));
+    let other_a = incoming(event("t", "a", 2));
+    assert_eq!(append_next(&log, vec![a.clone(), b.clone()]).await, [Appended::Accepted; 2]);
+    assert_eq!(append_next(&log, vec![b.clone(), c.clone()]).await, [Appended::Accepted; 2]);
+    assert_eq!(append_next(&log, vec![other_a.clone()]).await, [Appended::Accepted]);
+    let sent = [a, b.clone(), b, c, other_a].map(|sent| sent.recorded);
+    assert_eq!(contents(&log).await, sent);
+    assert_eq!(infos(&log).await.iter().map(|info| info.events).collect::<Vec<_>>(), [2, 2, 1]);
+}
+
+/// As after a call of which one block was written and the other was not: each event is told what became of it.
+pub async fn evt_2_a_retry_that_is_half_known_stores_the_other_half(log: Arc<dyn EventLog>) {
+    let half =
+        |day: u32| -> Vec<Incoming> { (0..3).map(|at| on_day(day, event("t", &format!("d{day}e{at}"), 1))).collect() };
+    assert_eq!(append(&log, half(1)).await, [Appended::Accepted; 3]);
+    let whole: Vec<Incoming> = half(2).into_iter().zip(half(1)).flat_map(|(second, first)| [second, first]).collect();
+    let expected = [Appended::Accepted, Appended::Duplicate].repeat(3);
+    assert_eq!(append(&log, whole.clone()).await, expected);
+    assert_eq!(append(&log, whole).await, [Appended::Duplicate; 6]);
+    assert_eq!(contents(&log).await.len(), 6);
 }
 
 /// In the same request, in a later one, with another time of recording: a repeat is acknowledged and not stored.
@@ -215,7 +309,7 @@ pub async fn rat_3_a_block_holds_one_day_and_is_named_by_its_content(log: Arc<dy
         on_day(2, event("t", "b", 1)),
         incoming(last),
     ];
-    append(&log, request).await;
+    append_next(&log, request).await;
     assert_eq!(log.utc_days().await.expect("utc_days"), [october(1), october(2), october(3)]);
     for info in infos(&log).await {
         let stored = log.read(vec![info.seq]).await.expect("read");
@@ -268,14 +362,76 @@ pub async fn rat_3_large_appends_are_split_at_the_limit_of_a_block(log: Arc<dyn 
     assert!(infos.iter().all(|info| usize::try_from(info.events).is_ok_and(|events| events <= BLOCK_EVENTS_MAX)));
     let sent: Vec<Recorded> = request.iter().map(|incoming| incoming.recorded.clone()).collect();
     assert_eq!(contents(&log).await, sent);
-    let ends = request.first().into_iter().chain(request.last()).cloned().collect();
-    assert_eq!(append(&log, ends).await, [Appended::Duplicate; 2]);
+    let outcomes = append(&log, request.clone()).await;
+    assert_eq!(count(&outcomes, Appended::Duplicate), request.len());
+}
+
+/// Events with ids that hardly shrink: fewer than a block's number of events are more than a block's bytes.
+pub async fn rat_3_large_events_are_split_at_the_bytes_of_a_block(log: Arc<dyn EventLog>) {
+    let noise = |at: usize| -> String {
+        let part = |part: usize| Digest::of(format!("{at} {part}").as_bytes()).to_string();
+        (0..16).map(part).collect()
+    };
+    let large = |at: usize| {
+        let mut event = event("t", &format!("e{at}"), 1);
+        event.tags.extra.insert(Id::from("noise"), Id::from(noise(at)));
+        incoming(event)
+    };
+    let request: Vec<Incoming> = (0..1_500).map(large).collect();
+    let outcomes = append(&log, request.clone()).await;
+    assert_eq!(count(&outcomes, Appended::Accepted), request.len());
+    let infos = infos(&log).await;
+    assert!(infos.len() >= 2);
+    for stored in log.read(infos.iter().map(|info| info.seq).collect()).await.expect("read") {
+        assert!(stored.bytes.len() <= BLOCK_BYTES_MAX);
+    }
+    let mut stored: Vec<Id> = contents(&log).await.into_iter().map(|recorded| recorded.event.event_id).collect();
+    stored.sort_unstable();
+    stored.dedup();
+    assert_eq!(stored.len(), request.len());
+    let outcomes = append(&log, request.clone()).await;
+    assert_eq!(count(&outcomes, Appended::Duplicate), request.len());
+}
+
+/// While tasks append and number: whoever has seen a number never misses a block by looking behind it.
+pub async fn rat_3_numbers_are_never_below_one_given_before(log: Arc<dyn EventLog>) {
+    const APPENDS: usize = 6;
+    let seen = race(|task| {
+        let log = Arc::clone(&log);
+        async move {
+            let mut seen: Vec<BlockInfo> = Vec::new();
+            for at in 0..APPENDS {
+                let day = u32::try_from(1 + (task + at) % 3).expect("a small number");
+                append(&log, vec![on_day(day, event("t", &format!("{task} {at}"), 1))]).await;
+                number(&log).await;
+                let after = seen.last().map_or(0, |info| info.seq);
+                seen.extend(log.blocks_after(after, usize::MAX).await.expect("blocks_after"));
+            }
+            seen
+        }
+    })
+    .await;
+    let all = infos(&log).await;
+    let events: u32 = all.iter().map(|info| info.events).sum();
+    assert_eq!(usize::try_from(events), Ok(super::TASKS * APPENDS));
+    assert!(all.iter().zip(all.iter().skip(1)).all(|(left, right)| left.seq < right.seq));
+    assert!(seen.iter().all(|seen| all.starts_with(seen)), "what a task saw step by step is the beginning of all");
+    let mut digests: Vec<Digest> = all.iter().map(|info| info.digest).collect();
+    digests.sort_unstable();
+    digests.dedup();
+    assert_eq!(digests.len(), all.len(), "each block has one number");
+    let mut by_day: Vec<BlockInfo> = Vec::new();
+    for day in 1..=3 {
+        by_day.extend(log.blocks_of_day(october(day), 0).await.expect("blocks_of_day"));
+    }
+    by_day.sort_unstable_by_key(|info| info.seq);
+    assert_eq!(by_day, all);
 }
 
 /// Backwards, twice, and one that is not there.
 pub async fn rat_3_blocks_are_read_in_the_order_asked_for(log: Arc<dyn EventLog>) {
     for at in 0..3 {
-        append(&log, vec![incoming(event("t", &format!("e{at}"), 1))]).await;
+        append_next(&log, vec![incoming(event("t", &format!("e{at}"), 1))]).await;
     }
     let mut seqs: Vec<u64> = infos(&log).await.iter().map(|info| info.seq).collect();
     seqs.reverse();
@@ -326,9 +482,10 @@ pub async fn evt_2_dropped_prints_are_gone_and_nothing_else(log: Arc<dyn EventLo
 
 /// Every block that holds an event of one of the traces, once.
 pub async fn atr_1_the_blocks_of_a_trace_are_found(log: Arc<dyn EventLog>) {
-    append(&log, vec![incoming(event("t", "a", 1)), incoming(event("t", "b", 1)), incoming(event("u", "a", 1))]).await;
-    append(&log, vec![incoming(event("t", "c", 1))]).await;
-    append(&log, vec![incoming(event("v", "a", 1))]).await;
+    append_next(&log, vec![incoming(event("t", "a", 1)), incoming(event("t", "b", 1)), incoming(event("u", "a", 1))])
+        .await;
+    append_next(&log, vec![incoming(event("t", "c", 1))]).await;
+    append_next(&log, vec![incoming(event("v", "a", 1))]).await;
     let [t, u, v] = ["t", "u", "v"].map(Identity::trace_of);
     let seqs: Vec<u64> = infos(&log).await.iter().map(|info| info.seq).collect();
     let [first, second, third] = seqs.try_into().expect("three blocks");
@@ -342,9 +499,9 @@ pub async fn atr_1_the_blocks_of_a_trace_are_found(log: Arc<dyn EventLog>) {
 
 /// A trace that gets its second day later, one with three days, one with one day.
 pub async fn atr_1_traces_beyond_a_day_are_found(log: Arc<dyn EventLog>) {
-    append(&log, vec![on_day(1, event("two", "a", 1)), on_day(2, event("one", "a", 1))]).await;
-    append(&log, vec![on_day(2, event("two", "b", 1)), on_day(2, event("two", "c", 1))]).await;
-    append(&log, (1..=3).map(|day| on_day(day, event("three", &format!("e{day}"), 1))).collect()).await;
+    append_next(&log, vec![on_day(1, event("two", "a", 1)), on_day(2, event("one", "a", 1))]).await;
+    append_next(&log, vec![on_day(2, event("two", "b", 1)), on_day(2, event("two", "c", 1))]).await;
+    append_next(&log, (1..=3).map(|day| on_day(day, event("three", &format!("e{day}"), 1))).collect()).await;
     let [two, three] = ["two", "three"].map(Identity::trace_of);
     let cases: BTreeMap<Vec<u32>, Vec<(u64, NaiveDate)>> = [
         (vec![1], vec![(two, october(2)), (three, october(2)), (three, october(3))]),
@@ -375,13 +532,13 @@ pub async fn evt_2_shared_responses_are_found(log: Arc<dyn EventLog>) {
     };
     let alone = calling(1, "t", "alone", "r-alone");
     let gateway = calling(1, "t", "gateway", "r-1");
-    append(&log, vec![gateway.clone(), alone.clone(), incoming(event("t", "none", 1))]).await;
-    append(&log, vec![alone, gateway.clone()]).await;
+    append_next(&log, vec![gateway.clone(), alone.clone(), incoming(event("t", "none", 1))]).await;
+    append_next(&log, vec![alone, gateway.clone()]).await;
     assert_eq!(log.shared_responses(vec![october(1)]).await.expect("shared_responses"), []);
 
     let sdk = calling(2, "u", "sdk", "r-1");
     let twins = [calling(3, "v", "x", "r-2"), calling(3, "w", "x", "r-2")];
-    append(&log, [vec![sdk.clone()], twins.to_vec()].concat()).await;
+    append_next(&log, [vec![sdk.clone()], twins.to_vec()].concat()).await;
     let used = |incoming: &Incoming| ResponseUse {
         response: incoming.response.expect("a response"),
         identity: incoming.identity,
