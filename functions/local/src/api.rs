@@ -14,6 +14,8 @@ use crate::failure::{Failure, Problem};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Rows asked for at once.
 const PAGE_ROWS: usize = 1_000;
+/// Stands for whatever is behind a socket.
+const SOCKET_HOST: &str = "recoup.local";
 /// Media type of one event per line.
 pub(crate) const NDJSON: &str = "application/x-ndjson";
 /// Media type of everything else that is sent.
@@ -137,21 +139,20 @@ impl Api {
             Failure::usage(format!("--server `{server}` is no address ({error}); use http://HOST:PORT"))
         })?;
         match base.scheme() {
-            "http" if base.has_host() => Ok(Self { http: client(reqwest::Client::builder())?, base, key }),
-            "https" => Err(Failure::usage(format!(
-                "--server `{server}`: this build speaks http only; let a proxy that terminates TLS run on this machine \
-                 and name its http address, or use --data DIR on the machine of the server",
+            "http" | "https" if base.has_host() => Ok(Self { http: afar()?, base, key }),
+            _ => Err(Failure::usage(format!(
+                "--server `{server}` is no http address; use https://HOST or http://HOST:PORT"
             ))),
-            _ => Err(Failure::usage(format!("--server `{server}` is no http address; use http://HOST:PORT"))),
         }
     }
 
     /// The recoup behind a Unix socket.
     pub(crate) fn over_socket(socket: &Path) -> Result<Self, Failure> {
-        let base =
-            Url::parse("http://recoup.local").map_err(|error| Failure::caused("could not name the socket", error))?;
+        let base = Url::parse(&format!("http://{SOCKET_HOST}"))
+            .map_err(|error| Failure::caused("could not name the socket", error))?;
         // A connection that idles shows the other side that we are still here.
-        let builder = reqwest::Client::builder().unix_socket(socket).pool_idle_timeout(None);
+        // Nothing is encrypted here, so that no certificate is looked for.
+        let builder = builder().unix_socket(socket).pool_idle_timeout(None).tls_certs_only([]);
         Ok(Self { http: client(builder)?, base, key: None })
     }
 
@@ -200,9 +201,14 @@ impl Api {
         }
     }
 
+    /// Whether it is reached over TCP: a server somewhere, whose jobs may be run by other processes.
+    pub(crate) fn is_afar(&self) -> bool {
+        self.base.host_str() != Some(SOCKET_HOST)
+    }
+
     fn place(&self) -> String {
         match &self.key {
-            None if self.base.host_str() == Some("recoup.local") => "the recoup that holds the data folder".to_owned(),
+            None if !self.is_afar() => "the recoup that holds the data folder".to_owned(),
             _ => self.base.to_string(),
         }
     }
@@ -218,6 +224,19 @@ impl Api {
         }
         Ok(url)
     }
+}
+
+/// A client with its cryptography.
+fn builder() -> reqwest::ClientBuilder {
+    // An error says that it was installed before.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    reqwest::Client::builder()
+}
+
+/// A client for a server somewhere. A machine without any certificate of an authority still reaches one over http. Where an
+/// answer leads to another host the client leaves the key behind.
+fn afar() -> Result<reqwest::Client, Failure> {
+    client(builder()).or_else(|_| client(builder().tls_certs_only([])))
 }
 
 fn client(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, Failure> {
@@ -258,8 +277,7 @@ mod tests {
 
     #[test]
     fn an_address_that_cannot_be_reached_is_wrong_usage() {
-        for (server, hint) in [("https://a.example", "proxy"), ("ftp://a", "http://HOST:PORT"), ("nowhere", "http://")]
-        {
+        for (server, hint) in [("ftp://a", "http://HOST:PORT"), ("nowhere", "http://")] {
             let failure = Api::over_tcp(server, None).unwrap_err();
             assert_eq!(failure.code(), 2);
             assert!(failure.to_string().contains(hint), "{failure}");

@@ -101,6 +101,8 @@ pub(crate) enum Verb {
     Prices(verbs::prices::Prices),
     /// Costs by team, agent, task type, project, user, model, kind or day
     Costs(verbs::costs::Costs),
+    /// Budgets: limit, what is posted, what is left, tiers
+    Budgets(verbs::budgets::Budgets),
     /// One trace as a tree: who caused what, what it cost, who pays and why
     Trace(verbs::trace::Trace),
     /// What a person should look at

@@ -112,6 +112,15 @@ impl Failure {
         }
     }
 
+    /// Whether trying again may help.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Refused(problem) => problem.http_status >= 502 || problem.http_status == 429,
+            Self::Failed { .. } => true,
+            Self::Usage(_) | Self::Output(_) => false,
+        }
+    }
+
     /// What stderr says: the sentence, each of several problems, and the chain of causes.
     pub(crate) fn report(&self) -> Vec<String> {
         let mut lines = vec![format!("error: {self}")];

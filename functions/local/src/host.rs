@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt as _;
-use recoup_http::{Access, router};
+use recoup_http::{Access, InProcess, router};
 use recoup_store::SystemClock;
 use recoup_store_sqlite::{OpenError, Options, SqliteStore};
 use recoup_workflows::{App, Ports};
@@ -20,6 +20,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::announce::LogAlerts;
 use crate::failure::Failure;
 use crate::guests::{Guests, Welcoming};
 
@@ -41,6 +42,7 @@ const LAST_STEP: Duration = Duration::from_millis(2);
 /// A data folder held by this process.
 pub(crate) struct Host {
     app: Arc<App>,
+    jobs: Arc<InProcess>,
     stop: watch::Sender<bool>,
     servers: Vec<JoinHandle<io::Result<()>>>,
     socket: Option<PathBuf>,
@@ -72,11 +74,20 @@ impl Host {
         let lanes = store.lanes();
         let documents = Arc::new(store.documents().clone());
         let store = Arc::new(store);
-        let ports = Ports { log: store.clone(), books: store, documents, clock: Arc::new(SystemClock) };
+        let ports = Ports {
+            log: store.clone(),
+            live: store.clone(),
+            books: store,
+            documents,
+            alerts: Arc::new(LogAlerts),
+            clock: Arc::new(SystemClock),
+        };
         let app = App::new(ports, user_key, lanes)
             .map_err(|refusal| NotOpened::Failed(Failure::caused("could not start", refusal)))?;
         let (stop, _) = watch::channel(false);
-        Ok(Self { app: Arc::new(app), stop, servers: Vec::new(), socket: None, guests: Guests::default() })
+        let app = Arc::new(app);
+        let jobs = Arc::new(InProcess::new(Arc::clone(&app)));
+        Ok(Self { app, jobs, stop, servers: Vec::new(), socket: None, guests: Guests::default() })
     }
 
     /// The application.
@@ -101,7 +112,7 @@ impl Host {
         }
         let listener = bind_private(socket).map_err(at)?;
         let listener = Welcoming::new(listener, self.guests.clone());
-        let service = router(Arc::clone(&self.app), Access::Operator);
+        let service = router(Arc::clone(&self.app), Access::Operator, self.jobs.clone());
         let serve = axum::serve(listener, service).with_graceful_shutdown(self.stopped());
         self.servers.push(tokio::spawn(serve.into_future()));
         self.socket = Some(socket.to_owned());
@@ -118,7 +129,7 @@ impl Host {
                 tracing::debug!(%error, "a connection keeps small answers back");
             }
         });
-        let service = router(Arc::clone(&self.app), Access::Keys);
+        let service = router(Arc::clone(&self.app), Access::Keys, self.jobs.clone());
         let serve = axum::serve(listener, service).with_graceful_shutdown(self.stopped());
         self.servers.push(tokio::spawn(serve.into_future()));
         Ok(bound)

@@ -4,6 +4,7 @@
 //! Does not own: rules, storage, the HTTP interface. Every verb is a client of that interface, also on this machine.
 //! Start reading at [`cli`], then [`reach`] for where the books are and [`verbs`] for what each verb does.
 
+mod announce;
 mod api;
 mod cli;
 mod failure;
@@ -31,6 +32,9 @@ use reach::{Need, Reached};
 use screen::Screen;
 use verbs::Desk;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     failure::finish(start())
 }
@@ -45,6 +49,11 @@ fn start() -> Result<Verdict, Failure> {
     let today = chrono::Utc::now().date_naive();
     if let Verb::Sample(sample) = &cli.verb {
         return sample.run(screen, today);
+    }
+    if let Verb::Keys(keys) = &cli.verb
+        && keys.is_offline()
+    {
+        return verbs::keys::make_admin(screen);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -92,6 +101,7 @@ async fn perform(verb: &Verb, desk: &Desk) -> Result<Verdict, Failure> {
         Verb::Costs(verb) => verb.run(desk).await,
         Verb::Trace(verb) => verb.run(desk).await,
         Verb::Findings(verb) => verb.run(desk).await,
+        Verb::Budgets(verb) => verb.run(desk).await,
         Verb::Unpriced(verb) => verb.run(desk).await,
         Verb::Events(verb) => verb.run(desk).await,
         Verb::Runs(verb) => verb.run(desk).await,

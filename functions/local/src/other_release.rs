@@ -16,6 +16,8 @@ use recoup_workflows::statements::Format;
 use recoup_workflows::{App, Ports, Principal};
 use serde_json::{Value, json};
 
+use crate::announce::LogAlerts;
+
 const ORGANISATION: &str = "[organisation]\nname = \"Two releases\"\ncurrency = \"USD\"\ntime_zone = \"Europe/Berlin\"\n\
     [[teams]]\nid = \"support\"\n";
 
@@ -32,7 +34,14 @@ fn open(folder: &Path, shipped: Catalogue) -> Arc<App> {
     let store = SqliteStore::open(folder, Options::default()).unwrap();
     let documents = Arc::new(store.documents().clone());
     let store = Arc::new(store);
-    let ports = Ports { log: store.clone(), books: store, documents, clock: Arc::new(SystemClock) };
+    let ports = Ports {
+        log: store.clone(),
+        live: store.clone(),
+        books: store,
+        documents,
+        alerts: Arc::new(LogAlerts),
+        clock: Arc::new(SystemClock),
+    };
     Arc::new(App::with_catalogue(ports, [7; 32], 1, shipped))
 }
 

@@ -1,6 +1,6 @@
 //! Watching a run until it ends.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,6 +12,12 @@ use crate::screen::Screen;
 /// First pause between two looks; each one is twice as long, up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_millis(40);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// The same where each look is a call to a server somewhere.
+const PAUSE_AFAR_MAX: Duration = Duration::from_secs(2);
+/// How long a run on a server may show no progress: its turn expires before that.
+const PATIENCE: Duration = Duration::from_secs(30 * 60);
+/// Looks in a row that may fail on the way to a server.
+const FAILED_LOOKS_MAX: u32 = 5;
 
 #[derive(Deserialize)]
 struct Started {
@@ -43,9 +49,11 @@ pub(crate) struct Run {
 pub(crate) async fn run_to_end(api: &Api, screen: Screen, command: &Value) -> Result<Value, Failure> {
     let Started { run } = api.ask(Ask::post_json(&["v1", "runs"], command)).await?.read()?;
     let bar = screen.steps(1, "starting");
+    let pause_max = if api.is_afar() { PAUSE_AFAR_MAX } else { PAUSE_MAX };
     let mut pause = PAUSE;
+    let mut moved = (Instant::now(), (0, 0, String::new()));
     loop {
-        let now: Run = api.ask(Ask::get(&["v1", "runs", &run])).await?.read()?;
+        let now = look(api, &run).await?;
         match now.state.as_str() {
             "done" => {
                 bar.finish_and_clear();
@@ -59,9 +67,34 @@ pub(crate) async fn run_to_end(api: &Api, screen: Screen, command: &Value) -> Re
         }
         bar.set_length(now.total.max(1));
         bar.set_position(now.done);
-        bar.set_message(now.doing);
+        bar.set_message(now.doing.clone());
+        let stands = (now.done, now.total, now.doing);
+        if moved.1 != stands {
+            moved = (Instant::now(), stands);
+        } else if api.is_afar() && moved.0.elapsed() > PATIENCE {
+            bar.finish_and_clear();
+            return Err(Failure::failed(format!(
+                "run {run} has not moved for {} min; it may still go on: watch it with `recoup runs {run}`",
+                PATIENCE.as_secs() / 60
+            )));
+        }
         tokio::time::sleep(pause).await;
-        pause = pause.saturating_mul(2).min(PAUSE_MAX);
+        pause = pause.saturating_mul(2).min(pause_max);
+    }
+}
+
+/// How far a run is; a look that fails on the way is repeated, as the run goes on without it.
+async fn look(api: &Api, run: &str) -> Result<Run, Failure> {
+    let mut failures = 0_u32;
+    loop {
+        match api.ask(Ask::get(&["v1", "runs", run])).await {
+            Ok(answer) => return answer.read(),
+            Err(failure) if api.is_afar() && failure.may_pass() && failures < FAILED_LOOKS_MAX => {
+                failures = failures.saturating_add(1);
+                tokio::time::sleep(PAUSE_AFAR_MAX).await;
+            }
+            Err(failure) => return Err(failure),
+        }
     }
 }
 

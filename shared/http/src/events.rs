@@ -1,9 +1,9 @@
 //! `POST /v1/events`.
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use axum::{Extension, Json};
 use recoup_metering::Shape;
 use recoup_model::limits::BODY_BYTES_MAX;
 use recoup_workflows::Principal;
@@ -13,12 +13,32 @@ use crate::arguments::Arguments;
 use crate::problem::Problem;
 use crate::{Shared, body};
 
+/// How many events of a request met which end: an extension of the answer, for a host that measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Events on disk now.
+    pub accepted: u64,
+    /// Events that were there.
+    pub duplicate: u64,
+    /// Events whose identity was there with other content.
+    pub conflict: u64,
+    /// Events that cannot be kept.
+    pub rejected: u64,
+}
+
+impl Counted {
+    const fn of(receipt: &Receipt) -> Self {
+        let Receipt { accepted, duplicate, conflict, rejected, .. } = *receipt;
+        Self { accepted, duplicate, conflict, rejected }
+    }
+}
+
 pub(crate) async fn post_events(
     State(shared): State<Shared>,
     headers: HeaderMap,
     arguments: Arguments,
     request: Body,
-) -> Result<Json<Receipt>, Problem> {
+) -> Result<(Extension<Counted>, Json<Receipt>), Problem> {
     let (principal, shape, listing) = match admit(&shared, &headers, &arguments).await {
         Ok(admitted) => admitted,
         Err(problem) => {
@@ -27,7 +47,8 @@ pub(crate) async fn post_events(
         }
     };
     let bytes = body::read(&headers, request, BODY_BYTES_MAX).await?;
-    Ok(Json(shared.app.ingest(&principal, &bytes, shape, listing).await?))
+    let receipt = shared.app.ingest(&principal, &bytes, shape, listing).await?;
+    Ok((Extension(Counted::of(&receipt)), Json(receipt)))
 }
 
 /// Everything that can be refused before the body is read.

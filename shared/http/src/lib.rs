@@ -7,8 +7,10 @@
 mod admin;
 mod arguments;
 mod body;
+mod budgets;
 mod events;
 mod explanations;
+mod jobs;
 mod problem;
 mod rate_cards;
 mod reports;
@@ -27,6 +29,9 @@ use axum::routing::{delete, get, post};
 use recoup_workflows::{App, Principal, Refusal};
 use serde_json::{Value, json};
 use tower::limit::GlobalConcurrencyLimitLayer;
+
+pub use crate::events::Counted;
+pub use crate::jobs::{InProcess, Jobs};
 
 use crate::problem::Problem;
 
@@ -47,6 +52,7 @@ pub enum Access {
 struct Shared {
     app: Arc<App>,
     access: Access,
+    jobs: Arc<dyn Jobs>,
 }
 
 impl Shared {
@@ -65,9 +71,9 @@ impl Shared {
     }
 }
 
-/// The whole API over one application.
-pub fn router(app: Arc<App>, access: Access) -> Router {
-    let shared = Shared { app, access };
+/// The whole API over one application; nights and closes are run by `jobs`.
+pub fn router(app: Arc<App>, access: Access, jobs: Arc<dyn Jobs>) -> Router {
+    let shared = Shared { app, access, jobs };
     Router::new()
         .route("/healthz", get(health))
         .route("/openapi.json", get(openapi))
@@ -83,10 +89,12 @@ pub fn router(app: Arc<App>, access: Access) -> Router {
         .route("/v1/variances", get(reports::get_variances))
         .route("/v1/balances", get(reports::get_balances))
         .route("/v1/periods", get(reports::get_periods))
+        .route("/v1/periods/{period}/manifest", get(statements::get_manifest))
         .route("/v1/statements", get(statements::get_statements))
         .route("/v1/statements/verify", post(statements::post_verify))
         .route("/v1/statements/{period}/{team}", get(statements::get_statement))
         .route("/v1/statements/{period}/{team}/lines/{line}/explanation", get(explanations::get_explanation))
+        .route("/v1/budgets", get(budgets::get_budgets))
         .route("/v1/unpriced", get(reports::get_unpriced))
         .route("/v1/findings", get(reports::get_findings))
         .route("/v1/nights", get(reports::get_nights))

@@ -1,24 +1,20 @@
 //! Nights and closes: start one, watch it.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use chrono::NaiveDate;
 use recoup_model::Period;
+use recoup_workflows::Job;
 use recoup_workflows::close::{CloseRequest, parse_as_of};
-use recoup_workflows::nightly::Through;
-use recoup_workflows::{App, Principal, Refusal};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::arguments::{Arguments, At, parse};
 use crate::problem::Problem;
-use crate::{Shared, body};
+use crate::{Shared, body, jobs};
 
 /// Bytes of a request to run something.
 const REQUEST_BYTES_MAX: usize = 64 * 1024;
@@ -41,11 +37,6 @@ enum RunRequest {
     },
 }
 
-enum Job {
-    Nightly(Through),
-    Close(CloseRequest),
-}
-
 fn read_job(bytes: &[u8]) -> Result<Job, Problem> {
     let request: RunRequest = serde_json::from_slice(bytes).map_err(|error| {
         let detail =
@@ -53,11 +44,7 @@ fn read_job(bytes: &[u8]) -> Result<Job, Problem> {
         Problem::invalid("invalid-run", "body", detail)
     })?;
     Ok(match request {
-        RunRequest::Nightly { through } => Job::Nightly(match through.as_deref() {
-            None | Some("yesterday") => Through::Yesterday,
-            Some("all") => Through::All,
-            Some(day) => Through::Day(parse::<NaiveDate>("through", day, "yesterday, all or a day as 2026-10-31")?),
-        }),
+        RunRequest::Nightly { through } => Job::Nightly(jobs::through(through.as_deref())?),
         RunRequest::Close { period, plan, as_of, run_missing_nights } => Job::Close(CloseRequest {
             period: parse::<Period>("period", &period, "a month as 2026-10")?,
             plan,
@@ -65,17 +52,6 @@ fn read_job(bytes: &[u8]) -> Result<Job, Problem> {
             run_missing_nights,
         }),
     })
-}
-
-async fn work(app: Arc<App>, principal: Principal, run: String, job: Job) -> Result<Value, Refusal> {
-    let outcome = match job {
-        Job::Nightly(through) => app.nightly(&principal, &run, through).await,
-        Job::Close(request) => app.close(&principal, &run, request).await,
-    };
-    if let Err(refusal) = &outcome {
-        tracing::error!(run, error = %refusal, "a run failed");
-    }
-    outcome
 }
 
 pub(crate) async fn post_run(
@@ -90,14 +66,16 @@ pub(crate) async fn post_run(
     let wait = arguments.flag("wait")?;
     let job = read_job(&body::read(&headers, request, REQUEST_BYTES_MAX).await?)?;
     let run = shared.app.new_run()?;
-    shared.app.announce_run(&run, if matches!(job, Job::Close(_)) { "close" } else { "nightly" });
-    let working = tokio::spawn(work(Arc::clone(&shared.app), principal, run.clone(), job));
-    let location = format!("/v1/runs/{run}");
-    if !wait {
-        return Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(json!({ "run": run }))).into_response());
+    shared.app.announce_run(&run, job.kind()).await?;
+    if let Err(refusal) = shared.jobs.start(&run, &job).await {
+        shared.app.run_failed(&run, &refusal.to_string()).await?;
+        return Err(refusal.into());
     }
-    working.await.map_err(|error| Refusal::computation("finish a run", error))??;
-    Ok(([(LOCATION, location)], Json(shared.app.run(&run).await?)).into_response())
+    let location = format!("/v1/runs/{run}");
+    if wait && shared.jobs.wait(&shared.app, &run).await? {
+        return Ok(([(LOCATION, location)], Json(shared.app.run(&run).await?)).into_response());
+    }
+    Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(json!({ "run": run }))).into_response())
 }
 
 pub(crate) async fn get_run(

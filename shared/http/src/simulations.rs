@@ -73,6 +73,13 @@ pub(crate) async fn post_simulation(
 ) -> Result<Response, Problem> {
     let principal = shared.principal(&headers).await?;
     let team = principal.may_simulate()?.map(str::to_owned);
+    if shared.jobs.elsewhere() {
+        return Err(Problem::not_implemented(
+            "simulation-elsewhere",
+            "this deployment has no machine that could replay months; run `recoup simulate` on one machine that holds a copy of \
+             the events",
+        ));
+    }
     arguments.only(&["wait"])?;
     let wait = arguments.parsed("wait", "true or false")?.unwrap_or(true);
     let request = read_request(&body::read(&headers, request, REQUEST_BYTES_MAX).await?)?;

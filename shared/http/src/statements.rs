@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use recoup_model::Period;
@@ -15,6 +15,8 @@ use crate::arguments::{Arguments, At, parse};
 use crate::problem::Problem;
 use crate::{Shared, body};
 
+/// Bytes of a document above which an address is answered where there is one: a function's answer holds 6 MB, coded.
+const ANSWERED_BYTES_MAX: usize = 4 * 1024 * 1024;
 const MONTH: &str = "a month as 2026-10";
 
 pub(crate) async fn get_statements(
@@ -37,20 +39,63 @@ pub(crate) async fn get_statement(
     arguments: Arguments,
 ) -> Result<Response, Problem> {
     let principal = shared.principal(&headers).await?;
-    arguments.only(&["revision"])?;
+    arguments.only(&["revision", "link"])?;
     let period: Period = parse("period", &period, MONTH)?;
     let revision = arguments.parsed::<u32>("revision", "1")?;
     let (team, format) = team_and_format(&name, &headers)?;
+    let asked = arguments.flag("link")?;
     let (issued, bytes) = shared.app.statement(&principal, (period, team, revision), format).await?;
+    // Other formats are made of the one that is stored.
+    if format == Format::Json && (asked || bytes.len() > ANSWERED_BYTES_MAX) {
+        let link = shared.app.statement_link(&principal, (period, team, revision)).await?;
+        if let Some(link) = link {
+            return Ok(see_other(link));
+        }
+    }
     let etag = etag(&issued, format);
-    if headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).is_some_and(|known| matches_etag(known, &etag))
-    {
+    if is_known(&headers, &etag) {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, etag)]).into_response());
     }
     let suffix = if format == Format::Csv { "csv" } else { "json" };
     let file = format!("attachment; filename=\"{}-r{}.{suffix}\"", file_name(&issued.statement), issued.revision);
     let head = [(CONTENT_TYPE, format.media_type().to_owned()), (ETAG, etag), (CONTENT_DISPOSITION, file)];
     Ok((head, bytes).into_response())
+}
+
+/// The manifest of a closed month, byte for byte as it was issued.
+pub(crate) async fn get_manifest(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    At(period): At<String>,
+    arguments: Arguments,
+) -> Result<Response, Problem> {
+    let principal = shared.principal(&headers).await?;
+    arguments.only(&["link"])?;
+    let period: Period = parse("period", &period, MONTH)?;
+    let asked = arguments.flag("link")?;
+    let (digest, bytes) = shared.app.manifest(&principal, period).await?;
+    if asked || bytes.len() > ANSWERED_BYTES_MAX {
+        let link = shared.app.manifest_link(&principal, period).await?;
+        if let Some(link) = link {
+            return Ok(see_other(link));
+        }
+    }
+    let etag = format!("\"{digest}\"");
+    if is_known(&headers, &etag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, etag)]).into_response());
+    }
+    let file = format!("attachment; filename=\"{period}-manifest-r1.json\"");
+    let head = [(CONTENT_TYPE, Format::Json.media_type().to_owned()), (ETAG, etag), (CONTENT_DISPOSITION, file)];
+    Ok((head, bytes).into_response())
+}
+
+/// The document is elsewhere, for whoever has this address.
+fn see_other(link: String) -> Response {
+    (StatusCode::SEE_OTHER, [(LOCATION, link), (CACHE_CONTROL, "no-store".to_owned())]).into_response()
+}
+
+fn is_known(headers: &HeaderMap, etag: &str) -> bool {
+    headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).is_some_and(|known| matches_etag(known, etag))
 }
 
 /// The format by the name's ending, else by `Accept`, else JSON.

@@ -16,6 +16,7 @@ const KEYS: &str = "keys";
 const SECRET_BYTES: usize = 24;
 /// Bytes of a key's id.
 const KEY_ID_BYTES: usize = 6;
+const UNKNOWN: Refusal = Refusal::Unauthenticated("the API key is not known; make one with `recoup keys create`");
 /// Keys of one organisation.
 pub const KEYS_MAX: usize = 10_000;
 
@@ -182,6 +183,51 @@ pub struct NewKey {
     pub team: Option<String>,
 }
 
+/// A key of the role `admin` that stands in no books.
+pub(crate) struct AdminKey {
+    id: String,
+    digest: String,
+}
+
+impl AdminKey {
+    pub(crate) fn new(id: &str, digest_hex: &str) -> Result<Self, Refusal> {
+        let is_hex = |text: &str, bytes: usize| {
+            text.len() == bytes.saturating_mul(2)
+                && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        };
+        if !is_hex(id, KEY_ID_BYTES) {
+            let detail = format!("`{id}` is no id of a key; make one with `recoup keys make-admin`");
+            return Err(Refusal::invalid("invalid-key", "admin_key_id", detail));
+        }
+        if !is_hex(digest_hex, 32) {
+            let detail = "this is no SHA-256 in hexadecimal digits; make one with `recoup keys make-admin`";
+            return Err(Refusal::invalid("invalid-key", "admin_key_digest", detail));
+        }
+        Ok(Self { id: id.to_owned(), digest: digest_hex.to_owned() })
+    }
+}
+
+/// A key made without any books, to be named to a deployment by its id and digest.
+#[derive(Clone, Debug, Serialize)]
+pub struct OfflineKey {
+    /// What to send as `Authorization: Bearer`: the only time that it is seen.
+    pub key: String,
+    /// Its id.
+    pub id: String,
+    /// SHA-256 of its secret part, hexadecimal.
+    pub digest: String,
+}
+
+/// Makes a key of the role `admin` for [`App::with_admin_key`].
+///
+/// # Errors
+/// When the machine has no randomness.
+pub fn make_admin_key() -> Result<OfflineKey, Refusal> {
+    let id = hex::encode(random::<KEY_ID_BYTES>()?);
+    let secret = hex::encode(random::<SECRET_BYTES>()?);
+    Ok(OfflineKey { key: format!("recoup_{id}_{secret}"), digest: hex::encode(Sha256::digest(&secret)), id })
+}
+
 fn random<const N: usize>() -> Result<[u8; N], Refusal> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| Refusal::computation("make a random key", error))?;
@@ -257,10 +303,9 @@ impl App {
     /// # Errors
     /// [`Refusal::Unauthenticated`], the same for an unknown id and a wrong secret.
     pub async fn authenticate(&self, bearer: &str) -> Result<Principal, Refusal> {
-        const UNKNOWN: Refusal =
-            Refusal::Unauthenticated("the API key is not known; make one with `recoup keys create`");
         let (id, secret) = bearer.strip_prefix("recoup_").and_then(|rest| rest.split_once('_')).ok_or(UNKNOWN)?;
         let record = match self.cached_key(id) {
+            _ if self.admin.as_ref().is_some_and(|admin| admin.id == id) => return self.admin_principal(secret),
             Some(record) => record,
             None => {
                 let changes = self.changes();
@@ -270,8 +315,7 @@ impl App {
                 record
             }
         };
-        let stated = hex::encode(Sha256::digest(secret));
-        if !bool::from(stated.as_bytes().ct_eq(record.digest.as_bytes())) {
+        if !is_secret(secret, &record.digest) {
             return Err(UNKNOWN);
         }
         if record.revoked_at.is_some() {
@@ -279,6 +323,17 @@ impl App {
         }
         Ok(Principal { key_id: Some(record.id), role: record.role, team: record.team, tags: record.tags })
     }
+
+    /// Whoever holds the key that stands in no books.
+    fn admin_principal(&self, secret: &str) -> Result<Principal, Refusal> {
+        let admin = self.admin.as_ref().filter(|admin| is_secret(secret, &admin.digest)).ok_or(UNKNOWN)?;
+        Ok(Principal { key_id: Some(admin.id.clone()), ..Principal::operator() })
+    }
+}
+
+/// In constant time for a secret of any length.
+fn is_secret(secret: &str, digest_hex: &str) -> bool {
+    hex::encode(Sha256::digest(secret)).as_bytes().ct_eq(digest_hex.as_bytes()).into()
 }
 
 /// Default tags obey the rules of an event's tags; tags beyond the named dimensions cannot be defaults.

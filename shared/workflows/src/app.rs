@@ -8,9 +8,11 @@ use recoup_model::Organisation;
 use recoup_model::organisation::{History, Version};
 use recoup_model::period::format_instant;
 use recoup_pricing::{Catalogue, PriceBook};
-use recoup_store::{Books, Clock, Documents, EventLog};
+use recoup_store::{Alerts, Books, Clock, Documents, EventLog, Live};
 
-use crate::access::KeyRecord;
+use crate::access::{AdminKey, KeyRecord};
+use crate::alerts::Told;
+use crate::budgets::Rolled;
 use crate::error::Refusal;
 use crate::facts::FactsCache;
 use crate::people::Pseudonyms;
@@ -25,10 +27,14 @@ const KEYS_REMEMBERED_MAX: usize = 1_000;
 pub struct Ports {
     /// The event log.
     pub log: Arc<dyn EventLog>,
+    /// Traces in progress and counters.
+    pub live: Arc<dyn Live>,
     /// The books.
     pub books: Arc<dyn Books>,
     /// Documents.
     pub documents: Arc<dyn Documents>,
+    /// Where alerts go.
+    pub alerts: Arc<dyn Alerts>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -54,6 +60,12 @@ pub struct App {
     pub(crate) shipped: Arc<Catalogue>,
     pub(crate) facts_cache: FactsCache,
     pub(crate) runs: Runs,
+    pub(crate) rolled: Rolled,
+    /// Alerts that are known to be told.
+    pub(crate) told: Told,
+    /// Whether other processes work on the same books.
+    pub(crate) sharing: bool,
+    pub(crate) admin: Option<AdminKey>,
     /// Grows with each change; what was read before a change is not remembered after it.
     changes: AtomicU64,
     world: RwLock<Option<Arc<World>>>,
@@ -80,10 +92,32 @@ impl App {
             shipped: Arc::new(shipped),
             facts_cache: FactsCache::default(),
             runs: Runs::default(),
+            rolled: Rolled::default(),
+            told: Told::default(),
+            sharing: false,
+            admin: None,
             changes: AtomicU64::new(0),
             world: RwLock::new(None),
             keys: Mutex::new(BTreeMap::new()),
         }
+    }
+
+    /// The same where other processes work on the same books: the turn of nights and closes is a lease in the books that
+    /// somebody else may hold, and how far a run is stands there and not in this process.
+    #[must_use]
+    pub fn sharing(mut self, sharing: bool) -> Self {
+        self.sharing = sharing;
+        self
+    }
+
+    /// The same with a key of the role `admin` that stands in no books: the first one of a deployment. `digest_hex` is the
+    /// SHA-256 of its secret part, as `recoup keys make-admin` prints it.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] for an id or a digest that no key can have.
+    pub fn with_admin_key(mut self, id: &str, digest_hex: &str) -> Result<Self, Refusal> {
+        self.admin = Some(AdminKey::new(id, digest_hex)?);
+        Ok(self)
     }
 
     pub(crate) fn books(&self) -> &dyn Books {

@@ -36,6 +36,9 @@ pub struct Night {
     pub lane: u16,
     /// The run whose rows are current.
     pub run: String,
+    /// What the rows are stored under; empty: the run.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) rows: String,
     /// Organisation versions that held on the days of the traces that touch the day, and of those that report the same
     /// calls.
     pub organisations: BTreeMap<NaiveDate, Digest>,
@@ -61,6 +64,13 @@ pub struct Night {
     pub time_zone_data: String,
     /// When the run finished, RFC 3339.
     pub finished_at: String,
+}
+
+impl Night {
+    /// What its rows are stored under: of a run, those of two processes that did the same part may differ.
+    pub(crate) fn rows(&self) -> &str {
+        if self.rows.is_empty() { &self.run } else { &self.rows }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -138,7 +148,7 @@ async fn read_settlement_facts(books: &dyn Books, night: &Night) -> Result<DayFa
         return Err(StoreError::Damaged { what: format!("the facts of {}", night.day), detail });
     }
     let partition = facts_partition(night.day, night.lane);
-    let run = &night.run;
+    let run = night.rows();
     let head: Head = parse(night, &records::text(books, &partition, &format!("{run}/head/")).await?)?;
     Ok(DayFacts {
         cells: records::list(books, &partition, &format!("{run}/costs/")).await?.into_iter().collect(),
@@ -154,7 +164,7 @@ async fn read_settlement_facts(books: &dyn Books, night: &Night) -> Result<DayFa
 /// The facts of a night as fine as queries ask.
 async fn read_facts(books: &dyn Books, night: &Night) -> Result<DayFacts, StoreError> {
     let partition = facts_partition(night.day, night.lane);
-    let run = &night.run;
+    let run = night.rows();
     let head: QueryHead = parse(night, &records::text(books, &partition, &format!("{run}/query/")).await?)?;
     Ok(DayFacts {
         cells: records::list(books, &partition, &format!("{run}/cells/")).await?.into_iter().collect(),
@@ -179,7 +189,7 @@ impl App {
     }
 
     async fn facts_of(&self, night: &Night) -> Result<Arc<DayFacts>, Refusal> {
-        let key = (night.day, night.lane, night.run.clone());
+        let key = (night.day, night.lane, night.rows().to_owned());
         let remembered = self.facts_cache.0.lock().ok().and_then(|cache| cache.get(&key).cloned());
         if let Some(facts) = remembered {
             return Ok(facts);

@@ -1,6 +1,7 @@
 //! Ingest: a request body becomes events on disk. What is answered as accepted is durable.
 //!
-//! I/O: one read of the organisation (remembered), at most one group of name writes, one append.
+//! I/O: one read of the organisation (remembered), at most one group of name writes, one append; on one machine, where
+//! something has a budget, the rollup of what was appended.
 
 use std::sync::Arc;
 
@@ -129,6 +130,7 @@ impl App {
         let (items, events) = sort_out(read);
         let incoming = self.prepare(events, &origin, now_ns).await?;
         let outcomes = self.ports.log.append(incoming).await?;
+        self.roll_up_new().await?;
         let receipt = answer(items, &outcomes, listing)?;
         self.keep_conflicts(&receipt).await?;
         Ok(receipt)

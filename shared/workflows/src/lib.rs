@@ -6,27 +6,35 @@
 //! Start reading at [`App`], then [`ingest`], [`nightly`], [`close`].
 
 pub mod access;
+pub mod alerts;
 pub mod app;
+pub mod budgets;
 pub mod catalogue;
 pub mod close;
 pub mod error;
 pub mod explain;
 pub mod facts;
 pub mod ingest;
+pub mod jobs;
 pub mod nightly;
 pub mod organisation;
 pub mod people;
+pub mod plans;
 pub mod queries;
 pub mod rate_cards;
 mod records;
 mod replay;
+pub mod rollup;
 pub mod runs;
 pub mod shipped;
 pub mod simulate;
 pub mod statements;
 pub mod traces;
+pub mod turn;
 pub mod verify;
 
 pub use access::{Principal, Role};
+pub use alerts::Tell;
 pub use app::{App, Ports};
 pub use error::Refusal;
+pub use jobs::Job;

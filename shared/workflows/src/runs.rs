@@ -1,19 +1,26 @@
 //! Long jobs: one at a time, with progress that can be watched and a record that stays.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
-use recoup_store::{Expect, Key};
+use recoup_store::{Expect, Key, WriteError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::sync::OwnedMutexGuard;
 
+use crate::alerts::Tell;
 use crate::app::App;
 use crate::error::Refusal;
+use crate::jobs::NIGHTLY;
 use crate::records;
+use crate::turn::{Turn, TurnLock};
 
 /// The partition of run records.
 const RUNS: &str = "runs";
+/// States of a run.
+const RUNNING: &str = "running";
+const DONE: &str = "done";
+/// Attempts at noting how far a run is.
+const NOTES_MAX: usize = 3;
 /// Runs whose progress is remembered.
 const WATCHED_MAX: usize = 1_000;
 /// Rows of each list of an outcome that are kept with the run.
@@ -25,6 +32,10 @@ const SIMULATION: &str = "simulation";
 const SIMULATIONS_MAX: usize = 20;
 /// Simulations that may wait for their turn.
 const SIMULATIONS_WAITING_MAX: usize = 4;
+
+fn run_key(run: &str) -> Key {
+    Key::new(RUNS, run)
+}
 
 /// How far a run is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -58,20 +69,45 @@ pub struct RunRecord {
 }
 
 impl RunRecord {
-    fn finish(&mut self, finished_at: String, outcome: &Result<Value, Refusal>) {
+    /// Whether it goes on.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.state == RUNNING
+    }
+
+    fn finish(&mut self, finished_at: String, outcome: Result<Value, String>) {
         self.finished_at = Some(finished_at);
         match outcome {
             Ok(outcome) => {
-                self.state = "done".into();
+                self.state = DONE.into();
                 self.done = self.total;
-                self.outcome = Some(outcome.clone());
+                self.outcome = Some(outcome);
             }
-            Err(refusal) => {
+            Err(error) => {
                 self.state = "failed".into();
-                self.error = Some(Value::String(refusal.to_string()));
+                self.error = Some(Value::String(error));
             }
         }
     }
+}
+
+/// The name of a run that somebody else has named before, such as an execution of a state machine: it has the form of
+/// [`App::new_run`], sorts by the time of its start, and is the same each time.
+#[must_use]
+pub fn name_of(started_at_ns: i64, seed: &str) -> String {
+    let digest = recoup_model::Digest::of(seed.as_bytes()).to_string();
+    format!("{started_at_ns:016x}-{}", digest.get(..6).unwrap_or_default())
+}
+
+/// An outcome with a count in place of each list: what a step hands to a state machine, whose payloads are small.
+#[must_use]
+pub fn counted(outcome: &Value) -> Value {
+    let Value::Object(fields) = outcome else { return outcome.clone() };
+    let count = |value: &Value| match value {
+        Value::Array(rows) => Value::from(rows.len()),
+        other => other.clone(),
+    };
+    Value::Object(fields.iter().map(|(name, value)| (name.clone(), count(value))).collect())
 }
 
 /// An outcome whose lists are short enough to be kept; `left_out` counts what is missing in each. The findings of a month
@@ -94,27 +130,49 @@ fn shortened(outcome: &Value) -> Value {
     outcome
 }
 
-/// Runs in progress, and the lock that lets one run at a time.
+/// Runs in progress in this process, and its lock.
 #[derive(Default)]
 pub(crate) struct Runs {
     watched: Mutex<BTreeMap<String, RunRecord>>,
-    turn: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) turn: TurnLock,
 }
 
-/// A run that has its turn.
-pub(crate) struct Running {
-    /// Its name.
-    pub(crate) run: String,
-    _turn: OwnedMutexGuard<()>,
+/// What a run finds when its first step is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begun {
+    /// Nothing: it is to be planned.
+    Fresh,
+    /// Its plan, made by a step that was taken before.
+    Planned {
+        /// How many parts the plan has.
+        parts: usize,
+    },
+    /// It has ended well.
+    Done,
 }
 
 impl App {
-    /// Lets a run be watched before it has its turn.
-    pub fn announce_run(&self, run: &str, kind: &str) {
-        self.watch(RunRecord {
+    /// Lets a run be watched before it has its turn, by any process that shares the books.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn announce_run(&self, run: &str, kind: &str) -> Result<(), Refusal> {
+        let record = self.new_record(run, kind);
+        if self.sharing {
+            return match self.books().write(vec![records::put(run_key(run), &record, Expect::Absent)?]).await {
+                Ok(()) | Err(WriteError::Conflict(_)) => Ok(()),
+                Err(error) => Err(error.into()),
+            };
+        }
+        self.watch(record);
+        Ok(())
+    }
+
+    fn new_record(&self, run: &str, kind: &str) -> RunRecord {
+        RunRecord {
             run: run.to_owned(),
             kind: kind.to_owned(),
-            state: "running".into(),
+            state: RUNNING.into(),
             started_at: self.now_text(),
             finished_at: None,
             done: 0,
@@ -123,7 +181,7 @@ impl App {
             outcome: None,
             error: None,
             team: None,
-        });
+        }
     }
 
     /// Lets a simulation be watched before it has its turn.
@@ -131,13 +189,13 @@ impl App {
     /// # Errors
     /// [`Refusal::Conflict`] while too many wait.
     pub fn announce_simulation(&self, run: &str, team: Option<&str>) -> Result<(), Refusal> {
-        if self.simulations(|record| record.state == "running" && record.run != run) >= SIMULATIONS_WAITING_MAX {
+        if self.simulations(|record| record.is_running() && record.run != run) >= SIMULATIONS_WAITING_MAX {
             return Err(Refusal::Conflict {
                 kind: "too-many-simulations",
                 detail: format!("{SIMULATIONS_WAITING_MAX} simulations are on their way; try again when one has ended"),
             });
         }
-        self.announce_run(run, SIMULATION);
+        self.watch(self.new_record(run, SIMULATION));
         if let Ok(mut watched) = self.runs.watched.lock()
             && let Some(record) = watched.get_mut(run)
         {
@@ -155,10 +213,10 @@ impl App {
     }
 
     /// Waits for its turn: a simulation reads what nights and closes write.
-    pub(crate) async fn begin_simulation(&self, run: &str, team: Option<&str>) -> Result<Running, Refusal> {
+    pub(crate) async fn begin_simulation(&self, run: &str, team: Option<&str>) -> Result<(), Refusal> {
         self.announce_simulation(run, team)?;
-        let turn = Arc::clone(&self.runs.turn).lock_owned().await;
-        Ok(Running { run: run.to_owned(), _turn: turn })
+        self.runs.turn.wait(run).await;
+        Ok(())
     }
 
     /// Ends a simulation. Its outcome is remembered for whoever watches it, and never written.
@@ -166,9 +224,9 @@ impl App {
         let finished_at = self.now_text();
         let Ok(mut watched) = self.runs.watched.lock() else { return };
         if let Some(record) = watched.get_mut(run) {
-            record.finish(finished_at, outcome);
+            record.finish(finished_at, outcome.as_ref().map_err(ToString::to_string).cloned());
         }
-        let ended = watched.values().filter(|record| record.kind == SIMULATION && record.state != "running");
+        let ended = watched.values().filter(|record| record.kind == SIMULATION && !record.is_running());
         let ended: Vec<String> = ended.map(|record| record.run.clone()).collect();
         for old in ended.iter().rev().skip(SIMULATIONS_MAX) {
             watched.remove(old);
@@ -186,11 +244,39 @@ impl App {
         ours.ok_or_else(|| Refusal::NotFound(format!("there is no simulation `{run}`; it may have been too long ago")))
     }
 
-    /// Waits for its turn and begins a run.
-    pub(crate) async fn begin_run(&self, run: &str, kind: &str) -> Result<Running, Refusal> {
-        self.announce_run(run, kind);
-        let turn = Arc::clone(&self.runs.turn).lock_owned().await;
-        Ok(Running { run: run.to_owned(), _turn: turn })
+    /// Takes the turn for a run and notes in the books that it goes on. A run that has begun before goes on from there; one
+    /// that has failed begins again.
+    ///
+    /// # Errors
+    /// [`Refusal::Conflict`] `busy` while another run has the turn, where processes share the books.
+    pub(crate) async fn begin_run(&self, run: &str, kind: &str) -> Result<Begun, Refusal> {
+        let known = records::get::<RunRecord>(self.books(), &run_key(run)).await?;
+        if known.as_ref().is_some_and(|(record, _)| record.state == DONE) {
+            return Ok(Begun::Done);
+        }
+        let watched = self.runs.watched.lock().is_ok_and(|watched| watched.contains_key(run));
+        if known.is_none() && !watched {
+            self.announce_run(run, kind).await?;
+        }
+        let died = self.take_turn(run, kind).await?;
+        let started_at = known.map_or_else(|| self.now_text(), |(record, _)| record.started_at);
+        let record = RunRecord { started_at, doing: "beginning".into(), ..self.new_record(run, kind) };
+        self.books().write(vec![records::put(run_key(run), &record, Expect::Any)?]).await?;
+        self.watch(record);
+        if let Some(turn) = died {
+            self.bury(&turn).await?;
+        }
+        let planned = self.plan_head(run).await?;
+        Ok(planned.map_or(Begun::Fresh, |head| Begun::Planned { parts: head.parts }))
+    }
+
+    /// Ends a run whose process died, as somebody else takes its turn over.
+    async fn bury(&self, turn: &Turn) -> Result<(), Refusal> {
+        tracing::warn!(run = turn.run, "a run stopped without an end");
+        let error = "it stopped without an end, and another run took its turn over".to_owned();
+        self.end_run(&turn.run, &turn.kind, Err(error.clone())).await?;
+        self.remove_plan(&turn.run).await?;
+        self.remember_failure(&turn.run, &turn.kind, &error).await
     }
 
     /// A name for a new run.
@@ -212,9 +298,10 @@ impl App {
         }
     }
 
-    pub(crate) fn progress(&self, running: &Running, doing: impl Into<String>, done: usize, total: usize) {
+    /// What a run is doing, for whoever watches it in this process.
+    pub(crate) fn progress(&self, run: &str, doing: impl Into<String>, done: usize, total: usize) {
         if let Ok(mut watched) = self.runs.watched.lock()
-            && let Some(record) = watched.get_mut(&running.run)
+            && let Some(record) = watched.get_mut(run)
         {
             record.doing = doing.into();
             record.done = u64::try_from(done).unwrap_or(u64::MAX);
@@ -222,17 +309,112 @@ impl App {
         }
     }
 
+    /// One more step is done.
+    pub(crate) fn advance(&self, run: &str, doing: impl Into<String>) {
+        if let Ok(mut watched) = self.runs.watched.lock()
+            && let Some(record) = watched.get_mut(run)
+        {
+            record.doing = doing.into();
+            record.done = record.done.saturating_add(1).min(record.total);
+        }
+    }
+
+    /// Notes in the books how far a run is, where other processes watch it there. It is no loss if many do so at once and one
+    /// of them gives up.
+    pub(crate) async fn note_progress(
+        &self,
+        run: &str,
+        doing: &str,
+        (more, total): (usize, usize),
+    ) -> Result<(), Refusal> {
+        for _ in 0..NOTES_MAX {
+            if !self.sharing {
+                return Ok(());
+            }
+            let Some((mut record, version)) = records::get::<RunRecord>(self.books(), &run_key(run)).await? else {
+                return Ok(());
+            };
+            if record.state != RUNNING {
+                return Ok(());
+            }
+            doing.clone_into(&mut record.doing);
+            record.total = u64::try_from(total).unwrap_or(u64::MAX);
+            record.done = record.done.saturating_add(u64::try_from(more).unwrap_or(u64::MAX)).min(record.total);
+            match self.books().write(vec![records::put(run_key(run), &record, Expect::Version(version))?]).await {
+                Ok(()) => return Ok(()),
+                Err(WriteError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
     /// Ends a run and keeps its record.
-    pub(crate) async fn end_run(&self, run: &str, outcome: &Result<Value, Refusal>) -> Result<(), Refusal> {
-        let Some(mut record) = self.runs.watched.lock().ok().and_then(|watched| watched.get(run).cloned()) else {
-            return Ok(());
-        };
+    pub(crate) async fn end_run(&self, run: &str, kind: &str, outcome: Result<Value, String>) -> Result<(), Refusal> {
+        let watched = self.runs.watched.lock().ok().and_then(|watched| watched.get(run).cloned());
+        let kept = records::get::<RunRecord>(self.books(), &run_key(run)).await?.map(|(record, _)| record);
+        let mut record = watched.or(kept).unwrap_or_else(|| self.new_record(run, kind));
         record.finish(self.now_text(), outcome);
-        let key = Key::new(RUNS, run);
         let kept = RunRecord { outcome: record.outcome.as_ref().map(shortened), ..record.clone() };
-        let kept = self.ports.books.write(vec![records::put(key, &kept, Expect::Any)?]).await;
+        let kept = self.books().write(vec![records::put(run_key(run), &kept, Expect::Any)?]).await;
         self.watch(record);
         Ok(kept?)
+    }
+
+    /// Ends a run well: its outcome is kept, its plan removed, its turn given back. Ending it again changes nothing.
+    pub(crate) async fn run_done(&self, run: &str, kind: &str, outcome: &Value) -> Result<(), Refusal> {
+        self.end_run(run, kind, Ok(outcome.clone())).await?;
+        self.tidy_up(run).await
+    }
+
+    /// Removes what a run that has ended no longer needs.
+    pub(crate) async fn tidy_up(&self, run: &str) -> Result<(), Refusal> {
+        self.remove_plan(run).await?;
+        self.give_turn_back(run).await
+    }
+
+    /// The outcome of a run that has ended well, after what is left of it was tidied up; `None`: it goes on.
+    pub(crate) async fn outcome_before(&self, run: &str) -> Result<Option<Value>, Refusal> {
+        let known = records::get::<RunRecord>(self.books(), &run_key(run)).await?.map(|(record, _)| record);
+        let Some(record) = known.filter(|record| record.state == DONE) else { return Ok(None) };
+        self.tidy_up(run).await?;
+        self.publish_alerts().await;
+        Ok(Some(record.outcome.unwrap_or_default()))
+    }
+
+    /// Ends a run badly: the reason is kept, its plan removed, its turn given back, and somebody told. What its parts have
+    /// done stays done. A run that has ended is left as it is.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn run_failed(&self, run: &str, error: &str) -> Result<(), Refusal> {
+        let known = records::get::<RunRecord>(self.books(), &run_key(run)).await?.map(|(record, _)| record);
+        let watched = self.runs.watched.lock().ok().and_then(|watched| watched.get(run).cloned());
+        let known = known.or(watched);
+        if let Some(record) = known.as_ref().filter(|record| record.state != RUNNING) {
+            tracing::info!(run, state = record.state, "a run that has ended cannot fail");
+            return self.tidy_up(run).await;
+        }
+        let kind = known.map_or_else(|| NIGHTLY.to_owned(), |record| record.kind);
+        self.end_run(run, &kind, Err(error.to_owned())).await?;
+        self.remember_failure(run, &kind, error).await?;
+        self.tidy_up(run).await?;
+        self.publish_alerts().await;
+        Ok(())
+    }
+
+    /// Ends a run that did not get its turn; that is nobody's fault.
+    pub(crate) async fn run_refused(&self, run: &str, kind: &str, error: &Refusal) -> Result<(), Refusal> {
+        if matches!(error, Refusal::Conflict { kind: "busy" | "turn-lost", .. }) {
+            return self.end_run(run, kind, Err(error.to_string())).await;
+        }
+        self.run_failed(run, &error.to_string()).await
+    }
+
+    async fn remember_failure(&self, run: &str, kind: &str, error: &str) -> Result<(), Refusal> {
+        let (run, error) = (run.to_owned(), error.to_owned());
+        let tell = if kind == NIGHTLY { Tell::NightFailed { run, error } } else { Tell::CloseFailed { run, error } };
+        self.remember(&[tell]).await
     }
 
     /// One run, in progress or ended.
@@ -241,14 +423,14 @@ impl App {
     /// [`Refusal::NotFound`] without such a run.
     pub async fn run(&self, run: &str) -> Result<RunRecord, Refusal> {
         let watched = self.runs.watched.lock().ok().and_then(|watched| watched.get(run).cloned());
-        if let Some(record) = watched.filter(|record| record.kind != SIMULATION) {
+        if let Some(record) = watched.filter(|record| record.kind != SIMULATION && !self.sharing) {
             return Ok(record);
         }
-        let kept = records::get::<RunRecord>(self.books(), &Key::new(RUNS, run)).await?;
+        let kept = records::get::<RunRecord>(self.books(), &run_key(run)).await?;
         kept.map(|(record, _)| record).ok_or_else(|| Refusal::NotFound(format!("there is no run `{run}`")))
     }
 
-    /// Ended runs, oldest first, at most `limit` after `after`, and where the next page begins.
+    /// Runs, oldest first, at most `limit` after `after`, and where the next page begins.
     ///
     /// # Errors
     /// When the store fails.

@@ -12,6 +12,9 @@ use crate::app::App;
 use crate::close::{self, PeriodRecord};
 use crate::error::Refusal;
 
+/// How long an address of a document works.
+pub const LINK_SECONDS: u64 = 300;
+
 /// A statement that was issued.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Issued {
@@ -90,20 +93,78 @@ impl App {
         (period, team, revision): (Period, &str, Option<u32>),
         format: Format,
     ) -> Result<(Issued, Vec<u8>), Refusal> {
-        principal.may_see_team(team)?;
-        let all = self.list_statements(principal, Some(period)).await?;
-        let ours = all.into_iter().filter(|issued| issued.team == team);
-        let wanted = ours.filter(|issued| revision.is_none_or(|revision| issued.revision == revision));
-        let issued = wanted.max_by_key(|issued| issued.revision).ok_or_else(|| {
-            let detail = format!("no statement was issued for {team} in {period}; close the month with `recoup close`");
-            Refusal::NotFound(detail)
-        })?;
+        let issued = self.issued(principal, (period, team, revision)).await?;
         let bytes = self.document(&issued).await?;
         let bytes = match format {
             Format::Json => bytes,
             Format::Csv => statement_csv(&read(&bytes)?).into_bytes(),
         };
         Ok((issued, bytes))
+    }
+
+    /// An address at which anybody who has it can read a statement's JSON for [`LINK_SECONDS`]; `None`: the documents have no
+    /// such addresses, so that it is read by [`App::statement`].
+    ///
+    /// # Errors
+    /// As [`App::statement`].
+    pub async fn statement_link(
+        &self,
+        principal: &Principal,
+        wanted: (Period, &str, Option<u32>),
+    ) -> Result<Option<String>, Refusal> {
+        let issued = self.issued(principal, wanted).await?;
+        Ok(self.ports.documents.link(&issued.path, LINK_SECONDS).await?)
+    }
+
+    async fn issued(
+        &self,
+        principal: &Principal,
+        (period, team, revision): (Period, &str, Option<u32>),
+    ) -> Result<Issued, Refusal> {
+        principal.may_see_team(team)?;
+        let all = self.list_statements(principal, Some(period)).await?;
+        let ours = all.into_iter().filter(|issued| issued.team == team);
+        let wanted = ours.filter(|issued| revision.is_none_or(|revision| issued.revision == revision));
+        wanted.max_by_key(|issued| issued.revision).ok_or_else(|| {
+            let detail = format!("no statement was issued for {team} in {period}; close the month with `recoup close`");
+            Refusal::NotFound(detail)
+        })
+    }
+
+    /// The manifest of a closed month and its digest. It holds counts and digests only, so that whoever may read a statement
+    /// of the month may read it.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] for a month that is not closed; [`Refusal::Forbidden`] for a key that may not read.
+    pub async fn manifest(&self, principal: &Principal, period: Period) -> Result<(Digest, Vec<u8>), Refusal> {
+        let digest = self.manifest_digest(principal, period).await?;
+        let path = close::manifest_path(period);
+        let bytes = self.ports.documents.get(&path).await?;
+        let bytes =
+            bytes.ok_or_else(|| Refusal::computation("read a manifest", format!("the document {path} is gone")))?;
+        if Digest::of(&bytes) != digest {
+            let detail = format!("the document {path} was altered: its digest is not the one of the close");
+            return Err(Refusal::computation("read a manifest", detail));
+        }
+        Ok((digest, bytes))
+    }
+
+    /// An address for the manifest of a closed month, as [`App::statement_link`].
+    ///
+    /// # Errors
+    /// As [`App::manifest`].
+    pub async fn manifest_link(&self, principal: &Principal, period: Period) -> Result<Option<String>, Refusal> {
+        self.manifest_digest(principal, period).await?;
+        Ok(self.ports.documents.link(&close::manifest_path(period), LINK_SECONDS).await?)
+    }
+
+    async fn manifest_digest(&self, principal: &Principal, period: Period) -> Result<Digest, Refusal> {
+        principal.seen_team()?;
+        let closed = close::period_records(self.books()).await?;
+        let record = closed.into_iter().find(|record| record.is_closed() && record.period == period);
+        let record = record
+            .ok_or_else(|| Refusal::NotFound(format!("{period} is not closed; close the month with `recoup close`")))?;
+        Ok(record.manifest)
     }
 
     async fn document(&self, issued: &Issued) -> Result<Vec<u8>, Refusal> {

@@ -65,6 +65,8 @@ impl Reply {
 impl Client {
     pub(crate) fn new(url: &str, key: &str) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        // A client wants a provider of cryptography, also where it speaks plain HTTP; an error says that there is one.
+        drop(rustls::crypto::ring::default_provider().install_default());
         let http = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build().unwrap();
         Self { runtime, http, url: url.to_owned(), key: key.to_owned() }
     }

@@ -1,12 +1,14 @@
 //! `recoup keys`: API keys.
 
 use clap::{Args, Subcommand, ValueEnum};
+use recoup_workflows::access;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Desk;
 use crate::api::Ask;
 use crate::failure::{Failure, Verdict};
+use crate::screen::Screen;
 use crate::table::{Column, Grid, field, moment};
 
 /// Keys listed at most.
@@ -23,7 +25,8 @@ Examples:
   recoup keys create --role viewer --team support        sees one team's numbers
   recoup keys create --role finance                      sees all, runs, closes
   recoup keys list
-  recoup keys revoke 0a1b2c3d4e5f")]
+  recoup keys revoke 0a1b2c3d4e5f
+  recoup keys make-admin --json       the first key of a deployment, made here")]
 pub(crate) struct Keys {
     /// What to do.
     #[command(subcommand)]
@@ -34,6 +37,8 @@ pub(crate) struct Keys {
 enum Command {
     /// Make a key and print it
     Create(Create),
+    /// Make the first admin key of a deployment, without any books: key, id and digest
+    MakeAdmin,
     /// List keys, without their secrets
     List,
     /// Revoke a key; it stays in the list
@@ -95,9 +100,15 @@ impl Keys {
         matches!(self.command, Command::Create(_))
     }
 
+    /// Whether it needs no books.
+    pub(crate) const fn is_offline(&self) -> bool {
+        matches!(self.command, Command::MakeAdmin)
+    }
+
     /// Runs the verb.
     pub(crate) async fn run(&self, desk: &Desk) -> Result<Verdict, Failure> {
         match &self.command {
+            Command::MakeAdmin => return make_admin(desk.screen),
             Command::Create(create) => create.run(desk).await?,
             Command::List => list(desk).await?,
             Command::Revoke { id } => {
@@ -125,6 +136,22 @@ impl Create {
         desk.screen.line(answer.read::<Made>()?.key)?;
         desk.screen.note("Keep it now: it is not shown again. Send it as `Authorization: Bearer KEY`.")
     }
+}
+
+/// Makes a key that a deployment is told the id and the digest of.
+pub(crate) fn make_admin(screen: Screen) -> Result<Verdict, Failure> {
+    let made = access::make_admin_key().map_err(|refusal| Failure::caused("could not make a key", refusal))?;
+    if screen.json() {
+        let document = json!({ "key": made.key, "id": made.id, "digest": made.digest });
+        screen.document(document.to_string().as_bytes())?;
+        return Ok(Verdict::Yes);
+    }
+    screen.line(format!("key    {}\nid     {}\ndigest {}", made.key, made.id, made.digest))?;
+    screen.note(
+        "Keep the key now: it stands nowhere else. The deployment is told its id (RECOUP_ADMIN_KEY_ID) and its digest \
+         (RECOUP_ADMIN_KEY_DIGEST), which are no secrets.",
+    )?;
+    Ok(Verdict::Yes)
 }
 
 async fn list(desk: &Desk) -> Result<(), Failure> {

@@ -1,6 +1,7 @@
 //! Every verb, one file each: what it asks of the interface and how it shows the answer.
 
 pub(crate) mod apply;
+pub(crate) mod budgets;
 pub(crate) mod close;
 pub(crate) mod costs;
 pub(crate) mod demo;

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, LOCATION};
 use axum::response::IntoResponse as _;
 use serde_json::{Value, json};
 
@@ -46,6 +46,10 @@ async fn answer(State(script): State<Script>, request: Request<Body>) -> axum::r
     };
     script.asked.lock().unwrap().push(asked.clone());
     let (status, text) = (script.answers)(&asked);
+    if status == 303 {
+        // What a redirection says is where to.
+        return (StatusCode::SEE_OTHER, [(LOCATION, text)]).into_response();
+    }
     (StatusCode::from_u16(status).unwrap(), text).into_response()
 }
 

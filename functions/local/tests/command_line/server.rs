@@ -33,7 +33,8 @@ fn what_the_caller_cannot_mend_is_3() {
     let nobody = recoup(&["--server", "http://127.0.0.1:9", "--key", "k", "keys", "list"]).exits(3);
     assert!(nobody.stderr.contains("127.0.0.1:9/ did not answer\n  because "), "{}", nobody.stderr);
     assert!(!nobody.stderr.contains("/v1/keys"), "{}", nobody.stderr);
-    recoup(&["--server", "https://recoup.example", "--key", "k", "keys", "list"]).exits(2);
+    recoup(&["--server", "https://127.0.0.1:9", "--key", "k", "keys", "list"]).exits(3);
+    recoup(&["--server", "ftp://recoup.example", "--key", "k", "keys", "list"]).exits(2);
     recoup(&["close"]).exits(2);
     recoup(&["--help"]).exits(0);
 }
@@ -269,4 +270,58 @@ fn an_import_says_what_it_did_not_understand() {
     assert_eq!(fake.whats(), ["POST /v1/prices?source=LiteLLM&from=2026-11-01&dry_run=false"]);
     let shown = recoup_with_input(&["--server", &fake.url, "prices", "check", "-"], b"{}").exits(0);
     assert!(shown.stdout.contains("p         m      input          3     4"), "{}", shown.stdout);
+}
+
+/// A deployment answers with the address of a document elsewhere: it is fetched from there, and the key stays here.
+#[test]
+fn a_document_elsewhere_is_fetched_without_the_key() {
+    let elsewhere = Fake::always(200, &json!({ "statement": "2026-10-support" }));
+    let there = format!("{}/bucket/r1.json?signature=s", elsewhere.url);
+    let fake = Fake::new(move |_| (303, there.clone()));
+    let shown = fake.recoup(&["statement", "support", "2026-10", "--format", "json"]).exits(0);
+    assert_eq!(shown.json(), json!({ "statement": "2026-10-support" }));
+    assert_eq!(fake.whats(), ["GET /v1/statements/2026-10/support.json"]);
+    assert!(fake.asked().iter().all(|asked| asked.authorization == "Bearer k1"));
+    assert_eq!(elsewhere.whats(), ["GET /bucket/r1.json?signature=s"]);
+    assert!(elsewhere.asked().iter().all(|asked| asked.authorization.is_empty()), "the key went elsewhere");
+}
+
+/// A run goes on while a gateway in between has a bad moment.
+#[test]
+fn a_look_at_a_run_that_fails_is_repeated() {
+    let looks = std::sync::Mutex::new(0);
+    let fake = Fake::new(move |asked| {
+        if asked.what == "POST /v1/runs" {
+            return (202, json!({ "run": "r1" }).to_string());
+        }
+        let mut looks = looks.lock().unwrap();
+        *looks += 1;
+        let end = json!({ "run": "r1", "state": "done", "outcome": { "days": [], "periods": [] } });
+        if *looks < 2 { (503, "upstream".to_owned()) } else { (200, end.to_string()) }
+    });
+    fake.recoup(&["nightly", "--json"]).exits(0);
+    assert_eq!(fake.whats(), ["POST /v1/runs", "GET /v1/runs/r1", "GET /v1/runs/r1"]);
+    let gone = Fake::new(|asked| match asked.what.as_str() {
+        "POST /v1/runs" => (202, json!({ "run": "r1" }).to_string()),
+        _ => (404, json!({ "detail": "there is no run `r1`" }).to_string()),
+    });
+    assert_eq!(gone.recoup(&["nightly"]).exits(2).stderr, "error: there is no run `r1`\n");
+    assert_eq!(gone.whats().len(), 2, "what the server knows is not asked again");
+}
+
+/// The first key of a deployment is made where nothing else is.
+#[test]
+fn an_admin_key_is_made_without_any_books() {
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = folder.path().join("nowhere");
+    let made = crate::on_folder(&nowhere, &["keys", "make-admin", "--json"]).exits(0).json();
+    assert!(!nowhere.exists());
+    let text = |name: &str| made.get(name).and_then(Value::as_str).unwrap().to_owned();
+    let (key, id, digest) = (text("key"), text("id"), text("digest"));
+    assert_eq!(key.split('_').nth(1), Some(id.as_str()));
+    assert_eq!(digest, recoup_model::Digest::of(key.split('_').nth(2).unwrap().as_bytes()).to_string());
+    let shown = crate::on_folder(&nowhere, &["keys", "make-admin"]).exits(0);
+    assert_eq!(shown.stdout.lines().count(), 3, "{}", shown.stdout);
+    assert!(shown.stderr.contains("RECOUP_ADMIN_KEY_DIGEST"), "{}", shown.stderr);
+    assert!(!shown.stdout.contains(&key), "another one each time");
 }

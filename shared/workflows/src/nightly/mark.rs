@@ -15,7 +15,6 @@ use crate::app::{App, World};
 use crate::error::Refusal;
 use crate::facts::{FACTS_FORM, Night, night_sort};
 use crate::records;
-use crate::runs::Running;
 
 /// Nanoseconds of a UTC day, less one.
 const DAY_NS: i64 = 86_400_000_000_000 - 1;
@@ -36,7 +35,7 @@ fn cursor_key() -> Key {
 
 impl App {
     /// Marks every day that has something to do. A mark is written before the cursor moves, so a crash repeats it.
-    pub(crate) async fn mark_days(&self, running: &Running, world: &World) -> Result<Cut, Refusal> {
+    pub(crate) async fn mark_days(&self, run: &str, world: &World) -> Result<Cut, Refusal> {
         let (mut cursor, mut version) =
             records::get::<Cursor>(self.books(), &cursor_key()).await?.unwrap_or((Cursor::default(), 0));
         self.ports.log.number_blocks().await?;
@@ -51,7 +50,7 @@ impl App {
             self.books().write(vec![records::put(cursor_key(), &cursor, expect)?]).await?;
             version = version.saturating_add(1);
             let done = usize::try_from(end).unwrap_or(usize::MAX);
-            self.progress(running, "looking at new events", done, usize::try_from(last).unwrap_or(usize::MAX));
+            self.progress(run, "looking at new events", done, usize::try_from(last).unwrap_or(usize::MAX));
         }
         let marks = self.marks_of_changed_inputs(world).await?;
         self.write_marks(marks).await?;

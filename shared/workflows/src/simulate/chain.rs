@@ -18,7 +18,6 @@ use crate::close::{self, PeriodRecord};
 use crate::error::Refusal;
 use crate::nightly::{DIRTY, Dirty, Prints, SettledPeriod, SettledRecord, carry_past};
 use crate::records;
-use crate::runs::Running;
 use crate::shipped::Known;
 
 /// Days that are replayed between two looks at how far it is.
@@ -108,7 +107,7 @@ impl App {
     /// Replays months, which follow each other, under the rules of `world` and those of `other`.
     pub(crate) async fn replay_months(
         self: &Arc<Self>,
-        running: &Running,
+        run: &str,
         (world, other): (&Arc<World>, &History),
         months: &[Month],
     ) -> Result<Vec<Replayed>, Refusal> {
@@ -118,7 +117,7 @@ impl App {
         let again = facts_differ(&world.history, other);
         let mut replayed = Vec::with_capacity(months.len());
         for (number, month) in months.iter().enumerate() {
-            self.progress(running, format!("replaying {}", month.period), number, months.len());
+            self.progress(run, format!("replaying {}", month.period), number, months.len());
             let base = match &month.closed {
                 Some(closed) => self.world_of(world, closed, Known::Since).await?,
                 None => Arc::clone(world),
@@ -127,7 +126,7 @@ impl App {
             let approvals = self.approved_cards(month.period).await?;
             let stored = Arc::new(self.period_facts(month.period).await?);
             let (before, after) = if again {
-                self.replay_both(running, (&base, &changed), (month, stored)).await?
+                self.replay_both(run, (&base, &changed), (month, stored)).await?
             } else {
                 (Arc::clone(&stored), stored)
             };
@@ -154,7 +153,7 @@ impl App {
     /// have something to do.
     async fn replay_both(
         self: &Arc<Self>,
-        running: &Running,
+        run: &str,
         (base, changed): (&Arc<World>, &Arc<World>),
         (month, stored): (&Month, Arc<BTreeMap<NaiveDate, DayFacts>>),
     ) -> Result<(Arc<BTreeMap<NaiveDate, DayFacts>>, Arc<BTreeMap<NaiveDate, DayFacts>>), Refusal> {
@@ -169,7 +168,7 @@ impl App {
         let mut after = BTreeMap::new();
         for (number, part) in days.chunks(DAYS_PER_STEP).enumerate() {
             let done = number.saturating_mul(DAYS_PER_STEP);
-            self.progress(running, format!("attributing {} again", month.period), done, days.len());
+            self.progress(run, format!("attributing {} again", month.period), done, days.len());
             let part = part.iter().copied();
             after.extend(self.replay_days(changed, (part, Grain::Settlement), from).await?);
         }

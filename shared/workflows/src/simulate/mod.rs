@@ -23,7 +23,6 @@ use self::overlay::Overlay;
 use crate::access::{Principal, Role};
 use crate::app::{App, World};
 use crate::error::Refusal;
-use crate::runs::Running;
 
 /// Months of one simulation.
 pub const MONTHS_MAX: usize = 24;
@@ -105,18 +104,19 @@ impl App {
     /// # Errors
     /// [`Refusal::Conflict`] while too many are on their way, or a figure that cannot be computed.
     pub async fn simulate(self: &Arc<Self>, run: &str, simulation: Simulation) -> Result<Value, Refusal> {
-        let running = self.begin_simulation(run, simulation.team.as_deref()).await?;
-        let outcome = self.simulate_steps(&running, &simulation).await;
+        let _stopping = self.stopping(run);
+        self.begin_simulation(run, simulation.team.as_deref()).await?;
+        let outcome = self.simulate_steps(run, &simulation).await;
         self.end_simulation(run, &outcome);
         outcome
     }
 
     async fn simulate_steps(
         self: &Arc<Self>,
-        running: &Running,
+        run: &str,
         Simulation { team, world, other, months, asked }: &Simulation,
     ) -> Result<Value, Refusal> {
-        let replayed = self.replay_months(running, (world, other), months).await?;
+        let replayed = self.replay_months(run, (world, other), months).await?;
         let mut answer = compare::compare(&replayed, team.as_deref())?;
         let last = months.last().map(|month| month.through).unwrap_or_default();
         answer.insert("currency".into(), json!(world.history.on(last).organisation.currency));

@@ -1,0 +1,153 @@
+//! Counters: a scope in a period. They exist only for scopes that have a budget.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{Datelike, Days, NaiveDate};
+use recoup_model::organisation::Budget;
+use recoup_model::{Calendar, Digest, Period};
+
+/// How long a budget lasts before it starts again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PeriodKind {
+    /// A calendar month.
+    Month,
+    /// An ISO week, from Monday.
+    Week,
+    /// A local day.
+    Day,
+}
+
+impl PeriodKind {
+    /// The kind that an organisation file calls so.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "month" => Some(Self::Month),
+            "week" => Some(Self::Week),
+            "day" => Some(Self::Day),
+            _ => None,
+        }
+    }
+
+    /// The period of that kind which a local day lies in: `2026-11`, `2026-W47` or `2026-11-24`.
+    #[must_use]
+    pub fn period_of(self, day: NaiveDate) -> String {
+        match self {
+            Self::Month => Period::of(day).to_string(),
+            Self::Week => {
+                let week = day.iso_week();
+                format!("{:04}-W{:02}", week.year(), week.week())
+            }
+            Self::Day => day.to_string(),
+        }
+    }
+
+    /// The first local day of the period that a day lies in, and the first one after it.
+    #[must_use]
+    pub fn days_around(self, day: NaiveDate) -> (NaiveDate, NaiveDate) {
+        let after = |first: NaiveDate, days: u64| first.checked_add_days(Days::new(days)).unwrap_or(first);
+        match self {
+            Self::Month => (Period::of(day).first_day(), Period::of(day).next().first_day()),
+            Self::Week => {
+                let since_monday = Days::new(u64::from(day.weekday().num_days_from_monday()));
+                let first = day.checked_sub_days(since_monday).unwrap_or(day);
+                (first, after(first, 7))
+            }
+            Self::Day => (day, after(day, 1)),
+        }
+    }
+
+    /// Begin (inclusive) and end (exclusive) of the period that a day lies in, nanoseconds since 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub fn bounds_ns(self, calendar: Calendar, day: NaiveDate) -> (i64, i64) {
+        let (first, next) = self.days_around(day);
+        (calendar.day_start_ns(first), calendar.day_start_ns(next))
+    }
+}
+
+/// A counter.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Counter {
+    /// `organisation`, or `team:`, `project:`, `agent:`, `user:`, `task:` and an id.
+    pub scope: String,
+    /// As [`PeriodKind::period_of`] names it.
+    pub period: String,
+}
+
+/// The scopes that have a budget in any version of the organisation file, with the kinds of period that they have one for:
+/// a budget that is made in the middle of a month is for the whole month.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Watched(BTreeMap<String, BTreeSet<PeriodKind>>);
+
+impl Watched {
+    /// Those of some budgets. `pseudonym_of` names a user as events do.
+    #[must_use]
+    pub fn of<'a>(budgets: impl IntoIterator<Item = &'a Budget>, pseudonym_of: impl Fn(&str) -> String) -> Self {
+        let mut scopes: BTreeMap<String, BTreeSet<PeriodKind>> = BTreeMap::new();
+        for budget in budgets {
+            if let Some(kind) = PeriodKind::from_name(&budget.period) {
+                scopes.entry(scope_of(budget, &pseudonym_of)).or_default().insert(kind);
+            }
+        }
+        Self(scopes)
+    }
+
+    /// Whether nothing has a budget.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// A digest that tells two of them apart.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let named = |(scope, kinds): (&String, &BTreeSet<PeriodKind>)| format!("{scope}\n{kinds:?}\n");
+        Digest::of(self.0.iter().map(named).collect::<String>().as_bytes())
+    }
+
+    /// The kinds of period for which a scope has a budget.
+    pub(crate) fn kinds(&self, scope: &str) -> impl Iterator<Item = PeriodKind> + '_ {
+        self.0.get(scope).into_iter().flatten().copied()
+    }
+}
+
+/// The scope of a budget as counters name it: a user by the name that events carry.
+pub(crate) fn scope_of(budget: &Budget, pseudonym_of: &impl Fn(&str) -> String) -> String {
+    match budget.scope.strip_prefix("user:") {
+        Some(user) => format!("user:{}", pseudonym_of(user)),
+        None => budget.scope.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use chrono::NaiveDate;
+    use recoup_model::Calendar;
+
+    use super::PeriodKind::{Day, Month, Week};
+
+    fn day(text: &str) -> NaiveDate {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn bud_1_a_day_lies_in_its_month_its_iso_week_and_itself() {
+        assert_eq!(Month.period_of(day("2026-11-24")), "2026-11");
+        assert_eq!(Week.period_of(day("2026-11-24")), "2026-W48");
+        assert_eq!(Week.period_of(day("2027-01-03")), "2026-W53", "a week belongs to the year of its Thursday");
+        assert_eq!(Day.period_of(day("2026-11-24")), "2026-11-24");
+        assert_eq!(Month.days_around(day("2026-12-31")), (day("2026-12-01"), day("2027-01-01")));
+        assert_eq!(Week.days_around(day("2027-01-03")), (day("2026-12-28"), day("2027-01-04")));
+        assert_eq!(Week.days_around(day("2026-12-28")), (day("2026-12-28"), day("2027-01-04")));
+    }
+
+    #[test]
+    fn bud_1_a_period_begins_and_ends_at_local_midnight() {
+        let berlin = Calendar::new("Europe/Berlin".parse().unwrap());
+        let (begin_ns, end_ns) = Week.bounds_ns(berlin, day("2026-10-25"));
+        let hours = (end_ns - begin_ns) / 3_600_000_000_000;
+        assert_eq!(hours, 7 * 24 + 1, "the week in which the clocks go back");
+    }
+}

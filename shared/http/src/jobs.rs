@@ -1,0 +1,113 @@
+//! Where nights and closes are run: in this process, or by somebody else who is told to.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use recoup_workflows::nightly::Through;
+use recoup_workflows::{App, Job, Principal, Refusal};
+use serde_json::Value;
+use tokio::task::JoinHandle;
+
+/// Ended jobs that nobody waited for and that are still remembered.
+const UNWATCHED_MAX: usize = 64;
+/// How long a request waits for a run that is elsewhere: a gateway gives up after 30 s.
+const WAIT_MAX: Duration = Duration::from_secs(20);
+/// First pause between two looks at a run; each one is twice as long, up to [`PAUSE_MAX`].
+const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Whoever runs nights and closes.
+#[async_trait]
+pub trait Jobs: Send + Sync {
+    /// Sees to it that a job is run under this name; it was announced and allowed before. Returns once that is certain.
+    async fn start(&self, run: &str, job: &Job) -> Result<(), Refusal>;
+    /// Whether they are run by another process: then what this one is asked to wait for it looks for in the books, and only
+    /// for a bounded time.
+    fn elsewhere(&self) -> bool {
+        true
+    }
+    /// Waits for a run to end: `false` if it still goes on.
+    async fn wait(&self, app: &App, run: &str) -> Result<bool, Refusal> {
+        watch(app, run, WAIT_MAX).await
+    }
+}
+
+/// Looks at a run until it has ended, or the time is over.
+async fn watch(app: &App, run: &str, most: Duration) -> Result<bool, Refusal> {
+    let mut pause = PAUSE;
+    let mut waited = Duration::ZERO;
+    loop {
+        if !app.run(run).await?.is_running() {
+            return Ok(true);
+        }
+        if waited >= most {
+            return Ok(false);
+        }
+        tokio::time::sleep(pause).await;
+        waited = waited.saturating_add(pause);
+        pause = pause.saturating_mul(2).min(PAUSE_MAX);
+    }
+}
+
+/// Runs them in this process.
+pub struct InProcess {
+    app: Arc<App>,
+    working: Mutex<BTreeMap<String, JoinHandle<Result<Value, Refusal>>>>,
+}
+
+impl InProcess {
+    /// For an application of this process.
+    #[must_use]
+    pub const fn new(app: Arc<App>) -> Self {
+        Self { app, working: Mutex::new(BTreeMap::new()) }
+    }
+}
+
+async fn work(app: Arc<App>, run: String, job: Job) -> Result<Value, Refusal> {
+    // Whoever asked for it was allowed to.
+    let principal = Principal::operator();
+    let outcome = match job {
+        Job::Nightly(through) => app.nightly(&principal, &run, through).await,
+        Job::Close(request) => app.close(&principal, &run, request).await,
+    };
+    if let Err(refusal) = &outcome {
+        tracing::error!(run, error = %refusal, "a run failed");
+    }
+    outcome
+}
+
+#[async_trait]
+impl Jobs for InProcess {
+    async fn start(&self, run: &str, job: &Job) -> Result<(), Refusal> {
+        let working = tokio::spawn(work(Arc::clone(&self.app), run.to_owned(), job.clone()));
+        if let Ok(mut all) = self.working.lock() {
+            if all.len() >= UNWATCHED_MAX {
+                all.retain(|_, working| !working.is_finished());
+            }
+            all.insert(run.to_owned(), working);
+        }
+        Ok(())
+    }
+
+    fn elsewhere(&self) -> bool {
+        false
+    }
+
+    async fn wait(&self, app: &App, run: &str) -> Result<bool, Refusal> {
+        let working = self.working.lock().ok().and_then(|mut all| all.remove(run));
+        match working {
+            Some(working) => {
+                working.await.map_err(|error| Refusal::computation("finish a run", error))??;
+                Ok(true)
+            }
+            None => watch(app, run, Duration::MAX).await,
+        }
+    }
+}
+
+/// Reads which days a night runs.
+pub(crate) fn through(text: Option<&str>) -> Result<Through, Refusal> {
+    text.map_or(Ok(Through::Yesterday), str::parse)
+}

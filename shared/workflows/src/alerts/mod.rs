@@ -1,0 +1,192 @@
+//! Alerts: an outbox in the books, from which everything that somebody should hear of is published at least once.
+//!
+//! An entry says what there is to tell and is written with what it tells of. It is published by whoever wrote it, or by the
+//! next run if that did not come to it, and then marked as told, so that nothing is told anew.
+//! I/O: the outbox, the topic; for statements the record of their period.
+
+mod words;
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use chrono::NaiveDate;
+use recoup_model::{Digest, Period};
+use recoup_store::{Alert, Expect, Key, Write, WriteError};
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::close;
+use crate::error::Refusal;
+use crate::records;
+
+/// The partition of what is to be told.
+const OUTBOX: &str = "outbox";
+/// The partition of what was told.
+const TOLD: &str = "told";
+/// Entries published by one step.
+const ENTRIES_MAX: usize = 100;
+/// Names remembered as told; beyond it the memory is emptied.
+const REMEMBERED_MAX: usize = 1_000;
+
+/// A model that a provider's price is missing for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnpricedModel {
+    /// Who sells it; empty where no event says.
+    pub provider: String,
+    /// The model.
+    pub model: String,
+    /// The local day of its first event that is known.
+    pub day: NaiveDate,
+    /// Events without a price on that day, as far as counted.
+    pub events: u64,
+}
+
+/// Something to be told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Tell {
+    /// The statements of a month were issued: one alert for each.
+    StatementReady {
+        /// The month.
+        period: Period,
+    },
+    /// A nightly run failed.
+    NightFailed {
+        /// Which.
+        run: String,
+        /// Why.
+        error: String,
+    },
+    /// A close failed, or findings refused it.
+    CloseFailed {
+        /// Which.
+        run: String,
+        /// Why.
+        error: String,
+    },
+    /// A model without a price was met for the first time.
+    UnpricedModel(UnpricedModel),
+}
+
+impl Tell {
+    /// Names what there is to tell: the same thing has the same name.
+    #[must_use]
+    pub fn id(&self) -> String {
+        match self {
+            Self::StatementReady { period } => format!("statement-ready-{period}"),
+            Self::NightFailed { run, .. } => format!("night-failed-{run}"),
+            Self::CloseFailed { run, .. } => format!("close-failed-{run}"),
+            Self::UnpricedModel(UnpricedModel { provider, model, .. }) => {
+                format!("unpriced-model-{}", Digest::of(format!("{provider}\n{model}").as_bytes()))
+            }
+        }
+    }
+}
+
+/// What is known to be in the outbox or told.
+#[derive(Default)]
+pub(crate) struct Told(Mutex<BTreeSet<String>>);
+
+impl Told {
+    fn knows(&self, id: &str) -> bool {
+        self.0.lock().is_ok_and(|told| told.contains(id))
+    }
+
+    fn add(&self, id: String) {
+        if let Ok(mut told) = self.0.lock() {
+            if told.len() >= REMEMBERED_MAX {
+                told.clear();
+            }
+            told.insert(id);
+        }
+    }
+}
+
+/// The write that puts something into the outbox, to go with what it tells of.
+pub(crate) fn outbox_put(tell: &Tell) -> Result<Write, Refusal> {
+    Ok(records::put(Key::new(OUTBOX, tell.id()), tell, Expect::Any)?)
+}
+
+impl App {
+    /// Tells what was not told before.
+    ///
+    /// # Errors
+    /// When it cannot be noted in the books. That it could not be published is no error: the next run does it.
+    pub async fn tell(&self, tells: &[Tell]) -> Result<(), Refusal> {
+        self.remember(tells).await?;
+        if !tells.is_empty() {
+            self.publish_alerts().await;
+        }
+        Ok(())
+    }
+
+    /// Puts into the outbox what was not told before.
+    pub(crate) async fn remember(&self, tells: &[Tell]) -> Result<(), Refusal> {
+        for tell in tells {
+            let id = tell.id();
+            if self.told.knows(&id) {
+                continue;
+            }
+            let told = self.books().get(&Key::new(TOLD, &id)).await?.is_some();
+            if !told {
+                let put = records::put(Key::new(OUTBOX, &id), tell, Expect::Absent)?;
+                match self.books().write(vec![put]).await {
+                    Ok(()) | Err(WriteError::Conflict(_)) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            self.told.add(id);
+        }
+        Ok(())
+    }
+
+    /// Publishes what is in the outbox, as far as that succeeds; what does not stays for the next run.
+    pub async fn publish_alerts(&self) {
+        if let Err(error) = self.publish_outbox().await {
+            tracing::warn!(%error, "alerts wait for the next run: they could not be published");
+        }
+    }
+
+    async fn publish_outbox(&self) -> Result<(), Refusal> {
+        let page = self.books().scan(OUTBOX, "", None, ENTRIES_MAX).await?;
+        for record in page.records {
+            let tell: Tell = serde_json::from_str(&record.value)
+                .map_err(|error| Refusal::computation("read what there is to tell", error))?;
+            for alert in self.alerts_of(&tell).await? {
+                self.ports.alerts.publish(&alert).await?;
+            }
+            let told = Key::new(TOLD, &record.key.sort);
+            let writes = vec![
+                Write::Delete { key: record.key, expect: Expect::Version(record.version) },
+                records::put(told, &self.now_text(), Expect::Any)?,
+            ];
+            match self.books().write(writes).await {
+                // Somebody else published it as well: told twice is better than never.
+                Ok(()) | Err(WriteError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The alerts that tell it.
+    async fn alerts_of(&self, tell: &Tell) -> Result<Vec<Alert>, Refusal> {
+        match tell {
+            Tell::StatementReady { period } => {
+                let records = close::period_records(self.books()).await?;
+                let Some(record) = records.into_iter().find(|record| record.period == *period) else {
+                    return Ok(Vec::new());
+                };
+                let world = self.world().await?;
+                let last = period.days().last().unwrap_or_default();
+                let organisation = &world.history.on(last).organisation;
+                let (name, currency) = (organisation.name.clone(), organisation.currency.to_string());
+                let to_alert = |issued| words::statement_ready((&name, &currency), issued, &record.run);
+                Ok(record.statements.iter().map(to_alert).collect())
+            }
+            Tell::NightFailed { run, error } => Ok(vec![words::night_failed(run, error)]),
+            Tell::CloseFailed { run, error } => Ok(vec![words::close_failed(run, error)]),
+            Tell::UnpricedModel(unpriced) => Ok(vec![words::unpriced_model(&tell.id(), unpriced)]),
+        }
+    }
+}

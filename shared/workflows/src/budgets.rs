@@ -1,0 +1,247 @@
+//! Budgets as they stand: what is posted to each in the period that it is now, and how counters keep up.
+//!
+//! On one machine a request rolls its own blocks up before it is acknowledged; where many processes share the books the
+//! stream of the log does. A budget that is new counts its whole period: what was recorded before is rolled up again.
+//! I/O: one read of the counters; blocks since the last rollup, or those of the running periods.
+
+use chrono::{Days, NaiveDate};
+use recoup_budgets::{PeriodKind, Tier, Watched, counter_of, usage};
+use recoup_model::organisation::Budget;
+use recoup_model::period::format_instant;
+use recoup_model::{Digest, Organisation};
+use recoup_money::{Amount, Currency};
+use recoup_store::{BlockInfo, BlockName, CounterKey, Expect, Key, StoreError, StoredBlock};
+use serde::Serialize;
+
+use crate::access::Principal;
+use crate::app::{App, World};
+use crate::error::Refusal;
+use crate::records;
+use crate::rollup::ArrivedBlock;
+
+/// Blocks rolled up in one step.
+const BLOCKS_PER_STEP: usize = 32;
+/// Blocks after which the cursor is written. Rolling up a block again changes nothing, so that it may lag behind.
+const CURSOR_EVERY: u64 = 64;
+/// Days before a running period in which a trace may have begun that reaches into it.
+const REACH_DAYS: u64 = 40;
+
+/// A budget in the period that it is now.
+#[derive(Clone, Debug, Serialize)]
+pub struct BudgetRow {
+    /// `organisation`, or `team:`, `project:`, `agent:`, `user:`, `task:` and an id.
+    pub scope: String,
+    /// `month`, `week` or `day`.
+    pub kind: String,
+    /// Which: `2026-11`, `2026-W47` or `2026-11-24`.
+    pub period: String,
+    /// When it began, RFC 3339.
+    pub begin: String,
+    /// When it ends, exclusive.
+    pub end: String,
+    /// The limit.
+    pub limit: Amount,
+    /// What is posted.
+    pub posted: Amount,
+    /// What is left; negative where more was spent.
+    pub remaining: Amount,
+    /// The currency of the amounts.
+    pub currency: Currency,
+    /// Whole percent of the limit that are posted, rounded down.
+    pub percent: Option<u64>,
+    /// Its tiers in percent of the limit, lowest first.
+    pub tiers: Vec<TierRow>,
+}
+
+/// A tier of a budget.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct TierRow {
+    /// Its percentage of the limit.
+    pub percent: u32,
+    /// Whether what is posted has reached it.
+    pub reached: bool,
+}
+
+/// How far the log is rolled up, on one machine.
+#[derive(Default)]
+pub(crate) struct Rolled(tokio::sync::Mutex<Option<Cursor>>);
+
+#[derive(Clone, Copy)]
+struct Cursor {
+    seq: u64,
+    written: u64,
+}
+
+fn cursor_key() -> Key {
+    Key::new("state", "rolled-up")
+}
+
+fn watched_key() -> Key {
+    Key::new("state", "watched")
+}
+
+/// Whether a budget concerns one team alone, which may then see it: its own, or that of an agent that it owns.
+fn is_of_team(budget: &Budget, team: &str, organisation: &Organisation) -> bool {
+    match budget.scope.split_once(':') {
+        Some(("team", id)) => id == team,
+        Some(("agent", id)) => organisation.agents.get(id).is_some_and(|agent| agent.owner.as_deref() == Some(team)),
+        _ => false,
+    }
+}
+
+impl App {
+    /// Every budget of today's organisation file that the caller may see, as it stands.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`], or when the store fails.
+    pub async fn budgets(&self, principal: &Principal) -> Result<Vec<BudgetRow>, Refusal> {
+        let team = principal.seen_team()?;
+        let organisation = self.organisation_today().await?;
+        let today = organisation.calendar().day_of(self.now_ns());
+        let seen = |budget: &&Budget| team.is_none_or(|team| is_of_team(budget, team, &organisation));
+        let budgets: Vec<&Budget> = organisation.budgets.iter().filter(seen).collect();
+        let pseudonym_of = |user: &str| self.pseudonyms.of(user).to_string();
+        let key_of = |budget: &&Budget| {
+            let counter = counter_of(budget, today, &pseudonym_of)?;
+            Some(CounterKey { scope: counter.scope, period: counter.period })
+        };
+        let keys = budgets.iter().map(|budget| {
+            key_of(budget).ok_or_else(|| Refusal::computation("read a budget", format!("`{}`?", budget.period)))
+        });
+        let keys = keys.collect::<Result<Vec<_>, _>>()?;
+        let posted = self.ports.live.counters(&keys).await?;
+        let rows =
+            budgets.iter().zip(posted).filter_map(|(budget, posted)| row(budget, posted, (&organisation, today)));
+        Ok(rows.collect())
+    }
+
+    /// What has a budget in any version of the organisation file.
+    pub(crate) fn watched(&self, world: &World) -> Watched {
+        let budgets = world.history.versions().iter().flat_map(|version| &version.organisation.budgets);
+        Watched::of(budgets, |user| self.pseudonyms.of(user).to_string())
+    }
+
+    /// On one machine: rolls up what was recorded since it was done last, before anybody is told that it was recorded.
+    /// Without a budget there is nothing to count.
+    pub(crate) async fn roll_up_new(&self) -> Result<(), Refusal> {
+        if self.sharing {
+            return Ok(());
+        }
+        let Ok(world) = self.world().await else { return Ok(()) };
+        if self.watched(&world).is_empty() {
+            return Ok(());
+        }
+        let mut rolled = self.rolled.0.lock().await;
+        let mut cursor = match *rolled {
+            Some(cursor) => cursor,
+            None => {
+                let seq = records::get::<u64>(self.books(), &cursor_key()).await?.map_or(0, |(seq, _)| seq);
+                Cursor { seq, written: seq }
+            }
+        };
+        let earliest = self.earliest_day(&world);
+        loop {
+            let blocks = self.ports.log.blocks_after(cursor.seq, BLOCKS_PER_STEP).await?;
+            let Some(last) = blocks.last().map(|block| block.seq) else { break };
+            let recent: Vec<BlockInfo> = blocks.into_iter().filter(|block| block.utc_day >= earliest).collect();
+            let arrived = self.arrived_blocks(&recent).await?;
+            self.rollup(arrived).await?;
+            cursor.seq = last;
+            *rolled = Some(cursor);
+            if cursor.seq.saturating_sub(cursor.written) >= CURSOR_EVERY {
+                self.books().write(vec![records::put(cursor_key(), &cursor.seq, Expect::Any)?]).await?;
+                cursor.written = cursor.seq;
+                *rolled = Some(cursor);
+            }
+        }
+        Ok(())
+    }
+
+    /// Rolls the running periods up again where a scope has a budget that had none when its events came.
+    ///
+    /// # Errors
+    /// When the store fails; then it is done the next time.
+    pub async fn true_up_counters(&self) -> Result<(), Refusal> {
+        let Ok(world) = self.world().await else { return Ok(()) };
+        let watched = self.watched(&world);
+        let digest = watched.digest();
+        let known = records::get::<Digest>(self.books(), &watched_key()).await?;
+        if known.as_ref().is_some_and(|(known, _)| *known == digest) || (known.is_none() && watched.is_empty()) {
+            return Ok(());
+        }
+        let earliest = self.earliest_day(&world);
+        let days = self.ports.log.utc_days().await?;
+        for utc_day in days.into_iter().filter(|day| *day >= earliest) {
+            for lane in 0..self.lanes {
+                let blocks = self.ports.log.blocks_of_day(utc_day, lane).await?;
+                for part in blocks.chunks(BLOCKS_PER_STEP) {
+                    let arrived = self.arrived_blocks(part).await?;
+                    self.roll_again(arrived).await?;
+                }
+            }
+        }
+        let expect = known.as_ref().map_or(Expect::Absent, |(_, version)| Expect::Version(*version));
+        self.books().write(vec![records::put(watched_key(), &digest, expect)?]).await?;
+        Ok(())
+    }
+
+    /// The first UTC day whose blocks may hold a trace that counts in a period that is now.
+    fn earliest_day(&self, world: &World) -> NaiveDate {
+        let today = world.history.calendar().day_of(self.now_ns());
+        let (month, _) = PeriodKind::Month.days_around(today);
+        let (week, _) = PeriodKind::Week.days_around(today);
+        month.min(week).checked_sub_days(Days::new(REACH_DAYS)).unwrap_or(today)
+    }
+
+    /// Blocks with their bytes, without those that cannot be read: the night tells of them.
+    async fn arrived_blocks(&self, blocks: &[BlockInfo]) -> Result<Vec<ArrivedBlock>, Refusal> {
+        let stored = match self.ports.log.read(blocks.iter().map(|block| block.seq).collect()).await {
+            Ok(stored) => stored,
+            Err(StoreError::Damaged { .. }) => self.readable_blocks(blocks).await?,
+            Err(error) => return Err(error.into()),
+        };
+        let arrived = stored.into_iter().map(|block| ArrivedBlock {
+            name: BlockName {
+                utc_day: block.info.utc_day,
+                lane: block.info.lane,
+                digest: block.info.digest,
+                events: block.info.events,
+            },
+            bytes: block.bytes,
+        });
+        Ok(arrived.collect())
+    }
+
+    async fn readable_blocks(&self, blocks: &[BlockInfo]) -> Result<Vec<StoredBlock>, Refusal> {
+        let mut readable = Vec::with_capacity(blocks.len());
+        for block in blocks {
+            match self.ports.log.read(vec![block.seq]).await {
+                Ok(stored) => readable.extend(stored),
+                Err(StoreError::Damaged { what, detail }) => {
+                    tracing::error!(what, detail, "a block cannot be rolled up");
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(readable)
+    }
+}
+
+fn row(budget: &Budget, posted: Amount, (organisation, today): (&Organisation, NaiveDate)) -> Option<BudgetRow> {
+    let used = usage(budget, today, posted)?;
+    let (begin_ns, end_ns) = used.kind.bounds_ns(organisation.calendar(), today);
+    let tier = |tier: &Tier| TierRow { percent: tier.percent, reached: tier.reached };
+    Some(BudgetRow {
+        scope: used.scope,
+        kind: budget.period.clone(),
+        period: used.period,
+        begin: format_instant(begin_ns),
+        end: format_instant(end_ns),
+        limit: used.limit,
+        posted: used.posted,
+        remaining: used.remaining,
+        currency: organisation.currency,
+        percent: used.percent,
+        tiers: used.tiers.iter().map(tier).collect(),
+    })
+}

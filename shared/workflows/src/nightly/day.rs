@@ -1,0 +1,236 @@
+//! One day: from the traces that touch it to facts in the books, visible by one final record.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::NaiveDate;
+use recoup_attribution::Grain;
+use recoup_attribution::facts::{DayFacts, Item};
+use recoup_documents::RULES_VERSION;
+use recoup_model::period::TIME_ZONE_DATA;
+use recoup_model::{Digest, Period};
+use recoup_money::Amount;
+use recoup_store::{Expect, Key, Write, WriteError};
+use tokio::task::JoinSet;
+
+use super::{Cut, DAYS_AT_ONCE, DIRTY, DayOutcome, DayTraces, Prints, facts_in_grain, unreadable};
+use crate::alerts::UnpricedModel;
+use crate::app::{App, World};
+use crate::close;
+use crate::error::Refusal;
+use crate::facts::{FACTS_FORM, NIGHTS, Night, facts_digest, facts_partition, night_sort, query_puts, settlement_puts};
+use crate::plans::{PartDone, PlannedDay};
+use crate::records;
+use crate::shipped::Known;
+
+/// Hexadecimal digits of the digest in the name under which facts are stored.
+const NAME_DIGITS: usize = 16;
+
+impl App {
+    /// Runs the days of a part, some at the same time, from the blocks up to a cut.
+    pub(crate) async fn run_days(
+        self: &Arc<Self>,
+        run: &str,
+        world: &Arc<World>,
+        (days, cut): (Vec<PlannedDay>, Cut),
+    ) -> Result<PartDone, Refusal> {
+        let closed = self.closed_worlds(world).await?;
+        let mut done = PartDone::default();
+        let mut queue = days.into_iter();
+        let mut tasks = JoinSet::new();
+        loop {
+            while tasks.len() < DAYS_AT_ONCE {
+                let Some(planned) = queue.next() else { break };
+                let own = closed.get(&Period::of(planned.day)).unwrap_or(world);
+                let (app, world, run) = (Arc::clone(self), Arc::clone(own), run.to_owned());
+                tasks.spawn(async move { app.run_day(world, &run, (planned, cut)).await });
+            }
+            let Some(joined) = tasks.join_next().await else { break };
+            match joined.map_err(|error| Refusal::computation("run a day", error))? {
+                Ok((outcome, unpriced)) => {
+                    self.advance(run, format!("day {}", outcome.day));
+                    done.days.push(outcome);
+                    done.unpriced.extend(unpriced);
+                }
+                // The day stays marked, so that no close passes it by; the others go on.
+                Err(error) => match unreadable(&error) {
+                    Some((block, reason)) => {
+                        tracing::error!(block, reason, "a block cannot be read");
+                        let line = format!("{block}: {reason}");
+                        if !done.unread.contains(&line) {
+                            done.unread.push(line);
+                        }
+                    }
+                    None => return Err(error),
+                },
+            }
+        }
+        done.days.sort_by_key(|outcome| (outcome.day, outcome.lane));
+        Ok(done)
+    }
+
+    /// What the days of closed periods are made with: the organisation and the prices as they were known at the close,
+    /// and prices that came later for what had none (LED-4, RAT-2).
+    pub(crate) async fn closed_worlds(&self, world: &World) -> Result<BTreeMap<Period, Arc<World>>, Refusal> {
+        let mut worlds = BTreeMap::new();
+        for record in close::period_records(self.books()).await?.iter().filter(|record| record.is_closed()) {
+            worlds.insert(record.period, self.world_of(world, record, Known::Since).await?);
+        }
+        Ok(worlds)
+    }
+
+    async fn run_day(
+        &self,
+        world: Arc<World>,
+        run: &str,
+        (planned, cut): (PlannedDay, Cut),
+    ) -> Result<(DayOutcome, Vec<UnpricedModel>), Refusal> {
+        let (day, lane) = (planned.day, planned.lane);
+        let grain = if planned.queries { Grain::Query } else { Grain::Settlement };
+        let traces = self.load_day(&world, (day, lane), (cut, Prints::Stored)).await?;
+        let organisations = traces.days.iter().map(|day| (*day, world.history.on(*day).digest)).collect();
+        let shared = Arc::clone(&world);
+        let own_run = run.to_owned();
+        let made = tokio::task::spawn_blocking(move || make_facts(&shared, (day, lane, grain), &own_run, &traces))
+            .await
+            .map_err(|error| Refusal::computation("attribute a day", error))??;
+        let key = Key::new(NIGHTS, night_sort(day, lane));
+        let before = records::get::<Night>(self.books(), &key).await?;
+        let held = before.as_ref().map(|(night, _)| night);
+        let changed = held.is_none_or(|night| night.facts != made.digest || night.form != FACTS_FORM);
+        let same = !changed && held.is_some_and(|night| made.queries.is_none() || night.queries == made.queries);
+        let stored = match held.filter(|_| same) {
+            Some(held) => (held.run.clone(), held.rows.clone()),
+            None => (run.to_owned(), made.name.clone()),
+        };
+        let night = Night {
+            day,
+            lane,
+            run: stored.0,
+            rows: stored.1,
+            organisations,
+            names: made.facts.price_names.iter().map(|name| (name.clone(), world.prices.name_digest(name))).collect(),
+            exchange: world.prices.exchange_digest(),
+            form: FACTS_FORM,
+            facts: made.digest,
+            queries: if same { held.and_then(|night| night.queries) } else { made.queries },
+            events: made.facts.counted.values().map(|set| set.events).sum(),
+            rules: RULES_VERSION,
+            catalogue: world.prices.digest(),
+            time_zone_data: TIME_ZONE_DATA.to_owned(),
+            finished_at: self.now_text(),
+        };
+        if !same {
+            records::write_in_groups(self.books(), made.puts).await?;
+        }
+        self.make_current((&key, &night), before.as_ref(), (&made.name, same)).await?;
+        if let Some(mark) = planned.mark {
+            self.clear_dirty(day, lane, mark).await?;
+        }
+        let outcome = DayOutcome {
+            day,
+            lane,
+            reason: planned.reason,
+            events: night.events,
+            events_before: before.map(|(night, _)| night.events),
+            cost: total_cost(&made.facts)?,
+            changed,
+        };
+        Ok((outcome, made.unpriced))
+    }
+
+    /// Makes a night the current one, and removes the rows of the one before.
+    async fn make_current(
+        &self,
+        (key, night): (&Key, &Night),
+        before: Option<&(Night, u64)>,
+        (name, same): (&str, bool),
+    ) -> Result<(), Refusal> {
+        let expect = before.map_or(Expect::Absent, |(_, version)| Expect::Version(*version));
+        let partition = facts_partition(night.day, night.lane);
+        let written = self.books().write(vec![records::put(key.clone(), night, expect)?]).await;
+        if let Err(WriteError::Conflict(_)) = &written {
+            // Another process did the same part and was faster; what it made of the same events has the same name.
+            let current = records::get::<Night>(self.books(), key).await?;
+            if current.is_none_or(|(current, _)| current.rows() != name) {
+                records::remove_all(self.books(), &partition, &format!("{name}/")).await?;
+            }
+        }
+        written?;
+        if let Some((old, _)) = before.filter(|(old, _)| !same && old.rows() != name) {
+            records::remove_all(self.books(), &partition, &format!("{}/", old.rows())).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the mark away, unless new events have marked the day again meanwhile.
+    async fn clear_dirty(&self, day: NaiveDate, lane: u16, version: u64) -> Result<(), Refusal> {
+        let key = Key::new(DIRTY, night_sort(day, lane));
+        match self.books().write(vec![Write::Delete { key, expect: Expect::Version(version) }]).await {
+            Ok(()) | Err(recoup_store::WriteError::Conflict(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// A day's facts in the grain of settlements, and everything that is stored of it.
+struct Made {
+    /// What the rows are stored under: the run, and a digest of them, so that two processes that do the same part from
+    /// different events never mix their rows.
+    name: String,
+    facts: DayFacts,
+    unpriced: Vec<UnpricedModel>,
+    digest: Digest,
+    queries: Option<Digest>,
+    puts: Vec<Write>,
+}
+
+fn make_facts(
+    world: &World,
+    (day, lane, grain): (NaiveDate, u16, Grain),
+    run: &str,
+    traces: &DayTraces,
+) -> Result<Made, Refusal> {
+    let facts = facts_in_grain(world, (day, grain), traces)?;
+    let unpriced = unpriced_models(&facts);
+    let mut fine = match grain {
+        Grain::Query => query_puts(&facts, lane, run)?,
+        Grain::Settlement => Vec::new(),
+    };
+    let facts = match grain {
+        Grain::Query => facts
+            .in_settlement_grain(&world.history)
+            .map_err(|error| Refusal::computation("add up the costs of a day", error))?,
+        Grain::Settlement => facts,
+    };
+    let mut puts = settlement_puts(&facts, lane, run)?;
+    let digest = facts_digest(&puts, run);
+    let queries = (grain == Grain::Query).then(|| facts_digest(&fine, run));
+    let both = Digest::of(format!("{digest}{}", queries.unwrap_or(digest)).as_bytes()).to_string();
+    let name = format!("{run}-{}", both.get(..NAME_DIGITS).unwrap_or_default());
+    puts.append(&mut fine);
+    for put in &mut puts {
+        if let Write::Put { key, .. } = put {
+            key.sort = format!("{name}{}", key.sort.strip_prefix(run).unwrap_or_default());
+        }
+    }
+    Ok(Made { name, facts, unpriced, digest, queries, puts })
+}
+
+/// The models of a day that no price was found for.
+fn unpriced_models(facts: &DayFacts) -> Vec<UnpricedModel> {
+    let mut models: BTreeMap<(String, String), u64> = BTreeMap::new();
+    for (key, value) in facts.cells.iter().filter(|(key, _)| key.item == Item::Unpriced) {
+        let Some(model) = &key.model else { continue };
+        let provider = key.provider.as_deref().unwrap_or_default().to_owned();
+        let events = models.entry((provider, model.to_string())).or_default();
+        *events = events.saturating_add(value.events);
+    }
+    let day = facts.day;
+    models.into_iter().map(|((provider, model), events)| UnpricedModel { provider, model, day, events }).collect()
+}
+
+fn total_cost(facts: &DayFacts) -> Result<Amount, Refusal> {
+    Amount::checked_sum(facts.cells.values().map(|cell| cell.cost))
+        .ok_or_else(|| Refusal::computation("add a day's cost", "the sum overflows"))
+}

@@ -1,0 +1,218 @@
+//! The steps of a night: plan, each part, settle. In one process [`App::nightly`] takes them one after the other; where a
+//! state machine takes them, each may be taken by another process, and again after a crash.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chrono::NaiveDate;
+use recoup_store::{Expect, Key};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Cut, DIRTY, Dirty, SettledPeriod, Through};
+use crate::access::Principal;
+use crate::alerts::{Tell, UnpricedModel};
+use crate::app::App;
+use crate::close;
+use crate::error::Refusal;
+use crate::facts::Night;
+use crate::jobs::NIGHTLY;
+use crate::plans::{DAYS_PER_PART_MAX, PARTS_MAX, Part, PartDone, PartOutcome, PlanHead, PlannedDay, days_per_part};
+use crate::records;
+use crate::runs::Begun;
+
+/// The partition of closed months whose fingerprints were dropped.
+const PRINTS_DROPPED: &str = "prints-dropped";
+
+/// A night that is planned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NightPlan {
+    /// The run.
+    pub run: String,
+    /// How many parts there are to do, numbered from 0; at most [`PARTS_MAX`].
+    pub parts: usize,
+}
+
+impl App {
+    /// Runs the nights that have something to do and settles the open periods.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`], or what stopped it; days already done stay done.
+    pub async fn nightly(
+        self: &Arc<Self>,
+        principal: &Principal,
+        run: &str,
+        through: Through,
+    ) -> Result<Value, Refusal> {
+        principal.may_run()?;
+        let _stopping = self.stopping(run);
+        let outcome = self.nightly_steps(principal, run, through).await;
+        if let Err(refusal) = &outcome {
+            self.run_refused(run, NIGHTLY, refusal).await?;
+        }
+        outcome
+    }
+
+    async fn nightly_steps(
+        self: &Arc<Self>,
+        principal: &Principal,
+        run: &str,
+        through: Through,
+    ) -> Result<Value, Refusal> {
+        let plan = self.night_plan(principal, run, through).await?;
+        for part in 0..plan.parts {
+            self.night_part(run, part).await?;
+        }
+        self.night_settle(run).await
+    }
+
+    /// Takes the turn, marks the days that have something to do, and writes down which of them the run does, in parts. Taken
+    /// again, it gives the same plan.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`]; [`Refusal::Conflict`] `busy` while another run has the turn, where processes share the books:
+    /// then take it again later, or give up by [`App::run_failed`].
+    pub async fn night_plan(
+        self: &Arc<Self>,
+        principal: &Principal,
+        run: &str,
+        through: Through,
+    ) -> Result<NightPlan, Refusal> {
+        principal.may_run()?;
+        let planned = |parts| Ok(NightPlan { run: run.to_owned(), parts });
+        match self.begin_run(run, NIGHTLY).await? {
+            Begun::Done => return planned(0),
+            Begun::Planned { parts } => return planned(parts),
+            Begun::Fresh => self.publish_alerts().await,
+        }
+        let world = self.world().await?;
+        self.keep_shipped().await?;
+        let cut = self.mark_days(run, &world).await?;
+        let yesterday = world.history.calendar().day_of(self.now_ns()).pred_opt().unwrap_or_default();
+        let last = match through {
+            Through::Yesterday => yesterday,
+            Through::Day(day) => day,
+            Through::All => NaiveDate::MAX,
+        };
+        let closing = close::closing_period(self.books()).await?;
+        let mut days = self.marked_days(true).await?;
+        days.extend(self.without_queries(&days).await?);
+        days.retain(|one| one.day <= last && closing.is_none_or(|period| !period.contains(one.day)));
+        // What does not fit stays marked for the next night.
+        days.truncate(PARTS_MAX.saturating_mul(DAYS_PER_PART_MAX));
+        let size = days_per_part(days.len(), PARTS_MAX, self.sharing);
+        let parts: Vec<Part> = days.chunks(size).map(|days| Part::Days(days.to_vec())).collect();
+        let head = PlanHead { parts: parts.len(), steps: days.len(), cut: cut.0, close: None };
+        self.keep_plan(run, &parts, &head).await?;
+        self.progress(run, "running the days", 0, head.steps);
+        self.note_progress(run, "running the days", (0, head.steps)).await?;
+        planned(parts.len())
+    }
+
+    /// The days that are marked, in order.
+    pub(crate) async fn marked_days(&self, queries: bool) -> Result<Vec<PlannedDay>, Refusal> {
+        let marked = records::all::<Dirty>(self.books(), DIRTY, "").await?;
+        let planned =
+            |(_, Dirty { day, lane, reason }, version)| PlannedDay { day, lane, reason, mark: Some(version), queries };
+        Ok(marked.into_iter().map(planned).collect())
+    }
+
+    /// Runs the days of one part. Taken again once it is done, it changes nothing.
+    ///
+    /// # Errors
+    /// [`Refusal::Conflict`] for a run that has lost its turn or has no plan; else what stopped it.
+    pub async fn night_part(self: &Arc<Self>, run: &str, part: usize) -> Result<PartOutcome, Refusal> {
+        self.do_part(run, part).await
+    }
+
+    /// Does one part of a plan, a night's or a close's.
+    pub(crate) async fn do_part(self: &Arc<Self>, run: &str, part: usize) -> Result<PartOutcome, Refusal> {
+        self.keep_turn(run).await?;
+        let head = self.need_plan(run).await?;
+        let planned = self.plan_part(run, &head, part).await?;
+        if let Some(done) = self.part_done(run, part).await? {
+            return Ok(done.outcome(part));
+        }
+        let (doing, steps, done) = match planned {
+            Part::Days(days) => {
+                let (doing, steps) = (days.last().map(|one| format!("day {}", one.day)), days.len());
+                let world = self.world().await?;
+                (doing, steps, self.run_days(run, &world, (days, Cut(head.cut))).await?)
+            }
+            Part::Blocks(days) => {
+                let (doing, steps) = (days.last().map(|day| format!("blocks of {day}")), days.len());
+                let damaged = self.damaged_blocks(run, &days).await?;
+                (doing, steps, PartDone { damaged, ..PartDone::default() })
+            }
+        };
+        let outcome = done.outcome(part);
+        if self.mark_done(run, part, done).await? {
+            self.note_progress(run, &doing.unwrap_or_default(), (steps, head.steps)).await?;
+        }
+        Ok(outcome)
+    }
+
+    /// Settles the open periods and ends the run. Taken again, it gives the same outcome.
+    ///
+    /// # Errors
+    /// [`Refusal::Conflict`] `parts-not-done` while a part of the plan is not done; else what stopped it.
+    pub async fn night_settle(self: &Arc<Self>, run: &str) -> Result<Value, Refusal> {
+        if let Some(outcome) = self.outcome_before(run).await? {
+            return Ok(outcome);
+        }
+        self.keep_turn(run).await?;
+        let head = self.need_plan(run).await?;
+        let done = self.all_done(run, &head).await?;
+        self.progress(run, "settling the open periods", head.steps, head.steps);
+        let world = self.world().await?;
+        let periods = self.settle_open_periods(&world).await?;
+        let summary: Vec<_> = periods.iter().map(SettledPeriod::summary).collect();
+        self.drop_prints_of_closed_months().await?;
+        self.true_up_counters().await?;
+        let mut days: Vec<_> = done.iter().flat_map(|part| &part.days).collect();
+        days.sort_by_key(|outcome| (outcome.day, outcome.lane));
+        let unread: BTreeSet<&String> = done.iter().flat_map(|part| &part.unread).collect();
+        let outcome = json!({ "days": days, "unread": unread, "periods": summary });
+        self.remember(&first_met(&done)).await?;
+        self.run_done(run, NIGHTLY, &outcome).await?;
+        self.publish_alerts().await;
+        Ok(outcome)
+    }
+
+    /// Fingerprints save computing them again while a month is open; of closed ones they are room for nothing. A UTC day
+    /// that reaches into another month keeps them.
+    async fn drop_prints_of_closed_months(&self) -> Result<(), Refusal> {
+        let nights = self.nights().await?;
+        for record in close::period_records(self.books()).await?.iter().filter(|record| record.is_closed()) {
+            let key = Key::new(PRINTS_DROPPED, record.period.to_string());
+            let lacks = |(night, _): &(Night, u64)| record.period.contains(night.day) && night.queries.is_none();
+            if nights.iter().any(lacks) || records::get::<String>(self.books(), &key).await?.is_some() {
+                continue;
+            }
+            let (first, last) = (record.period.first_day(), record.period.days().last().unwrap_or_default());
+            let inside = record.period.days().filter(|day| *day != first && *day != last).collect();
+            self.ports.log.drop_prints(inside).await?;
+            self.books().write(vec![records::put(key, &self.now_text(), Expect::Any)?]).await?;
+        }
+        Ok(())
+    }
+
+    /// Nights that a close has run, without what queries need: no mark tells of them.
+    async fn without_queries(&self, marked: &[PlannedDay]) -> Result<Vec<PlannedDay>, Refusal> {
+        let is_marked = |night: &Night| marked.iter().any(|one| (one.day, one.lane) == (night.day, night.lane));
+        let nights = self.nights().await?.into_iter().map(|(night, _)| night);
+        let lacking = nights.filter(|night| night.queries.is_none() && !is_marked(night));
+        let reason = || "the facts of queries are still to be made".to_owned();
+        let planned =
+            |night: Night| PlannedDay { day: night.day, lane: night.lane, reason: reason(), mark: None, queries: true };
+        Ok(lacking.map(planned).collect())
+    }
+}
+
+/// The models without a price, each with the first day of it.
+fn first_met(done: &[PartDone]) -> Vec<Tell> {
+    let mut models: Vec<&UnpricedModel> = done.iter().flat_map(|part| &part.unpriced).collect();
+    models.sort_by_key(|one| (&one.provider, &one.model, one.day));
+    models.dedup_by_key(|one| (&one.provider, &one.model));
+    models.into_iter().cloned().map(Tell::UnpricedModel).collect()
+}
