@@ -1,0 +1,225 @@
+//! The books in one table.
+//!
+//! An item: `pk` partition, `sk` a slash and the sort key (`DynamoDB` takes no empty key), `v` version, the value as text
+//! `s` or, where that is smaller, as zstd `z`, and `w`, a name of the write that made it what it is. Partitions that begin
+//! with `@` are the adapter's own.
+//!
+//! | method | costs |
+//! |---|---|
+//! | `get` | a read unit per 4 KB |
+//! | `scan` | a read unit per 4 KB of all that is looked at |
+//! | `write` of one record | a write unit per KB |
+//! | `write` of several | two write units per KB of each |
+
+use async_trait::async_trait;
+use recoup_store::books::{VALUE_BYTES_MAX, check_writes};
+use recoup_store::{Books, Expect, Key, Page, Record, StoreError, Write, WriteError};
+
+use crate::change::{Change, Item, SORT, binary, damaged, item_key, number, read_binary, read_number, read_text, text};
+use crate::open::AwsStore;
+use crate::table::{Applied, Query, TransactError, random_name};
+
+const READING: &str = "read a record";
+const SCANNING: &str = "scan records";
+const WRITING: &str = "write records";
+
+/// Values below are not worth compressing: they cost one write unit anyway.
+const PLAIN_BYTES_MAX: usize = 1024;
+/// A good ratio at a speed that a small function does not feel.
+const ZSTD_LEVEL: i32 = 3;
+/// Begins the partitions of the adapter.
+const OWN: char = '@';
+/// Begins every sort key, and the letter behind it in the order of bytes.
+const SLASH: char = '/';
+const BEHIND_SLASH: &str = "0";
+/// Bytes of a partition key (`DynamoDB`'s own limit).
+const PARTITION_BYTES_MAX: usize = 2048;
+/// Bytes of a sort key (`DynamoDB`'s own limit less the slash).
+const SORT_BYTES_MAX: usize = 1023;
+
+#[async_trait]
+impl Books for AwsStore {
+    async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
+        let item = self.books.get(READING, &stored_key(key, READING)?).await?;
+        item.map(|item| record(&key.partition, &item)).transpose()
+    }
+
+    async fn scan(&self, partition: &str, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
+        check_partition(partition, SCANNING)?;
+        let range = Range { prefix, after };
+        let Some(between) = range.between() else {
+            return Ok(Page { records: Vec::new(), next: None });
+        };
+        let mut query = Query { partition: partition.to_owned(), between: Some(between), ..Query::default() };
+        let mut records: Vec<Record> = Vec::new();
+        loop {
+            // One more than asked for tells whether there are more; two more are looked at and left out at the ends.
+            query.limit = Some(limit.saturating_sub(records.len()).saturating_add(3));
+            let page = self.books.query(SCANNING, &query).await?;
+            for item in &page.items {
+                let record = record(partition, item)?;
+                if !range.holds(&record.key.sort) {
+                    continue;
+                }
+                if records.len() >= limit {
+                    // A page of nothing leads to where it began.
+                    let last = records.last().map(|record| record.key.sort.as_str());
+                    let next = last.or(after).unwrap_or_default().to_owned();
+                    return Ok(Page { records, next: Some(next) });
+                }
+                records.push(record);
+            }
+            match page.next {
+                Some(next) => query.from = Some(next),
+                None => return Ok(Page { records, next: None }),
+            }
+        }
+    }
+
+    async fn write(&self, writes: Vec<Write>) -> Result<(), WriteError> {
+        check_writes(&writes)?;
+        let name = random_name().map_err(|error| StoreError::unavailable(WRITING, error))?;
+        let changes: Result<Vec<_>, _> = writes.iter().map(|write| change(write, &name)).collect();
+        let changes = changes?;
+        if let [write] = &*writes
+            && let [change] = &*changes
+            && !is_repeatable_only_once(write)
+        {
+            return match self.books.apply(WRITING, change).await? {
+                Applied::Refused(standing) if !is_ours(standing.as_ref(), &name) => {
+                    Err(WriteError::Conflict(write.key().clone()))
+                }
+                _ => Ok(()),
+            };
+        }
+        match self.books.transact(WRITING, &changes).await {
+            Ok(()) => Ok(()),
+            Err(TransactError::Refused(at)) => {
+                let refused = at.first().and_then(|at| writes.get(*at)).or(writes.first());
+                let nothing = || StoreError::unavailable(WRITING, "nothing was refused").into();
+                Err(refused.map_or_else(nothing, |write| WriteError::Conflict(write.key().clone())))
+            }
+            Err(TransactError::TooLarge(words)) => Err(WriteError::TooLarge(words)),
+            Err(TransactError::Contended) => {
+                let cause = "DynamoDB: other transactions kept changing the same records";
+                Err(StoreError::unavailable(WRITING, cause).into())
+            }
+            Err(TransactError::Store(error)) => Err(error.into()),
+        }
+    }
+}
+
+/// Sort keys that begin with `prefix` and lie after `after`.
+struct Range<'a> {
+    prefix: &'a str,
+    after: Option<&'a str>,
+}
+
+impl Range<'_> {
+    fn holds(&self, sort: &str) -> bool {
+        sort.starts_with(self.prefix) && self.after.is_none_or(|after| sort > after)
+    }
+
+    /// The lowest and the highest stored sort key that are looked at, both included. `None`: nothing can be there.
+    fn between(&self) -> Option<(String, String)> {
+        let low = self.after.map_or(self.prefix, |after| after.max(self.prefix));
+        let low = format!("{SLASH}{low}");
+        let high = behind(&format!("{SLASH}{}", self.prefix));
+        (low <= high).then_some((low, high))
+    }
+}
+
+/// The smallest text behind all that begin with `prefix`, which begins with a slash.
+fn behind(prefix: &str) -> String {
+    let mut letters: Vec<char> = prefix.chars().collect();
+    while let Some(last) = letters.pop() {
+        let next = (u32::from(last).saturating_add(1)..=u32::from(char::MAX)).find_map(char::from_u32);
+        if let Some(next) = next {
+            letters.push(next);
+            return letters.into_iter().collect();
+        }
+    }
+    BEHIND_SLASH.to_owned()
+}
+
+fn check_partition(partition: &str, doing: &'static str) -> Result<(), StoreError> {
+    let wrong = if partition.is_empty() {
+        "is empty"
+    } else if partition.starts_with(OWN) {
+        "belongs to the adapter"
+    } else if partition.len() > PARTITION_BYTES_MAX {
+        "is longer than 2,048 bytes"
+    } else {
+        return Ok(());
+    };
+    let shown: String = partition.chars().take(100).collect();
+    Err(StoreError::unavailable(doing, format!("the partition `{shown}` {wrong}")))
+}
+
+fn stored_key(key: &Key, doing: &'static str) -> Result<Item, StoreError> {
+    check_partition(&key.partition, doing)?;
+    if key.sort.len() > SORT_BYTES_MAX {
+        let shown: String = key.sort.chars().take(100).collect();
+        let cause = format!("the sort key `{shown}...` is longer than {SORT_BYTES_MAX} bytes");
+        return Err(StoreError::unavailable(doing, cause));
+    }
+    Ok(item_key(&key.partition, &format!("{SLASH}{}", key.sort)))
+}
+
+fn record(partition: &str, item: &Item) -> Result<Record, StoreError> {
+    let sort = read_text(item, SORT).and_then(|sort| sort.strip_prefix(SLASH));
+    let sort = sort.ok_or_else(|| damaged(item, "its sort key does not begin with a slash"))?;
+    let version = read_number(item, "v").ok_or_else(|| damaged(item, "it has no version"))?;
+    Ok(Record { key: Key::new(partition, sort), version, value: value(item)? })
+}
+
+fn value(item: &Item) -> Result<String, StoreError> {
+    if let Some(plain) = read_text(item, "s") {
+        return Ok(plain.to_owned());
+    }
+    let packed = read_binary(item, "z").ok_or_else(|| damaged(item, "it has no value"))?;
+    let bytes = zstd::bulk::decompress(packed, VALUE_BYTES_MAX).map_err(|error| damaged(item, error.to_string()))?;
+    String::from_utf8(bytes).map_err(|error| damaged(item, error.to_string()))
+}
+
+/// Whether a write that was done and whose answer was lost could not be told from one that was refused: what it left
+/// behind does not name it. As a transaction it can, by its token.
+const fn is_repeatable_only_once(write: &Write) -> bool {
+    matches!(write, Write::Delete { expect: Expect::Version(_), .. })
+}
+
+/// Whether a refused write is what stands there: it was done, its answer was lost, and the SDK repeated it.
+fn is_ours(standing: Option<&Item>, name: &str) -> bool {
+    standing.and_then(|item| read_text(item, "w")) == Some(name)
+}
+
+fn change(write: &Write, name: &str) -> Result<Change, StoreError> {
+    let key = stored_key(write.key(), WRITING)?;
+    let (change, expect) = match write {
+        Write::Delete { expect: Expect::Absent, .. } => (Change::check(key), &Expect::Absent),
+        Write::Delete { expect, .. } => (Change::delete(key), expect),
+        Write::Put { value, expect, .. } => {
+            let (update, value) = match packed(value)? {
+                Some(packed) => ("SET z = :d, w = :w REMOVE s ADD v :one", binary(packed)),
+                None => ("SET s = :d, w = :w REMOVE z ADD v :one", text(value)),
+            };
+            let update = Change::update(key, update).value(":d", value).value(":w", text(name));
+            (update.value(":one", number(1)), expect)
+        }
+    };
+    Ok(match expect {
+        Expect::Any => change,
+        Expect::Absent => change.when("attribute_not_exists(pk)"),
+        Expect::Version(version) => change.when("v = :v").value(":v", number(version)),
+    })
+}
+
+/// The compressed value, where it is worth it.
+fn packed(value: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    if value.len() <= PLAIN_BYTES_MAX {
+        return Ok(None);
+    }
+    let packed = zstd::bulk::compress(value.as_bytes(), ZSTD_LEVEL);
+    let packed = packed.map_err(|error| StoreError::unavailable(WRITING, error))?;
+    Ok((packed.len() < value.len()).then_some(packed))
+}

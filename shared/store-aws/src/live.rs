@@ -1,0 +1,276 @@
+//! Live state: traces in progress and counters, each group of changes in one transaction.
+//!
+//! A trace's item: `v` its version, `b` its newest blocks, `p` what is posted for it, `k` how many earlier blocks lie in
+//! pages of their own (absent: none). A counter is the sum of its shards' `c` (whole picounits); a group chooses one shard,
+//! by its first trace.
+//!
+//! What a post writes before its transaction changes nothing by itself and is the same whoever writes it: pages hold
+//! blocks that the standing state has already, and the days of a trace are those of blocks that are recorded. So a crash
+//! between any two calls leaves nothing to be repaired, and a repeated post finds it done or does it.
+//!
+//! | method | costs |
+//! |---|---|
+//! | `traces` | a read unit per 4 KB of each state |
+//! | `post` | two write units per KB of each state, two per counter; a write unit per day of a trace that gets another day; per [`PAGE_BLOCKS`] blocks of a trace one write unit for a page |
+//! | `counters` | a read unit each |
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::NaiveDate;
+use recoup_money::Amount;
+use recoup_store::{BlockName, CounterKey, Live, PostError, StoreError, TraceChange, TraceState, counter_changes};
+
+use crate::change::{Change, Item, SORT, binary, damaged, item_key, number, read_binary, read_number, read_text};
+use crate::gather::gather;
+use crate::keys;
+use crate::numbers::unpacked;
+use crate::open::AwsStore;
+use crate::packed::{day_of, pack_names, pack_posted, unpack_names, unpack_posted};
+use crate::table::{Query, Table, TransactError};
+
+/// Blocks that move out of a trace's item together: with fewer, the item keeps below a write unit.
+const PAGE_BLOCKS: usize = 16;
+/// Blocks of one page, where many came at once; about 300 KB.
+const PAGE_BLOCKS_MAX: usize = 8_000;
+/// Blocks that one change may bring to a trace; about 300 KB.
+const NEW_BLOCKS_MAX: usize = 8_000;
+/// Blocks of one trace.
+const TRACE_BLOCKS_MAX: usize = 200_000;
+/// Bytes of a trace's item, below the 400 KB of `DynamoDB`.
+const STATE_BYTES_MAX: usize = 380_000;
+/// Digits of a change of a counter, so that a sum of very many of them keeps below 28.
+const DELTA_DIGITS_MAX: u32 = 26;
+
+const READING: &str = "read traces";
+const POSTING: &str = "post traces";
+const COUNTING: &str = "read counters";
+
+#[async_trait]
+impl Live for AwsStore {
+    async fn traces(&self, traces: &[u64]) -> Result<Vec<TraceState>, StoreError> {
+        let wanted: Vec<u64> = traces.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+        let items = self.books.get_all(READING, &state_keys(&wanted)).await?;
+        let read = |(trace, item): (u64, Option<Item>)| {
+            let table = self.books.clone();
+            async move {
+                let Some(item) = item else { return Ok((trace, TraceState::default())) };
+                read_state(&table, trace, &item).await.map(|state| (trace, state))
+            }
+        };
+        let states = gather(READING, wanted.iter().copied().zip(items), read).await?;
+        let states: BTreeMap<u64, TraceState> = states.into_iter().collect();
+        Ok(traces.iter().map(|trace| states.get(trace).cloned().unwrap_or_default()).collect())
+    }
+
+    async fn blocks(&self, names: &[BlockName]) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.block_bytes(names).await
+    }
+
+    async fn arrived(&self, blocks: &[BlockName]) -> Result<(), StoreError> {
+        self.announce(blocks).await
+    }
+
+    async fn post(&self, changes: Vec<TraceChange>) -> Result<(), PostError> {
+        let deltas = counter_changes(&changes)?;
+        let Some(first) = changes.first() else { return Ok(()) };
+        let shard = first.trace.checked_rem(u64::from(self.counter_shards)).unwrap_or_default();
+        let counters: Vec<Change> = deltas
+            .iter()
+            .map(|(key, delta)| counter_change(key, *delta, u16::try_from(shard).unwrap_or_default()))
+            .collect::<Result<_, _>>()?;
+        let paged = self.paged(&changes).await?;
+        let mut before = Vec::new();
+        let mut transaction = Vec::with_capacity(changes.len().saturating_add(counters.len()));
+        for (change, paged) in changes.iter().zip(paged) {
+            let plan = Paging::new(change, paged);
+            transaction.push(state_change(change, plan)?);
+            before.extend(page_puts(change, plan));
+            before.extend(beyond_updates(change));
+        }
+        let write = |change: Change| {
+            let table = self.books.clone();
+            async move { table.apply(POSTING, &change).await.map(drop) }
+        };
+        gather(POSTING, before, write).await?;
+        transaction.extend(counters);
+        match self.books.transact(POSTING, &transaction).await {
+            Ok(()) => Ok(()),
+            Err(TransactError::Refused(_) | TransactError::Contended) => Err(PostError::Contended),
+            Err(TransactError::TooLarge(words)) => Err(PostError::TooLarge(words)),
+            Err(TransactError::Store(error)) => Err(error.into()),
+        }
+    }
+
+    async fn counters(&self, keys: &[CounterKey]) -> Result<Vec<Amount>, StoreError> {
+        let wanted: Vec<CounterKey> = keys.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
+        // A name that is too long for a key was never counted.
+        let partitions: Vec<Option<String>> = wanted.iter().map(keys::counter).collect();
+        let read = |partition: Option<String>| {
+            let table = self.books.clone();
+            async move {
+                let Some(partition) = partition else { return Ok(Amount::ZERO) };
+                sum_of_shards(&table.query_all(COUNTING, Query { partition, ..Query::default() }).await?)
+            }
+        };
+        let values = gather(COUNTING, partitions, read).await?;
+        let values: BTreeMap<CounterKey, Amount> = wanted.into_iter().zip(values).collect();
+        Ok(keys.iter().map(|key| values.get(key).copied().unwrap_or_default()).collect())
+    }
+}
+
+impl AwsStore {
+    /// How many blocks of each trace lie in pages. A trace that others changed meanwhile is found here already, before
+    /// anything is written for it.
+    async fn paged(&self, changes: &[TraceChange]) -> Result<Vec<usize>, PostError> {
+        let long: Vec<&TraceChange> =
+            changes.iter().filter(|change| change.before.blocks.len() >= PAGE_BLOCKS).collect();
+        let traces: Vec<u64> = long.iter().map(|change| change.trace).collect();
+        let items = self.books.get_all(READING, &state_keys(&traces)).await?;
+        let mut paged: BTreeMap<u64, usize> = BTreeMap::new();
+        for (change, item) in long.into_iter().zip(items) {
+            let item = item.unwrap_or_default();
+            if read_number(&item, "v") != Some(change.before.version) {
+                return Err(PostError::Contended);
+            }
+            paged.insert(change.trace, read_number(&item, "k").unwrap_or_default());
+        }
+        Ok(changes.iter().map(|change| paged.get(&change.trace).copied().unwrap_or_default()).collect())
+    }
+}
+
+/// How many blocks of a trace lie in pages, and how many will.
+#[derive(Clone, Copy)]
+struct Paging {
+    is: usize,
+    will: usize,
+}
+
+impl Paging {
+    /// Only blocks of the standing state move, so that a page is the same whoever writes it.
+    fn new(change: &TraceChange, is: usize) -> Self {
+        let standing = change.before.blocks.len();
+        let whole = standing.saturating_sub(standing.checked_rem(PAGE_BLOCKS).unwrap_or_default());
+        Self { is, will: whole.max(is) }
+    }
+}
+
+fn state_keys(traces: &[u64]) -> Vec<keys::ItemKey> {
+    traces.iter().map(|trace| (keys::trace(*trace), keys::STATE.to_owned())).collect()
+}
+
+async fn read_state(table: &Table, trace: u64, item: &Item) -> Result<TraceState, StoreError> {
+    let version = read_number(item, "v").ok_or_else(|| damaged(item, "it has no version"))?;
+    let posted = match read_binary(item, "p") {
+        Some(packed) => unpack_posted(packed).map_err(|error| damaged(item, error.to_string()))?,
+        None => BTreeMap::new(),
+    };
+    let paged: usize = read_number(item, "k").unwrap_or_default();
+    let mut blocks = if paged == 0 { Vec::new() } else { read_pages(table, trace, paged).await? };
+    if blocks.len() != paged {
+        return Err(damaged(item, format!("its pages hold {} blocks instead of {paged}", blocks.len())));
+    }
+    blocks.extend(unpacked(item, unpack_names)?);
+    Ok(TraceState { version, blocks, posted })
+}
+
+/// The first blocks of a trace, `paged` of them. A page behind them belongs to a post under way.
+async fn read_pages(table: &Table, trace: u64, paged: usize) -> Result<Vec<BlockName>, StoreError> {
+    let between = Some((keys::page(0), keys::page(paged.saturating_sub(1))));
+    let query = Query { partition: keys::trace(trace), between, ..Query::default() };
+    let mut blocks: Vec<BlockName> = Vec::with_capacity(paged.min(TRACE_BLOCKS_MAX));
+    for item in table.query_all(READING, query).await? {
+        if read_text(&item, SORT) != Some(&keys::page(blocks.len())) {
+            return Err(damaged(&item, format!("a page before it is missing, behind {} blocks", blocks.len())));
+        }
+        blocks.extend(unpacked(&item, unpack_names)?);
+    }
+    Ok(blocks)
+}
+
+/// Puts the state that follows from a change, on the condition that the one before stands.
+fn state_change(change: &TraceChange, paging: Paging) -> Result<Change, PostError> {
+    let TraceChange { trace, before, new_blocks, posted } = change;
+    let too_large = |words: String| PostError::TooLarge(format!("the trace {trace:016x} {words}"));
+    if new_blocks.len() > NEW_BLOCKS_MAX {
+        return Err(too_large(format!("gets {} blocks, at most {NEW_BLOCKS_MAX} at once", new_blocks.len())));
+    }
+    if before.blocks.len().saturating_add(new_blocks.len()) > TRACE_BLOCKS_MAX {
+        return Err(too_large(format!("has more than {TRACE_BLOCKS_MAX} blocks")));
+    }
+    let tail = before.blocks.get(paging.will..).unwrap_or_default();
+    let names = [tail, new_blocks].concat();
+    let version = before.version.checked_add(1).ok_or_else(|| too_large("was changed too often".to_owned()))?;
+    let mut item = item_key(&keys::trace(*trace), keys::STATE);
+    item.insert("v".to_owned(), number(version));
+    item.insert("b".to_owned(), binary(pack_names(&names)));
+    if !posted.is_empty() {
+        item.insert("p".to_owned(), binary(pack_posted(posted)));
+    }
+    if paging.will > 0 {
+        item.insert("k".to_owned(), number(paging.will));
+    }
+    let put = Change::put(item);
+    let bytes = put.bytes();
+    if bytes > STATE_BYTES_MAX {
+        return Err(too_large(format!("needs {bytes} bytes, at most {STATE_BYTES_MAX} are kept")));
+    }
+    Ok(match before.version {
+        0 => put.when("attribute_not_exists(pk)"),
+        standing => put.when("v = :v").value(":v", number(standing)),
+    })
+}
+
+/// Puts the blocks that move out of a trace's item into pages.
+fn page_puts(change: &TraceChange, paging: Paging) -> impl Iterator<Item = Change> {
+    let moving = change.before.blocks.get(paging.is..paging.will).unwrap_or_default();
+    moving.chunks(PAGE_BLOCKS_MAX).scan(paging.is, |first, blocks| {
+        let mut item = item_key(&keys::trace(change.trace), &keys::page(*first));
+        item.insert("b".to_owned(), binary(pack_names(blocks)));
+        *first = first.saturating_add(blocks.len());
+        Some(Change::put(item))
+    })
+}
+
+/// Notes under each day of a trace the others, where it gets a day that it had not.
+fn beyond_updates(change: &TraceChange) -> Vec<Change> {
+    let days = |blocks: &[BlockName]| blocks.iter().map(|block| block.utc_day).collect::<BTreeSet<NaiveDate>>();
+    let before = days(&change.before.blocks);
+    let fresh: BTreeSet<NaiveDate> = days(&change.new_blocks).difference(&before).copied().collect();
+    let Some(lane) = change.new_blocks.first().map(|block| block.lane) else { return Vec::new() };
+    let all: BTreeSet<NaiveDate> = before.union(&fresh).copied().collect();
+    let update = |day: NaiveDate| {
+        let others: Vec<String> = if fresh.contains(&day) { all.iter() } else { fresh.iter() }
+            .filter(|other| **other != day)
+            .map(|other| day_of(*other).to_string())
+            .collect();
+        let key = item_key(&keys::beyond(day, lane), &keys::fingerprint(change.trace));
+        // Adding to a set is the same whoever does it first, and twice is once.
+        let update = || Change::update(key, "ADD d :d").value(":d", AttributeValue::Ns(others.clone()));
+        (!others.is_empty()).then(update)
+    };
+    all.iter().filter_map(|day| update(*day)).collect()
+}
+
+/// Adds to a shard of a counter.
+fn counter_change(key: &CounterKey, delta: Amount, shard: u16) -> Result<Change, PostError> {
+    let shown: String = key.scope.chars().take(100).collect();
+    if delta.pico().unsigned_abs() >= 10_u128.pow(DELTA_DIGITS_MAX) {
+        return Err(PostError::TooLarge(format!("{delta} for {shown} is more than a counter takes at once")));
+    }
+    let partition = keys::counter(key);
+    let partition = partition.ok_or_else(|| PostError::TooLarge(format!("the name {shown}... is too long")))?;
+    let key = item_key(&partition, &keys::shard(shard));
+    Ok(Change::update(key, "ADD c :d").value(":d", number(delta.pico())))
+}
+
+fn sum_of_shards(items: &[Item]) -> Result<Amount, StoreError> {
+    let count = |item: &Item| {
+        let count: Option<i128> = read_number(item, "c");
+        count.map(Amount::from_pico).ok_or_else(|| damaged(item, "it has no count"))
+    };
+    let counts: Vec<Amount> = items.iter().map(count).collect::<Result<_, _>>()?;
+    let overflow = || StoreError::unavailable(COUNTING, "the sum of its shards does not fit");
+    Amount::checked_sum(counts).ok_or_else(overflow)
+}
