@@ -1,1 +1,16 @@
-//! What the binaries of this package share: a context from the environment, logs, metrics.
+//! What the Lambda binaries share: a context from the environment, the handlers, logs and metrics.
+//!
+//! Owns: which variables a function needs, how an invocation becomes one call of a workflow, what of it is logged and
+//! counted, and what a function does about Lambda's limits.
+//! Does not own: rules (workflows), storage (`recoup-store-aws`), routes (`recoup-http`), the functions' rights (the
+//! template in `infra/`).
+//! Start reading at [`context`], then the handler of a binary: [`web`] (`ingest`, `api`), [`stream`] (`rollup`),
+//! [`steps`] (`nightly`, `close`).
+
+pub mod context;
+mod jobs;
+pub mod logs;
+pub mod metrics;
+pub mod steps;
+pub mod stream;
+pub mod web;

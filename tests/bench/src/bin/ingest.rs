@@ -17,6 +17,8 @@ struct Target {
 /// Posts every body once over `connections` connections; returns events accepted and nanoseconds.
 async fn run(target: &Target, bodies: Arc<Vec<Bytes>>, connections: usize) -> Result<u128, Box<dyn Error>> {
     let next = Arc::new(AtomicUsize::new(0));
+    // A client wants a provider of cryptography, also where it speaks plain HTTP; an error says that there is one.
+    drop(rustls::crypto::ring::default_provider().install_default());
     let client = reqwest::Client::builder().pool_max_idle_per_host(connections).build()?;
     let started = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();

@@ -1,0 +1,14 @@
+//! `api`: everything over HTTP but the events. Nights and closes are started in their state machines.
+
+use std::sync::Arc;
+
+use recoup_lambda::context::{Context, Environment};
+use recoup_lambda::{logs, web};
+
+#[tokio::main]
+async fn main() -> Result<(), lambda_http::Error> {
+    logs::start();
+    let context = Context::open(Environment::of_process()).await?;
+    let jobs = Arc::new(context.state_machines()?);
+    lambda_http::run(web::api("api", context.app, jobs, context.documents)).await
+}

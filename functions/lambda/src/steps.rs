@@ -1,0 +1,222 @@
+//! The steps of the two state machines: one invocation is one step of a run.
+//!
+//! What a step answers is small: names and counts. An error is named so that the state machine knows what to do: `TurnTaken`
+//! (another run goes on; wait), `TryAgain` (the store was out of reach), `Refused` (it will not get better).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use chrono::DateTime;
+use lambda_runtime::Diagnostic;
+use recoup_store::StoreError;
+use recoup_workflows::close::{CloseRequest, parse_as_of};
+use recoup_workflows::runs::{counted, name_of};
+use recoup_workflows::{App, Principal, Refusal};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::metrics::{Metric, emit};
+
+/// Which of the two state machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// The night.
+    Nightly,
+    /// The close of a month.
+    Close,
+}
+
+impl Duty {
+    /// As its function is called.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nightly => "nightly",
+            Self::Close => "close",
+        }
+    }
+}
+
+/// One step. A run that is not named is named by the execution and the time of its start.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "step", rename_all = "lowercase")]
+pub enum Step {
+    /// Takes the turn and plans.
+    Plan {
+        /// The run, where somebody named it.
+        run: Option<String>,
+        /// Name of the execution.
+        execution: Option<String>,
+        /// When it started, RFC 3339.
+        started_at: Option<String>,
+        /// Of a night: `yesterday`, `all` or a day.
+        through: Option<String>,
+        /// Of a close: a month, or `previous`.
+        period: Option<String>,
+        /// Of a close: the instant at which it is asked, RFC 3339.
+        as_of: Option<String>,
+        /// Of a close: only say what would happen.
+        #[serde(default)]
+        plan: bool,
+        /// Of a close: run the month's missing nights first.
+        #[serde(default)]
+        run_missing_nights: bool,
+    },
+    /// Does a part of a night.
+    Part {
+        /// The run.
+        run: String,
+        /// Which part, from 0.
+        part: usize,
+    },
+    /// Does a part of a close.
+    Check {
+        /// The run.
+        run: String,
+        /// Which part, from 0.
+        part: usize,
+    },
+    /// Ends a night.
+    Settle {
+        /// The run.
+        run: String,
+    },
+    /// Ends a close.
+    Issue {
+        /// The run.
+        run: String,
+    },
+    /// Gives up.
+    Failed {
+        /// The run, where it has a name.
+        run: Option<String>,
+        /// Name of the execution.
+        execution: Option<String>,
+        /// When it started, RFC 3339.
+        started_at: Option<String>,
+        /// Name of the error.
+        error: Option<String>,
+        /// What it says.
+        cause: Option<String>,
+    },
+}
+
+/// Why a step was not done.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StepError(#[from] Refusal);
+
+impl From<StepError> for Diagnostic {
+    fn from(error: StepError) -> Self {
+        let error_type = match &error.0 {
+            Refusal::Conflict { kind: "busy", .. } => "TurnTaken",
+            Refusal::Store(StoreError::Unavailable { .. }) | Refusal::Conflict { kind: "changed-meanwhile", .. } => {
+                "TryAgain"
+            }
+            _ => "Refused",
+        };
+        Self { error_type: error_type.to_owned(), error_message: error.0.to_string() }
+    }
+}
+
+fn run_name(
+    run: Option<String>,
+    execution: Option<String>,
+    started_at: Option<String>,
+    app: &App,
+) -> Result<String, Refusal> {
+    if let Some(run) = run {
+        return Ok(run);
+    }
+    let (Some(execution), Some(started_at)) = (execution, started_at) else { return app.new_run() };
+    let instant = DateTime::parse_from_rfc3339(&started_at).ok().and_then(|instant| instant.timestamp_nanos_opt());
+    let wrong = || Refusal::invalid("invalid-step", "started_at", format!("`{started_at}` is no RFC 3339 time"));
+    Ok(name_of(instant.ok_or_else(wrong)?, &execution))
+}
+
+fn parts_of(run: &str, parts: usize) -> Value {
+    let parts: Vec<Value> = (0..parts).map(|part| json!({ "run": run, "part": part })).collect();
+    json!({ "run": run, "parts": parts })
+}
+
+/// Takes a step.
+///
+/// # Errors
+/// [`StepError`], under a name that the state machine knows.
+pub async fn take(app: &Arc<App>, duty: Duty, step: Step) -> Result<Value, StepError> {
+    let started = Instant::now();
+    let (name, done) = match step {
+        step @ Step::Plan { .. } => ("PlanTime", plan(app, duty, step).await),
+        Step::Part { run, part } => ("PartTime", app.night_part(&run, part).await.map(|done| json!(done))),
+        Step::Check { run, part } => ("CheckTime", app.close_check(&run, part).await.map(|done| json!(done))),
+        Step::Settle { run } => ("SettleTime", app.night_settle(&run).await.map(|outcome| counted(&outcome))),
+        Step::Issue { run } => ("IssueTime", app.close_issue(&run).await.map(|outcome| counted(&outcome))),
+        Step::Failed { run, execution, started_at, error, cause } => {
+            let why = [error, cause].into_iter().flatten().collect::<Vec<_>>().join(": ");
+            let failed = match run_name(run, execution, started_at, app) {
+                Ok(run) => app.run_failed(&run, &why).await.map(|()| json!({ "run": run })),
+                Err(refusal) => Err(refusal),
+            };
+            ("FailedTime", failed)
+        }
+    };
+    let taken = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    emit(duty.name(), &[Metric::Milliseconds(name, taken), Metric::Count("StepsRefused", u64::from(done.is_err()))]);
+    if let Err(refusal) = &done {
+        tracing::warn!(duty = duty.name(), error = %refusal, "a step was not done");
+    }
+    Ok(done?)
+}
+
+async fn plan(app: &Arc<App>, duty: Duty, step: Step) -> Result<Value, Refusal> {
+    let Step::Plan { run, execution, started_at, through, period, as_of, plan, run_missing_nights } = step else {
+        return Err(Refusal::invalid("invalid-step", "step", "only a plan is planned"));
+    };
+    let run = run_name(run, execution, started_at, app)?;
+    // Whoever started the execution was allowed to.
+    let principal = Principal::operator();
+    let parts = match duty {
+        Duty::Nightly => {
+            let through = through.as_deref().unwrap_or("yesterday").parse()?;
+            app.night_plan(&principal, &run, through).await?.parts
+        }
+        Duty::Close => {
+            let period = match period.as_deref() {
+                None | Some("previous") => app.previous_month().await?,
+                Some(text) => text.parse().map_err(|error| {
+                    Refusal::invalid("invalid-step", "period", format!("{error}, or as `previous`"))
+                })?,
+            };
+            let as_of_ns = as_of.as_deref().map(parse_as_of).transpose()?;
+            let request = CloseRequest { period, plan, as_of_ns, run_missing_nights };
+            app.close_plan(&principal, &run, request).await?.parts
+        }
+    };
+    Ok(parts_of(&run, parts))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_step_is_read_with_what_the_state_machine_adds() {
+        let step = json!({
+            "step": "plan", "through": "all", "execution": "e", "started_at": "2026-11-24T03:30:00Z", "more": 1,
+        });
+        assert!(matches!(serde_json::from_value(step).unwrap(), Step::Plan { run: None, plan: false, .. }));
+        assert!(serde_json::from_value::<Step>(json!({ "step": "dance" })).is_err());
+    }
+
+    #[test]
+    fn an_error_is_named_as_the_state_machine_knows_it() {
+        let name = |refusal| Diagnostic::from(StepError(refusal)).error_type;
+        assert_eq!(name(Refusal::Conflict { kind: "busy", detail: String::new() }), "TurnTaken");
+        assert_eq!(name(StoreError::unavailable("read", "throttled").into()), "TryAgain");
+        assert_eq!(name(Refusal::NotFound(String::new())), "Refused");
+    }
+}

@@ -1,0 +1,156 @@
+"""From exec to the first answer of each Lambda binary, beside a trivial axum Lambda.
+
+Called by tests/bench/coldstart, under an emulator of DynamoDB, S3, SNS and SQS. The Lambda runtime's API is played by this
+process: it hands out one event and takes the time until the answer to it comes.
+"""
+
+import argparse
+import http.server
+import json
+import os
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import uuid
+
+import boto3
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+RELEASE = os.path.join(ROOT, "target", "release")
+ANSWER_S_MAX = 20
+sys.path.insert(0, os.path.join(ROOT, "tests", "bench", "closing"))
+import quiet  # noqa: E402
+
+HTTP_EVENT = {
+    "version": "2.0", "routeKey": "$default", "rawPath": "/openapi.json", "rawQueryString": "",
+    "headers": {"host": "localhost", "x-forwarded-proto": "https"}, "isBase64Encoded": False,
+    "requestContext": {"accountId": "0", "apiId": "a", "domainName": "localhost", "domainPrefix": "a", "stage": "$default",
+                       "requestId": "r", "routeKey": "$default", "time": "01/Jan/2026:00:00:00 +0000", "timeEpoch": 0,
+                       "http": {"method": "GET", "path": "/openapi.json", "protocol": "HTTP/1.1",
+                                "sourceIp": "127.0.0.1", "userAgent": "bench"}},
+}
+# The steps name a run that is not there: the answer is an error, after everything that a start needs.
+STEP_EVENT = {"step": "failed", "run": "0000000000000000-000000", "error": "bench", "cause": "bench"}
+FUNCTIONS = {"ingest": HTTP_EVENT, "api": HTTP_EVENT, "rollup": {"Records": []}, "nightly": STEP_EVENT, "close": STEP_EVENT}
+
+
+class Runtime(http.server.ThreadingHTTPServer):
+    """Plays the runtime's API for one start of one function."""
+
+    daemon_threads = True
+
+    def __init__(self, event):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.event, self.handed_out = json.dumps(event).encode(), False
+        self.answered, self.ended, self.answer = threading.Event(), None, None
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        if self.server.handed_out:
+            time.sleep(ANSWER_S_MAX)
+            return
+        self.server.handed_out = True
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(self.server.event)))
+        self.send_header("Lambda-Runtime-Aws-Request-Id", str(uuid.uuid4()))
+        self.send_header("Lambda-Runtime-Deadline-Ms", str(int(time.time() * 1000) + 60_000))
+        self.send_header("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:000000000000:function:bench")
+        self.end_headers()
+        self.wfile.write(self.server.event)
+
+    def do_POST(self):
+        self.server.ended = time.perf_counter()
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)) if not self.chunked() else self.read_chunks()
+        self.server.answer = (self.path, body)
+        self.server.answered.set()
+        self.send_response(202)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def chunked(self):
+        return "chunked" in (self.headers.get("Transfer-Encoding") or "")
+
+    def read_chunks(self):
+        body = b""
+        while size := int(self.rfile.readline().strip() or b"0", 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def log_message(self, *_):
+        pass
+
+
+def start_s(binary, event, environment):
+    """Seconds from exec to the first answer."""
+    server = Runtime(event)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    environment = {**os.environ, **environment, "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{server.server_address[1]}",
+                   "AWS_LAMBDA_FUNCTION_NAME": binary, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
+                   "AWS_LAMBDA_FUNCTION_VERSION": "1", "AWS_LAMBDA_LOG_GROUP_NAME": "bench",
+                   "AWS_LAMBDA_LOG_STREAM_NAME": "bench", "AWS_LAMBDA_LOG_LEVEL": "ERROR"}
+    started = time.perf_counter()
+    process = subprocess.Popen([os.path.join(RELEASE, binary)], env=environment, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT)
+    try:
+        if not server.answered.wait(ANSWER_S_MAX) or "/init/error" in server.answer[0]:
+            process.kill()
+            sys.exit(f"{binary} did not answer: {server.answer}\n{process.stdout.read().decode()}")
+        return server.ended - started
+    finally:
+        process.kill()
+        process.wait()
+        server.shutdown()
+
+
+def store():
+    """Tables, a bucket, a topic and a queue in the emulator, and the variables that name them."""
+    tail = uuid.uuid4().hex[:8]
+    names = {"RECOUP_EVENTS_TABLE": f"events-{tail}", "RECOUP_BOOKS_TABLE": f"books-{tail}",
+             "RECOUP_DOCUMENTS_BUCKET": f"documents-{tail}"}
+    table = {"KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+             "AttributeDefinitions": [{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
+             "BillingMode": "PAY_PER_REQUEST"}
+    dynamodb = boto3.client("dynamodb")
+    for name in ("RECOUP_EVENTS_TABLE", "RECOUP_BOOKS_TABLE"):
+        dynamodb.create_table(TableName=names[name], **table)
+    boto3.client("s3").create_bucket(Bucket=names["RECOUP_DOCUMENTS_BUCKET"])
+    names["RECOUP_ALERTS_TOPIC"] = boto3.client("sns").create_topic(Name=f"alerts-{tail}")["TopicArn"]
+    names["RECOUP_DEAD_LETTERS_QUEUE"] = boto3.client("sqs").create_queue(QueueName=f"dead-{tail}")["QueueUrl"]
+    machine = "arn:aws:states:us-east-1:000000000000:stateMachine:bench"
+    return {**names, "RECOUP_NIGHT_MACHINE": machine, "RECOUP_CLOSE_MACHINE": machine, "RECOUP_LANES": "1",
+            "RECOUP_RETENTION_DAYS": "0", "RECOUP_OBJECT_LOCK_MODE": "none", "RECOUP_COUNTER_SHARDS": "8",
+            "RECOUP_ADMIN_KEY_ID": "0123456789ab", "RECOUP_ADMIN_KEY_DIGEST": "0" * 64}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=15)
+    options = parser.parse_args()
+    environment = store()
+    starts = {name: [] for name in ("trivial_lambda", *FUNCTIONS)}
+    for name in starts:
+        start_s(name, FUNCTIONS.get(name, HTTP_EVENT), environment)
+    watch = quiet.Watch()
+    for _ in range(options.rounds):
+        for name, times in starts.items():
+            times.append(start_s(name, FUNCTIONS.get(name, HTTP_EVENT), environment))
+    starts_ms = {name: round(statistics.median(times) * 1000, 2) for name, times in starts.items()}
+    floor = starts_ms.pop("trivial_lambda")
+    print(json.dumps({
+        "bench": "coldstart", "rounds": options.rounds, "trivial_ms": floor, "starts_ms": starts_ms,
+        "ratios": {name: round(taken / floor, 2) for name, taken in starts_ms.items()},
+        "binary_mb": {name: round(os.path.getsize(os.path.join(RELEASE, name)) / 1e6, 1) for name in FUNCTIONS},
+        "other_load_percent": watch.percent(),
+    }))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,455 @@
+#!/usr/bin/env python3
+"""Deploys infra/template.yaml to an emulator of AWS and runs a month through it, beside the one-machine product.
+
+    run.py FOLDER      FOLDER is emptied; the binaries `recoup` and those of recoup-lambda were built (dev profile)
+
+Every step says what it took. A failure shows what the functions logged.
+"""
+
+import base64
+import datetime
+import json
+import pathlib
+import platform
+import shutil
+import subprocess
+import sys
+import time
+
+import boto3
+
+from emulator import Emulator, REGION
+from gateway import Gateway
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+RECOUP = ROOT / "target/debug/recoup"
+FIXTURES = ROOT / "tests/fixtures"
+FUNCTIONS = ("ingest", "rollup", "nightly", "close", "api")
+STACK = "recoup-test"
+MONTH = "2026-10"
+PATIENCE_S = 120
+EVENTS_PER_REQUEST = 50
+# Lines of a function's log that a failure does not show, and how many of the others it shows.
+ROUTINE = ("START ", "END ", "REPORT ")
+LINES_SHOWN = 12
+# Conditions that the emulator does not know: it has no `s3:if-none-match`, so the statement would deny every put.
+NOT_EMULATED = ("OnlyOnce",)
+
+
+class Failed(Exception):
+    """A check that does not hold."""
+
+
+def check(holds, said):
+    if not holds:
+        raise Failed(said)
+
+
+def run(command, *, env=None, codes=(0,), stdin=None):
+    """Runs a program to its end; its output."""
+    done = subprocess.run([str(part) for part in command], env=env, cwd=ROOT, input=stdin, capture_output=True, timeout=600)
+    if codes is not None and done.returncode not in codes:
+        shown = (done.stdout + done.stderr).decode(errors="replace")[-6000:]
+        words = [str(part) for part in command if not str(part).startswith("recoup_")]
+        raise Failed(f"{' '.join(words)[:300]} ended with {done.returncode}:\n{shown}")
+    return done
+
+
+def until(what, look):
+    """Looks again and again until there is something to see."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        seen = look()
+        if seen:
+            return seen
+        time.sleep(0.5)
+    raise Failed(f"{what}: not within {PATIENCE_S} s")
+
+
+class Deployed:
+    """The steps, in order; each is a method and sees what those before it found."""
+
+    def __init__(self, emulator, folder):
+        self.emulator, self.folder = emulator, folder
+        self.env = emulator.environment()
+        self.session = boto3.Session("test", "test", region_name=REGION)
+        self.admin = self.outputs = self.gateway = None
+        self.data = folder / "one-machine"
+
+    def aws(self, service):
+        return self.session.client(service, endpoint_url=self.emulator.url, verify=str(self.emulator.certificate))
+
+    # -- Deploying.
+
+    def package(self):
+        for name in FUNCTIONS:
+            place = ROOT / "target/lambda" / name
+            place.mkdir(parents=True, exist_ok=True)
+            run(["strip", "-o", place / "bootstrap", ROOT / "target/debug" / name])
+
+    def deploy(self):
+        made = json.loads(run([RECOUP, "keys", "make-admin", "--json"]).stdout)
+        self.admin = made["key"]
+        self.aws("s3").create_bucket(Bucket="deployments")
+        architecture = {"x86_64": "x86_64", "aarch64": "arm64"}[platform.machine()]
+        overrides = f"Architecture={architecture} AdminKeyId={made['id']} AdminKeyDigest={made['digest']} CounterShards=2 PartsAtOnce=2"
+        sam = pathlib.Path(sys.executable).parent / "sam"
+        self.sam = [
+            sam, "deploy", "--config-file", ROOT / "samplconfig.toml", "--stack-name", STACK, "--no-resolve-s3",
+            "--s3-bucket", "deployments", "--no-confirm-changeset", "--no-progressbar", "--region", REGION,
+            "--parameter-overrides", overrides,
+        ]
+        run(self.sam, env=self.env)
+        stack = self.aws("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
+        self.outputs = {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]}
+        print(f"     {len(self.resources())} resources, {stack['StackStatus']}")
+
+    def resources(self):
+        pages = self.aws("cloudformation").get_paginator("list_stack_resources").paginate(StackName=STACK)
+        return {one["LogicalResourceId"]: one for page in pages for one in page["StackResourceSummaries"]}
+
+    def relax(self):
+        s3 = self.aws("s3")
+        policy = json.loads(s3.get_bucket_policy(Bucket=self.outputs["Bucket"])["Policy"])
+        sids = {statement["Sid"] for statement in policy["Statement"]}
+        check({"OnlyTls", "OnlyOnce"} <= sids, f"the bucket's policy was not deployed whole: {sids}")
+        policy["Statement"] = [one for one in policy["Statement"] if one["Sid"] not in NOT_EMULATED]
+        s3.put_bucket_policy(Bucket=self.outputs["Bucket"], Policy=json.dumps(policy))
+        # Its CloudFormation does not know ObjectLockEnabled; test_template.py looks for it.
+        enabled = {"ObjectLockEnabled": "Enabled"}
+        s3.put_object_lock_configuration(Bucket=self.outputs["Bucket"], ObjectLockConfiguration=enabled)
+        check(s3.get_bucket_versioning(Bucket=self.outputs["Bucket"])["Status"] == "Enabled", "the bucket has no versions")
+
+    def listen(self):
+        api = next(one for one in self.aws("apigatewayv2").get_apis()["Items"] if one["Name"] == STACK)
+        return Gateway(self.emulator, f"{api['ApiId']}.execute-api.localhost:{self.emulator.port}")
+
+    def recoup(self, *words, codes=(0,)):
+        return run([RECOUP, "--server", self.gateway.url, "--key", self.admin, "--json", *words], codes=codes)
+
+    def local(self, *words, codes=(0,)):
+        return run([RECOUP, "--data", self.data, *words], codes=codes)
+
+    def ask(self, method, path, body=b"", key=None, content_type="application/json"):
+        headers = {"Authorization": f"Bearer {key or self.admin}", "Content-Type": content_type}
+        status, answered, content = self.gateway.send(method, path, headers, body)
+        return status, {name.lower(): value for name, value in answered}, content
+
+    def answer(self, path):
+        status, _, content = self.ask("GET", path)
+        check(status == 200, f"GET {path}: {status} {content[:500]!r}")
+        return json.loads(content)
+
+    # -- Using it.
+
+    def doors(self):
+        status, _, content = self.gateway.send("GET", "/healthz", {})
+        check(status == 200, f"/healthz: {status} {content[:500]!r}")
+        status, _, _ = self.gateway.send("POST", "/v1/events", {}, b"{}")
+        check(status == 401, f"an event without a key: {status}")
+        status, _, content = self.gateway.send("GET", "/v1/nothing", {"Authorization": f"Bearer {self.admin}"})
+        check(status == 404 and b"urn:recoup:problem" in content, f"an unknown path: {status} {content[:300]!r}")
+
+    def organise(self):
+        self.recoup("apply", FIXTURES / "organisation.toml")
+        self.local("apply", FIXTURES / "organisation.toml")
+        made = json.loads(self.recoup("keys", "create", "--role", "ingest").stdout)
+        self.ingest_key = made["key"]
+
+    def subscribe(self):
+        sqs, sns = self.aws("sqs"), self.aws("sns")
+        self.ready = sqs.create_queue(QueueName="statements-of-support")["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=self.ready, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        allowed = {"Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": arn,
+        }]}
+        sqs.set_queue_attributes(QueueUrl=self.ready, Attributes={"Policy": json.dumps(allowed)})
+        sns.subscribe(TopicArn=self.outputs["Alerts"], Protocol="sqs", Endpoint=arn, Attributes={
+            "FilterPolicy": json.dumps({"kind": ["statement-ready"], "team": ["support"]}), "RawMessageDelivery": "true",
+        })
+
+    def events(self):
+        lines = (FIXTURES / "month.ndjson").read_text().splitlines()
+        now = datetime.datetime.now(datetime.timezone.utc)
+        today = [json.dumps({
+            "event_id": f"now-{number}", "trace_id": f"now-{number}", "used_at": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "kind": "llm", "tags": {"agent": "writer", "team": "support"}, "provider": "example", "model": "example-large",
+            "usage": {"input": 1_000_000}, "status": "ok",
+        }) for number in range(3)]
+        return lines + today
+
+    def post(self):
+        lines = self.events()
+        accepted = 0
+        for first in range(0, len(lines), EVENTS_PER_REQUEST):
+            body = "\n".join(lines[first:first + EVENTS_PER_REQUEST]).encode()
+            status, _, content = self.ask("POST", "/v1/events", body, self.ingest_key, "application/x-ndjson")
+            check(status == 200, f"POST /v1/events: {status} {content[:800]!r}")
+            accepted += json.loads(content)["accepted"]
+            if first == 0:
+                status, _, content = self.ask("POST", "/v1/events", body, self.ingest_key, "application/x-ndjson")
+                again = json.loads(content)
+                check(again["accepted"] == 0, f"EVT-2: an exact retry was accepted: {again['accepted']}")
+        check(accepted == len(lines), f"{accepted} of {len(lines)} events were accepted")
+        everything = self.folder / "everything.ndjson"
+        everything.write_text("\n".join(lines) + "\n")
+        self.local("ingest", everything)
+        print(f"     {accepted} events")
+
+    def too_large(self):
+        body = b" " * 5_000_000
+        status, _, content = self.ask("POST", "/v1/events", body, self.ingest_key)
+        check(status == 413, f"a body of {len(body)} bytes: {status} {content[:300]!r}")
+
+    def posted(self):
+        rows = self.answer("/v1/budgets")["rows"]
+        return {(row["scope"], row["period"]): row["posted"] for row in rows}
+
+    def counters(self):
+        budgets = json.loads(self.local("--json", "budgets").stdout)
+        rows = budgets["rows"] if isinstance(budgets, dict) else budgets
+        wanted = {(row["scope"], row["period"]): row["posted"] for row in rows}
+        check(any(float(amount) for amount in wanted.values()), f"nothing is posted on one machine: {wanted}")
+        until("counters that the stream moves", lambda: self.posted() == wanted)
+        self.before = wanted
+        print(f"     {wanted}")
+
+    def redelivery(self):
+        table = self.aws("dynamodb").scan(TableName=self.outputs["Events"])["Items"]
+        records = [self.record(number, item) for number, item in enumerate(table)]
+        reply = self.invoke("rollup", {"Records": records})
+        check(not reply.get("batchItemFailures"), f"a redelivery failed: {reply}")
+        check(self.posted() == self.before, f"a redelivery changed counters: {self.posted()}")
+        print(f"     {len(records)} blocks again")
+
+    def record(self, number, item):
+        image = {
+            name: {kind: base64.b64encode(value).decode() if kind == "B" else value}
+            for name, typed in item.items() for kind, value in typed.items()
+        }
+        change = {
+            "ApproximateCreationDateTime": time.time(), "Keys": {"pk": image["pk"], "sk": image["sk"]}, "NewImage": image,
+            "SequenceNumber": str(10_000 + number), "SizeBytes": 1, "StreamViewType": "NEW_IMAGE",
+        }
+        return {
+            "eventID": str(number), "eventName": "INSERT", "eventVersion": "1.1", "eventSource": "aws:dynamodb",
+            "awsRegion": REGION, "dynamodb": change, "eventSourceARN": "arn:aws:dynamodb:::table/t/stream/s",
+        }
+
+    def invoke(self, function, payload):
+        reply = self.aws("lambda").invoke(FunctionName=f"{STACK}-{function}", Payload=json.dumps(payload).encode())
+        said = json.loads(reply["Payload"].read() or b"null")
+        check("FunctionError" not in reply, f"{function}: {said}")
+        return said or {}
+
+    def execution(self, machine, before):
+        states = self.aws("stepfunctions")
+
+        def ended():
+            newest = [
+                one for one in states.list_executions(stateMachineArn=self.outputs[machine])["executions"]
+                if one["executionArn"] not in before and one["status"] != "RUNNING"
+            ]
+            return newest and newest[0]
+
+        one = until(f"the end of the state machine {machine}", ended)
+        if one["status"] != "SUCCEEDED":
+            told = states.describe_execution(executionArn=one["executionArn"])
+            raise Failed(f"{machine} {one['status']}: {told.get('error')} {told.get('cause')}")
+        return one
+
+    def executions(self, machine):
+        states = self.aws("stepfunctions")
+        return {one["executionArn"] for one in states.list_executions(stateMachineArn=self.outputs[machine])["executions"]}
+
+    def night(self):
+        scheduler = self.aws("scheduler")
+        real = scheduler.get_schedule(Name="night", GroupName=STACK)
+        # The emulator forgets the time zone; test_template.py looks for it.
+        check(real["ScheduleExpression"] == "cron(30 4 * * ? *)", f"the schedule: {real}")
+        before = self.executions("Night")
+        # The same target, input and role, now instead of at 04:30.
+        soon = datetime.datetime.now(datetime.timezone.utc).strftime("at(%Y-%m-%dT%H:%M:%S)")
+        scheduler.create_schedule(
+            Name="night-now", GroupName=STACK, ScheduleExpression=soon, FlexibleTimeWindow={"Mode": "OFF"},
+            Target=real["Target"], ActionAfterCompletion="DELETE",
+        )
+        self.execution("Night", before)
+        self.local("nightly")
+        costs = ("costs", "--from", f"{MONTH}-01", "--to", "2026-11-01", "--by", "team,agent,day")
+        there, ours = json.loads(self.recoup(*costs).stdout), json.loads(self.local("--json", *costs).stdout)
+        check(there == ours, "CLO-5: the costs by team, agent and day are not those of one machine")
+        print(f"     started by the scheduler; {len(ours['rows'])} rows of costs are those of one machine")
+
+    def close(self):
+        before = self.executions("Close")
+        run_record = json.loads(self.recoup("close", MONTH, codes=(0, 1)).stdout or b"{}")
+        self.execution("Close", before)
+        self.local("close", MONTH)
+        closed = self.answer(f"/v1/statements?period={MONTH}")["rows"]
+        check(closed, f"no statements were issued: {run_record}")
+        self.teams = sorted({row["team"] for row in closed})
+        print(f"     statements of {', '.join(self.teams)}")
+
+    def cli(self, *words, codes=(0,)):
+        return run([pathlib.Path(sys.executable).parent / "aws", *words], env=self.env, codes=codes)
+
+    def statements(self):
+        bucket = self.outputs["Bucket"]
+        for team in self.teams:
+            key = f"statements/{MONTH}/{team}/r1.json"
+            there = self.folder / f"{team}.json"
+            self.cli("s3", "cp", f"s3://{bucket}/{key}", there)
+            ours = self.local("statement", team, MONTH, "--format", "json").stdout
+            check(there.read_bytes() == ours, f"CLO-5: the statement of {team} differs from the one-machine one")
+            lock = self.aws("s3").head_object(Bucket=bucket, Key=key)
+            check(lock.get("ObjectLockMode") == "GOVERNANCE", f"{key} is not locked: {lock.get('ObjectLockMode')}")
+            check(lock["ObjectLockRetainUntilDate"] > datetime.datetime.now(datetime.timezone.utc), "the lock is over")
+        there = self.folder / "manifest.json"
+        self.cli("s3", "cp", f"s3://{bucket}/statements/{MONTH}/manifest-r1.json", there)
+        ours = next((self.data / "documents").rglob("manifest-r1.json"))
+        check(there.read_bytes() == ours.read_bytes(), "CLO-5: the manifest differs from the one-machine one")
+        print(f"     {len(self.teams)} statements and the manifest are byte for byte those of one machine")
+
+    def links(self):
+        status, headers, _ = self.ask("GET", f"/v1/statements/{MONTH}/support?link=true")
+        check(status == 303, f"?link=true: {status}")
+        fetched = self.folder / "linked.json"
+        run(["curl", "-sS", "--fail", "--cacert", self.emulator.certificate, "-o", fetched, headers["location"]])
+        check(fetched.read_bytes() == (self.folder / "support.json").read_bytes(), "the link gives something else")
+
+    def told(self):
+        def message():
+            found = self.aws("sqs").receive_message(
+                QueueUrl=self.ready, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
+            )
+            return found.get("Messages")
+
+        messages = until("statement-ready", message)
+        for one in messages:
+            attributes = {name: value["StringValue"] for name, value in one.get("MessageAttributes", {}).items()}
+            check(attributes.get("kind") == "statement-ready", f"the filter let pass: {attributes}")
+            check(attributes.get("team") == "support" and attributes.get("period") == MONTH, f"{attributes}")
+        print(f"     {json.loads(messages[0]['Body'])}"[:300])
+
+    def overwriting(self):
+        bucket, key = self.outputs["Bucket"], f"statements/{MONTH}/support/r1.json"
+        forged = self.folder / "forged.json"
+        forged.write_text("{}")
+        put = ["s3api", "put-object", "--bucket", bucket, "--key", key, "--body", forged]
+        once = self.cli(*put, "--if-none-match", "*", codes=None)
+        check(once.returncode != 0 and b"PreconditionFailed" in once.stderr, f"put once more: {once.stderr[-300:]}")
+        version = self.aws("s3").head_object(Bucket=bucket, Key=key)["VersionId"]
+        gone = self.cli("s3api", "delete-object", "--bucket", bucket, "--key", key, "--version-id", version, codes=None)
+        check(gone.returncode != 0 and b"AccessDenied" in gone.stderr, f"a locked version was deleted: {gone.stderr[-300:]}")
+        plain = self.cli(*put, codes=None)
+        said = "refused" if plain.returncode else "taken as a new version (the account's root; AWS denies it by OnlyOnce)"
+        locked = self.aws("s3").get_object(Bucket=bucket, Key=key, VersionId=version)["Body"].read()
+        check(locked == (self.folder / "support.json").read_bytes(), "the issued version has changed")
+        print(f"     If-None-Match: 412; deleting the version: AccessDenied; a plain put: {said}; the issued version stands")
+
+    def poison(self):
+        key = {"pk": {"S": "2026-11-01#000"}, "sk": {"S": "ab" * 32}}
+        block = {"b": {"B": b"no block"}, "n": {"N": "1"}, "t": {"N": "0"}}
+        self.aws("dynamodb").put_item(TableName=self.outputs["Events"], Item=key | block)
+        event = json.loads(self.events()[-1]) | {"event_id": "later", "trace_id": "later"}
+        status, _, _ = self.ask("POST", "/v1/events", json.dumps(event).encode(), self.ingest_key)
+        check(status == 200, f"an event after it: {status}")
+        until("counters after an unreadable block", lambda: self.posted() != self.before)
+
+        def letter():
+            found = self.aws("sqs").receive_message(QueueUrl=self.outputs["DeadLetterQueue"], WaitTimeSeconds=1)
+            return found.get("Messages")
+
+        said = json.loads(until("a dead letter", letter)[0]["Body"])
+        check(said["key"] == f"2026-11-01#000/{'ab' * 32}" and said["reason"], f"the dead letter says {said}")
+        print(f"     {said}")
+
+    def upgrades(self):
+        tables = [self.outputs["Events"], self.outputs["Books"]]
+        program = [sys.executable, ROOT / "infra/upgrades/apply.py", *tables]
+        first = run(program, env=self.env).stdout.decode()
+        scan = lambda: sorted(map(json.dumps, self.aws("dynamodb").scan(
+            TableName=tables[1], FilterExpression="begins_with(pk, :p)", ExpressionAttributeValues={":p": {"S": "@settings"}},
+        )["Items"]))
+        before = scan()
+        second = run(program, env=self.env).stdout.decode()
+        check(scan() == before, "applied twice, an upgrade changed something")
+        print(f"     first: {first.split()}; again: {second.split()}")
+
+    def again(self):
+        run(self.sam, env=self.env)
+        check(self.answer(f"/v1/statements?period={MONTH}")["rows"], "deployed again, the statements are gone")
+
+    def logs(self):
+        """What the functions logged, newest last."""
+        client = self.aws("logs")
+        for name in FUNCTIONS:
+            group = f"/aws/lambda/{STACK}-{name}"
+            try:
+                found = client.filter_log_events(logGroupName=group)["events"]
+            except Exception as error:  # whatever hinders it must not hide the failure itself
+                print(f"-- {name}: no logs ({error})")
+                continue
+            print(f"-- {name}: {len(found)} lines")
+            said = [one["message"].rstrip() for one in found]
+            for line in [line for line in said if not line.startswith(ROUTINE) and "CloudWatchMetrics" not in line][-LINES_SHOWN:]:
+                print("  ", line[:600])
+
+
+STEPS = (
+    ("doors", "the API answers, and only to those with a key"),
+    ("organise", "organisation and keys"),
+    ("subscribe", "a queue behind the topic"),
+    ("post", "a month of events through API Gateway"),
+    ("too_large", "a body that is too large"),
+    ("counters", "counters of budgets through the stream"),
+    ("redelivery", "the same stream records again"),
+    ("night", "a night by the scheduler"),
+    ("close", "the close by its state machine"),
+    ("statements", "statements from S3"),
+    ("links", "a statement by its link"),
+    ("told", "statement-ready behind the topic"),
+    ("overwriting", "overwriting a statement"),
+    ("poison", "an unreadable block"),
+    ("upgrades", "upgrades twice"),
+    ("again", "deploying again"),
+)
+
+
+def timed(step, what):
+    started = time.monotonic()
+    print(f"  .. {what}", flush=True)
+    step()
+    print(f"  ok {what}: {time.monotonic() - started:.1f} s", flush=True)
+
+
+def main():
+    folder = pathlib.Path(sys.argv[1]).resolve()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    with Emulator(folder) as emulator:
+        deployed = Deployed(emulator, folder)
+        try:
+            timed(deployed.package, "packaging")
+            timed(deployed.deploy, "sam deploy")
+            timed(deployed.relax, "making up for what the emulator does not know: s3:if-none-match, ObjectLockEnabled")
+            with deployed.listen() as gateway:
+                deployed.gateway = gateway
+                for name, what in STEPS:
+                    timed(getattr(deployed, name), what)
+        except Exception as error:
+            print(f"FAILED: {error}", flush=True)
+            deployed.logs()
+            print("-- the emulator")
+            warned = [line for line in emulator.log.read_text(errors="replace").splitlines() if "WARNING" in line or "ERROR" in line]
+            print("\n".join(line[:600] for line in warned)[-4000:])
+            if not isinstance(error, Failed):
+                raise
+            return 1
+    print("the deployed stack does what one machine does")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

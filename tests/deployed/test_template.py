@@ -1,0 +1,226 @@
+"""What infra/template.yaml may not say: read as text that is parsed, before anything is deployed."""
+
+import copy
+import json
+import pathlib
+import re
+import unittest
+
+import yaml
+
+INFRA = pathlib.Path(__file__).resolve().parents[2] / "infra"
+# Actions that AWS lets nobody restrict to a resource, and whose statement names nothing else.
+WITHOUT_RESOURCE = {
+    "xray:GetSamplingRules", "xray:GetSamplingTargets", "xray:PutTelemetryRecords", "xray:PutTraceSegments",
+    "logs:CreateLogDelivery", "logs:DeleteLogDelivery", "logs:DescribeLogGroups", "logs:DescribeResourcePolicies",
+    "logs:GetLogDelivery", "logs:ListLogDeliveries", "logs:PutResourcePolicy", "logs:UpdateLogDelivery",
+}
+
+
+class Loader(yaml.SafeLoader):
+    """YAML with CloudFormation's short forms."""
+
+
+def _short_form(loader, suffix, node):
+    if isinstance(node, yaml.ScalarNode):
+        value = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        value = loader.construct_mapping(node, deep=True)
+    return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
+
+
+Loader.add_multi_constructor("!", _short_form)
+
+
+def load():
+    return yaml.load((INFRA / "template.yaml").read_text(), Loader)
+
+
+def listed(value):
+    return value if isinstance(value, list) else [value]
+
+
+def findings(template):
+    """Everything that is wrong with a template, in words."""
+    resources = template["Resources"]
+    found = []
+    for name, resource in resources.items():
+        kind, properties = resource["Type"], resource.get("Properties", {})
+        check = CHECKS.get(kind)
+        if check:
+            found += [f"{name}: {wrong}" for wrong in check(name, properties, resource, resources)]
+    return found
+
+
+def _role(_name, properties, _resource, _resources):
+    if properties.get("ManagedPolicyArns"):
+        yield "a managed policy grants more than is written here"
+    for policy in properties.get("Policies", []):
+        for statement in policy["PolicyDocument"]["Statement"]:
+            actions = listed(statement["Action"])
+            yield from (f"wildcard action {action}" for action in actions if "*" in action)
+            if "*" in listed(statement["Resource"]) and not set(actions) <= WITHOUT_RESOURCE:
+                yield f"wildcard resource for {sorted(set(actions) - WITHOUT_RESOURCE)}"
+
+
+def _table(_name, properties, resource, _resources):
+    if not properties.get("PointInTimeRecoverySpecification", {}).get("PointInTimeRecoveryEnabled"):
+        yield "no point-in-time recovery"
+    if not properties.get("SSESpecification", {}).get("SSEEnabled"):
+        yield "not encrypted under a key of the account"
+    if properties.get("BillingMode") != "PAY_PER_REQUEST":
+        yield "not on demand"
+    if not resource.get("DeletionPolicy", "").startswith("Retain") or resource.get("UpdateReplacePolicy") != "Retain":
+        yield "deleted with the stack"
+    if "DeletionProtectionEnabled" not in properties:
+        yield "not protected against deletion"
+
+
+def _bucket(name, properties, resource, resources):
+    public = properties.get("PublicAccessBlockConfiguration", {})
+    if len(public) != 4 or not all(public.values()):
+        yield "public"
+    if not properties.get("BucketEncryption"):
+        yield "not encrypted"
+    if properties.get("VersioningConfiguration", {}).get("Status") != "Enabled" or not properties.get("ObjectLockEnabled"):
+        yield "not versioned under Object Lock"
+    if not resource.get("DeletionPolicy", "").startswith("Retain"):
+        yield "deleted with the stack"
+    policies = [one["Properties"] for one in resources.values() if one["Type"] == "AWS::S3::BucketPolicy"]
+    statements = [s for p in policies if p["Bucket"] == {"Ref": name} for s in p["PolicyDocument"]["Statement"]]
+    denied = json.dumps([s for s in statements if s["Effect"] == "Deny"])
+    if "aws:SecureTransport" not in denied:
+        yield "without TLS"
+    if "s3:if-none-match" not in denied:
+        yield "statements can be written twice (CLO-3)"
+    if any(s["Effect"] == "Allow" and s["Principal"] == "*" for s in statements):
+        yield "public by its policy"
+
+
+def _encrypted_topic(_name, properties, _resource, _resources):
+    if not properties.get("KmsMasterKeyId"):
+        yield "not encrypted"
+
+
+def _queue(_name, properties, _resource, _resources):
+    if not (properties.get("SqsManagedSseEnabled") or properties.get("KmsMasterKeyId")):
+        yield "not encrypted"
+
+
+def _function(name, properties, _resource, resources):
+    group = properties.get("LoggingConfig", {}).get("LogGroup", {}).get("Ref")
+    if resources.get(group, {}).get("Type") != "AWS::Logs::LogGroup":
+        yield "no log group of its own"
+    if "Role" not in properties or "Policies" in properties:
+        yield "no role of its own"
+    for metric in ("Errors", "Throttles"):
+        if not any(_watches(one, metric, name) for one in resources.values()):
+            yield f"no alarm for {metric}"
+
+
+def _watches(resource, metric, function):
+    properties = resource.get("Properties", {})
+    return (
+        resource["Type"] == "AWS::CloudWatch::Alarm"
+        and properties["MetricName"] == metric
+        and any(dimension["Value"] == {"Ref": function} for dimension in properties["Dimensions"])
+        and bool(properties.get("AlarmActions"))
+    )
+
+
+def _log_group(_name, properties, _resource, _resources):
+    if "RetentionInDays" not in properties:
+        yield "kept for ever"
+
+
+def _mapping(_name, properties, _resource, _resources):
+    if properties.get("FunctionResponseTypes") != ["ReportBatchItemFailures"]:
+        yield "a failed record fails its batch"
+    for wanted in ("BisectBatchOnFunctionError", "MaximumRetryAttempts", "MaximumRecordAgeInSeconds", "DestinationConfig"):
+        if not properties.get(wanted):
+            yield f"no {wanted}: one record can stop a shard for a day"
+
+
+def _schedule(_name, properties, _resource, _resources):
+    if "ScheduleExpressionTimezone" not in properties:
+        yield "in UTC, not in the organisation's time zone"
+
+
+CHECKS = {
+    "AWS::IAM::Role": _role,
+    "AWS::DynamoDB::Table": _table,
+    "AWS::S3::Bucket": _bucket,
+    "AWS::SNS::Topic": _encrypted_topic,
+    "AWS::SQS::Queue": _queue,
+    "AWS::Serverless::Function": _function,
+    "AWS::Logs::LogGroup": _log_group,
+    "AWS::Lambda::EventSourceMapping": _mapping,
+    "AWS::Scheduler::Schedule": _schedule,
+}
+
+# How each rule is broken, and what has to be said then.
+BREAKS = [
+    ("IngestRole", ("Policies", 0, "PolicyDocument", "Statement", 0, "Action"), ["dynamodb:*"], "wildcard action"),
+    ("IngestRole", ("Policies", 0, "PolicyDocument", "Statement", 0, "Resource"), "*", "wildcard resource"),
+    ("BooksTable", ("PointInTimeRecoverySpecification",), {}, "point-in-time"),
+    ("EventsTable", ("SSESpecification",), {}, "not encrypted"),
+    ("DocumentsBucket", ("BucketEncryption",), None, "not encrypted"),
+    ("DocumentsBucket", ("PublicAccessBlockConfiguration", "BlockPublicPolicy"), False, "public"),
+    ("DocumentsPolicy", ("PolicyDocument", "Statement"), [], "CLO-3"),
+    ("AlertsTopic", ("KmsMasterKeyId",), None, "not encrypted"),
+    ("DeadLetters", ("SqsManagedSseEnabled",), False, "not encrypted"),
+    ("RollupFunction", ("LoggingConfig",), {}, "no log group"),
+    ("CloseErrorsAlarm", ("AlarmActions",), [], "no alarm for Errors"),
+    ("ApiLogs", ("RetentionInDays",), "gone", "kept for ever"),
+    ("Stream", ("DestinationConfig",), None, "no DestinationConfig"),
+]
+
+
+class Template(unittest.TestCase):
+    def test_nothing_is_wrong_with_it(self):
+        self.assertEqual(findings(load()), [])
+
+    def test_each_rule_notices_what_it_is_for(self):
+        for name, path, value, wanted in BREAKS:
+            with self.subTest(resource=name, path=path):
+                template = copy.deepcopy(load())
+                at = template["Resources"][name]["Properties"]
+                for step in path[:-1]:
+                    at = at[step]
+                if value == "gone":
+                    del at[path[-1]]
+                else:
+                    at[path[-1]] = value
+                self.assertTrue(any(wanted in finding for finding in findings(template)), findings(template))
+
+    def test_every_function_is_built_by_this_workspace(self):
+        binaries = {path.stem for path in (INFRA.parent / "functions/lambda/src/bin").glob("*.rs")}
+        functions = [r["Properties"] for r in load()["Resources"].values() if r["Type"] == "AWS::Serverless::Function"]
+        self.assertEqual({one["CodeUri"] for one in functions}, {f"../target/lambda/{name}/" for name in binaries})
+
+    def test_every_variable_is_one_that_a_function_reads(self):
+        sources = "".join(path.read_text() for path in (INFRA.parent / "functions/lambda/src").rglob("*.rs"))
+        read = set(re.findall(r'"(RECOUP_[A-Z_]+)"', sources))
+        functions = [r["Properties"] for r in load()["Resources"].values() if r["Type"] == "AWS::Serverless::Function"]
+        given = {name for one in functions for name in one["Environment"]["Variables"] if name.startswith("RECOUP_")}
+        self.assertEqual(given, read)
+
+    def test_each_step_of_a_machine_tries_again_and_ends_in_a_failure_that_is_recorded(self):
+        for name in ("night", "close"):
+            machine = json.loads((INFRA / f"{name}.asl.json").read_text())
+            states = machine["States"]
+            for state_name, state in states.items():
+                with self.subTest(machine=name, state=state_name):
+                    if state["Type"] == "Task":
+                        self.assertTrue(all("JitterStrategy" in retry for retry in state["Retry"]))
+                        self.assertTrue(state["TimeoutSeconds"])
+                    if state["Type"] in ("Task", "Map"):
+                        wanted = "GiveUp" if state_name == "Failed" else "Failed"
+                        self.assertEqual([catch["Next"] for catch in state["Catch"]], [wanted])
+            self.assertEqual(states["GiveUp"]["Type"], "Fail")
+
+
+if __name__ == "__main__":
+    unittest.main()
