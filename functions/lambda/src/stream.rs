@@ -95,6 +95,9 @@ async fn roll_up(app: &App, dead_letters: &DeadLetters, records: Vec<&EventRecor
     for (name, reason) in &outcome.unreadable {
         dead.insert(format!("{}#{:03}/{}", name.utc_day, name.lane, name.digest), reason.clone());
     }
+    for (trace, reason) in &outcome.failed_traces {
+        dead.insert(format!("trace {trace:016x}"), reason.clone());
+    }
     put_aside(dead_letters, &dead).await?;
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     emit(
@@ -102,7 +105,8 @@ async fn roll_up(app: &App, dead_letters: &DeadLetters, records: Vec<&EventRecor
         &[
             Metric::Count("BlocksRolledUp", count(outcome.blocks)),
             Metric::Count("TracesPosted", count(outcome.posted_traces)),
-            Metric::Count("BlocksUnreadable", count(dead.len())),
+            Metric::Count("BlocksUnreadable", count(outcome.unreadable.len())),
+            Metric::Count("TracesFailed", count(outcome.failed_traces.len())),
             Metric::Count("EventsUnpriced", count(outcome.unpriced_events)),
         ],
     );
@@ -111,7 +115,7 @@ async fn roll_up(app: &App, dead_letters: &DeadLetters, records: Vec<&EventRecor
 
 async fn put_aside(dead_letters: &DeadLetters, dead: &BTreeMap<String, String>) -> Result<(), StoreError> {
     for (key, reason) in dead {
-        tracing::error!(key, reason, "a block cannot be read and is put aside");
+        tracing::error!(key, reason, "what cannot be rolled up is put aside");
         let letter = DeadLetter { key: key.clone(), reason: reason.clone(), source: ROLLUP.to_owned() };
         dead_letters.send(&letter).await?;
     }

@@ -81,19 +81,11 @@ fn scopes(span: &Span, bearer: &Bearer, organisation: &Organisation) -> Vec<Stri
 
 /// Who each span counts for, in the order of the spans.
 fn bearers(trace: &Trace, events: &[Recorded]) -> Vec<Bearer> {
-    if trace.root_arrived {
-        let task_id = trace.root_span().and_then(|root| root.event.tags.task_id.clone());
-        let bearer = Bearer {
-            team: trace.payer.team.clone(),
-            project: trace.payer.project.clone(),
-            user: trace.payer.user.clone(),
-            task: task_id.or_else(|| Some(trace.trace.clone())),
-        };
-        return vec![bearer; trace.spans.len()];
-    }
     let keys: BTreeMap<&Id, &Tags> =
         events.iter().map(|recorded| (&recorded.event.event_id, &*recorded.origin.key_tags)).collect();
     let nothing = Tags::default();
+    let payer = trace.root_arrived.then_some(&trace.payer);
+    let root_task = trace.root_span().and_then(|root| root.event.tags.task_id.clone());
     // In preorder a parent stands before its children. What an ancestor has only from its key is not handed down.
     let mut tagged: Vec<Bearer> = Vec::with_capacity(trace.spans.len());
     let mut bearers = Vec::with_capacity(trace.spans.len());
@@ -106,6 +98,18 @@ fn bearers(trace: &Trace, events: &[Recorded]) -> Vec<Bearer> {
             user: own.user.clone().or(above.user),
             task: own.task_id.clone().or(above.task),
         };
+        if let Some(payer) = payer {
+            // The task of the trace is its root's; without one a span's own or the nearest above.
+            let task = root_task.clone().or_else(|| own.task.clone()).or_else(|| Some(trace.trace.clone()));
+            bearers.push(Bearer {
+                team: payer.team.clone(),
+                project: payer.project.clone(),
+                user: payer.user.clone(),
+                task,
+            });
+            tagged.push(own);
+            continue;
+        }
         let key = keys.get(&span.event.event_id).copied().unwrap_or(&nothing);
         let with_key = |tag: &Option<Id>, of_key: &Option<Id>| tag.clone().or_else(|| of_key.clone());
         bearers.push(Bearer {

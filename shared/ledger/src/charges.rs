@@ -28,7 +28,7 @@ pub(crate) struct Sums {
     pub(crate) passed: BTreeMap<PricedKey, BTreeMap<Id, Amount>>,
     /// All priced cost, summed apart from everything else.
     pub(crate) priced_cost: Amount,
-    /// Unpriced events by the payer's team.
+    /// Unpriced events by the payer's team, and unpriced recurring bills by their owner.
     pub(crate) unpriced_events: BTreeMap<Option<Id>, u64>,
     /// Events that counted.
     pub(crate) events: u64,
@@ -115,6 +115,13 @@ impl Sums {
         Ok(())
     }
 
+    /// Counts what has no price (RAT-2); `None`: no team pays for it.
+    pub(crate) fn add_unpriced(&mut self, team: Option<Id>, events: u64) -> Result<(), LedgerError> {
+        let count = self.unpriced_events.entry(team).or_default();
+        *count = fits(count.checked_add(events), "the number of unpriced events")?;
+        Ok(())
+    }
+
     fn count_events(&mut self, facts: &DayFacts) -> Result<(), LedgerError> {
         let counted = facts.counted.values().try_fold(self.events, |sum, set| sum.checked_add(set.events));
         self.events = fits(counted, "the number of events")?;
@@ -161,8 +168,7 @@ pub(crate) fn sum_cells(
 
 fn count_unpriced(sums: &mut Sums, cell: &CellKey, value: &CellValue) -> Result<(), LedgerError> {
     if cell.item == Item::Unpriced && value.events > 0 {
-        let count = sums.unpriced_events.entry(cell.team.clone()).or_default();
-        *count = fits(count.checked_add(value.events), "the number of unpriced events")?;
+        sums.add_unpriced(cell.team.clone(), value.events)?;
     }
     Ok(())
 }

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
+use num_bigint::BigInt;
+use num_traits::ToPrimitive;
 use recoup_model::organisation::{Billing, Recurring};
 use recoup_model::{FindingKind, Id, Organisation, Severity};
-use recoup_money::{Amount, Currency, PICO_PER_UNIT, mul_div_half_even};
+use recoup_money::{Amount, Currency, PICO_PER_UNIT, div_half_even, mul_div_half_even};
 
 use crate::charges::{Ground, Sums, add};
 use crate::draft::Draft;
@@ -23,37 +25,56 @@ enum Target {
     Nobody,
 }
 
-/// One bill as it stood on some days of the period.
+impl Target {
+    fn owner(&self) -> Option<Id> {
+        match self {
+            Self::Owner(team, _) => Some(team.clone()),
+            Self::Pool(_) | Self::Nobody => None,
+        }
+    }
+}
+
+/// A bill and who bears it: what is rounded, and charged as one line.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Bill {
     id: Id,
     target: Target,
-    amount: Amount,
-    currency: Currency,
 }
 
-/// Days of a bill, and the sum of the rates of these days into the organisation's currency.
+/// The days of a bill.
 #[derive(Debug, Default)]
 struct Run {
+    /// Days with a rate.
     days: u64,
-    rates: Amount,
-    /// The first day without a rate.
-    without_rate: Option<NaiveDate>,
+    /// Sum over these days of amount x rate into the organisation's currency, in square picounits: it may need more than
+    /// 128 bits (MON-3).
+    exact: BigInt,
+    /// The first day without a rate, and the currency that has none.
+    unpriced: Option<(NaiveDate, Currency)>,
 }
 
-/// What the bills of the period cost, in order: amount x sum of the days' rates / days of the month, rounded half to even
-/// once.
+/// What the bills of the period cost, in order: the sum over the days of amount x rate, by the days of the month, rounded
+/// half to even once.
 ///
 /// Each day counts with the organisation version, the entry and the exchange rate in force on it: a bill that changes
-/// in the middle of a month changes from that day on.
+/// in the middle of a month changes from that day on. A day without a rate is unpriced (MON-4) and no part of the cost.
 fn bills(input: &PeriodInput<'_>) -> Result<Vec<(Bill, Run, Amount)>, LedgerError> {
     let days = days_of(input);
     let priced = runs(input)?.into_iter().map(|(bill, run)| {
         let divisor = fits(PICO_PER_UNIT.checked_mul(days), "a recurring bill")?;
-        let cost = mul_div_half_even(bill.amount.pico(), run.rates.pico(), divisor).map(Amount::from_pico);
-        Ok((bill, run, fits(cost, "a recurring bill")?))
+        let cost = fits(big_div_half_even(&run.exact, divisor).map(Amount::from_pico), "a recurring bill")?;
+        Ok((bill, run, cost))
     });
     priced.collect()
+}
+
+/// [`div_half_even`] of a sum of any size. Twice the divisor goes in an even number of times, so that the rest alone
+/// decides which neighbour is the even one.
+fn big_div_half_even(sum: &BigInt, divisor: i128) -> Option<i128> {
+    let twice = BigInt::from(divisor.checked_mul(2)?);
+    let rest = sum % &twice;
+    let even = ((sum - &rest) / &twice).to_i128()?.checked_mul(2)?;
+    even.checked_add(div_half_even(rest.to_i128()?, divisor)?)
 }
 
 fn days_of(input: &PeriodInput<'_>) -> i128 {
@@ -77,10 +98,11 @@ pub(crate) fn add_to(input: &PeriodInput<'_>, ground: &mut Ground) -> Result<(),
 /// Charges the bills of the period.
 pub(crate) fn charge(input: &PeriodInput<'_>, draft: &mut Draft, sums: &mut Sums) -> Result<(), LedgerError> {
     for (bill, run, cost) in bills(input)? {
-        if let Some(day) = run.without_rate {
+        if let Some((day, currency)) = run.unpriced {
+            sums.add_unpriced(bill.target.owner(), 1)?;
             let detail = format!(
-                "the recurring bill `{}` in {} has no exchange rate on {day}; add one to `[[rates]]`",
-                bill.id, bill.currency
+                "the recurring bill `{}` in {currency} has no exchange rate on {day}; add one to `[[rates]]`",
+                bill.id
             );
             draft.find(Severity::Warning, FindingKind::Unpriced, &bill.id, detail);
         }
@@ -90,6 +112,7 @@ pub(crate) fn charge(input: &PeriodInput<'_>, draft: &mut Draft, sums: &mut Sums
             Target::Nobody => sums.add_unattributed(input, draft, cost)?,
             Target::Owner(team, agent) => {
                 add(&mut sums.ground.direct, Bearer::Team(team.clone()), cost)?;
+                // Without any day that has a rate there is no line, rather than one of 0 (RAT-2).
                 let months = mul_div_half_even(i128::from(run.days), PICO_PER_UNIT, days_of(input));
                 let months = fits(months.map(Amount::from_pico), "a number of months")?;
                 let line = Line::new(line_key(&bill, agent), cost).with_quantity(months);
@@ -116,17 +139,14 @@ fn runs(input: &PeriodInput<'_>) -> Result<BTreeMap<Bill, Run>, LedgerError> {
         let organisation = &input.history.on(day).organisation;
         let runs_on = |entry: &&Recurring| entry.from <= day && entry.to.is_none_or(|to| day < to);
         for entry in organisation.recurring.iter().filter(runs_on) {
-            let bill = Bill {
-                id: entry.id.clone(),
-                target: target(organisation, entry),
-                amount: entry.amount,
-                currency: entry.currency,
-            };
+            let bill = Bill { id: entry.id.clone(), target: target(organisation, entry) };
             let run = runs.entry(bill).or_default();
-            run.days = fits(run.days.checked_add(1), "the days of a recurring bill")?;
             match rate_on(organisation, entry.currency, day) {
-                Some(rate) => run.rates = fits(run.rates.checked_add(rate), "the rates of a recurring bill")?,
-                None => run.without_rate = run.without_rate.or(Some(day)),
+                Some(rate) => {
+                    run.days = fits(run.days.checked_add(1), "the days of a recurring bill")?;
+                    run.exact += BigInt::from(entry.amount.pico()) * rate.pico();
+                }
+                None => run.unpriced = run.unpriced.or(Some((day, entry.currency))),
             }
         }
     }

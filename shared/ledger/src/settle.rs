@@ -128,7 +128,8 @@ pub struct Settlement {
     pub balances: Balances,
     /// The terms of CLO-4.
     pub totals: Totals,
-    /// Unpriced events by the payer's team; `None`: no payer.
+    /// Unpriced events by the payer's team; `None`: no payer. A recurring bill with a day without an exchange rate counts
+    /// as one for its owner, or for `None` where a pool or nobody bears it.
     #[serde(with = "crate::pairs")]
     pub unpriced_events: BTreeMap<Option<Id>, u64>,
     /// Events that counted on the period's days.

@@ -4,6 +4,8 @@
 //! stream of the log does. A budget that is new counts its whole period: what was recorded before is rolled up again.
 //! I/O: one read of the counters; blocks since the last rollup, or those of the running periods.
 
+use std::collections::BTreeSet;
+
 use chrono::{Days, NaiveDate};
 use recoup_budgets::{PeriodKind, Tier, Watched, counter_of, usage};
 use recoup_model::organisation::Budget;
@@ -145,7 +147,10 @@ impl App {
             let Some(last) = blocks.last().map(|block| block.seq) else { break };
             let recent: Vec<BlockInfo> = blocks.into_iter().filter(|block| block.utc_day >= earliest).collect();
             let arrived = self.arrived_blocks(&recent).await?;
-            self.rollup(arrived).await?;
+            let outcome = self.rollup(arrived).await?;
+            for (trace, reason) in &outcome.failed_traces {
+                tracing::error!(trace = format!("{trace:016x}"), reason, "a trace cannot be counted");
+            }
             cursor.seq = last;
             *rolled = Some(cursor);
             if cursor.seq.saturating_sub(cursor.written) >= CURSOR_EVERY {
@@ -170,8 +175,28 @@ impl App {
             return Ok(());
         }
         let earliest = self.earliest_day(&world);
-        let days = self.ports.log.utc_days().await?;
-        for utc_day in days.into_iter().filter(|day| *day >= earliest) {
+        let days = self.ports.log.utc_days().await?.into_iter().filter(|day| *day >= earliest);
+        self.roll_days_again(days).await?;
+        let expect = known.as_ref().map_or(Expect::Absent, |(_, version)| Expect::Version(*version));
+        self.books().write(vec![records::put(watched_key(), &digest, expect)?]).await?;
+        Ok(())
+    }
+
+    /// Counts the days again that a night has run: prices and organisation versions that came later, and the reports of one
+    /// call in several traces (EVT-2), are known now. Days that no running period can hold any more are left out.
+    pub(crate) async fn true_up_days(&self, local_days: &BTreeSet<NaiveDate>) -> Result<(), Refusal> {
+        let Ok(world) = self.world().await else { return Ok(()) };
+        if self.watched(&world).is_empty() {
+            return Ok(());
+        }
+        let earliest = self.earliest_day(&world);
+        let calendar = world.history.calendar();
+        let utc_days: BTreeSet<NaiveDate> = local_days.iter().flat_map(|day| calendar.utc_days(*day)).collect();
+        self.roll_days_again(utc_days.into_iter().filter(|day| *day >= earliest)).await
+    }
+
+    async fn roll_days_again(&self, utc_days: impl Iterator<Item = NaiveDate>) -> Result<(), Refusal> {
+        for utc_day in utc_days {
             for lane in 0..self.lanes {
                 let blocks = self.ports.log.blocks_of_day(utc_day, lane).await?;
                 for part in blocks.chunks(BLOCKS_PER_STEP) {
@@ -180,8 +205,6 @@ impl App {
                 }
             }
         }
-        let expect = known.as_ref().map_or(Expect::Absent, |(_, version)| Expect::Version(*version));
-        self.books().write(vec![records::put(watched_key(), &digest, expect)?]).await?;
         Ok(())
     }
 

@@ -130,7 +130,10 @@ impl App {
         let (items, events) = sort_out(read);
         let incoming = self.prepare(events, &origin, now_ns).await?;
         let outcomes = self.ports.log.append(incoming).await?;
-        self.roll_up_new().await?;
+        // What is on disk is acknowledged; the next request, or the night, counts what could not be counted now.
+        if let Err(error) = self.roll_up_new().await {
+            tracing::error!(%error, "events were recorded and not counted yet");
+        }
         let receipt = answer(items, &outcomes, listing)?;
         self.keep_conflicts(&receipt).await?;
         Ok(receipt)

@@ -17,13 +17,16 @@ use recoup_model::{Identity, Recorded};
 use recoup_money::Amount;
 use recoup_store::block::decode;
 use recoup_store::live::{COUNTERS_PER_POST_MAX, TRACES_PER_POST_MAX};
-use recoup_store::{BlockName, CounterKey, PostError, TraceChange, TraceState};
+use recoup_store::{BlockName, CounterKey, PostError, StoreError, TraceChange, TraceState};
 
 use crate::app::{App, World};
 use crate::error::Refusal;
+use crate::nightly::Cut;
 
-/// States asked for in one call, and earlier blocks read in one.
+/// Traces computed together.
 const READ_AT_ONCE_MAX: usize = 100;
+/// Earlier blocks read in one call.
+const BLOCKS_AT_ONCE_MAX: usize = 50;
 /// Attempts at posting a trace that others change at the same time.
 const ATTEMPTS_MAX: u32 = 12;
 /// The longest first pause between two of them, which doubles up to [`PAUSE_MAX`].
@@ -49,6 +52,8 @@ pub struct RollupOutcome {
     pub posted_traces: usize,
     /// Blocks that cannot be read, and why. The others went on.
     pub unreadable: Vec<(BlockName, String)>,
+    /// Traces that cannot be posted, by fingerprint, and why. The others went on; these are tried again with their next block.
+    pub failed_traces: Vec<(u64, String)>,
     /// Events of the changed traces that have no price.
     pub unpriced_events: usize,
 }
@@ -68,6 +73,8 @@ type Events = BTreeMap<u64, Vec<(BlockName, Recorded)>>;
 struct Sight {
     world: Arc<World>,
     watched: Watched,
+    /// Events that another trace's report of the same call stands for (EVT-2), where somebody has looked.
+    excluded: BTreeSet<Identity>,
 }
 
 struct Computed {
@@ -94,8 +101,13 @@ impl App {
         let decoded = tokio::task::spawn_blocking(move || decode_all(blocks));
         let (events, mut outcome) = decoded.await.map_err(|error| Refusal::computation("decode blocks", error))?;
         outcome.blocks = names.len().saturating_sub(outcome.unreadable.len());
-        let sight = self.sight().await?;
+        let mut sight = self.sight().await?;
         let mut open: Vec<u64> = events.keys().copied().collect();
+        if let (Again::Yes, Some(sight)) = (again, &mut sight) {
+            let days: BTreeSet<_> = names.iter().map(|name| name.utc_day).collect();
+            let days: Vec<_> = days.into_iter().collect();
+            sight.excluded = self.excluded_reports(&sight.world, &days, &open, Cut::NONE).await?.0;
+        }
         for attempt in 0..=ATTEMPTS_MAX {
             open = self.post_traces(&open, &events, &sight, (again, &mut outcome)).await?;
             if open.is_empty() {
@@ -121,7 +133,7 @@ impl App {
             Err(refusal) => return Err(refusal),
         };
         let watched = self.watched(&world);
-        Ok(Some(Sight { world, watched }))
+        Ok(Some(Sight { world, watched, excluded: BTreeSet::new() }))
     }
 
     /// Posts some traces in groups; gives back those that others were changing.
@@ -135,10 +147,30 @@ impl App {
         let mut contended = Vec::new();
         for part in traces.chunks(READ_AT_ONCE_MAX) {
             let states = self.ports.live.traces(part).await?;
-            let mut group = Group::default();
-            for (trace, state) in part.iter().zip(states) {
+            let mut wanted = Vec::new();
+            for (trace, before) in part.iter().zip(states) {
                 let Some(fresh) = events.get(trace) else { continue };
-                let Some(computed) = self.compute(*trace, state, fresh, (sight, again)).await? else { continue };
+                wanted.extend(Wanted::of(*trace, before, fresh, again));
+            }
+            let earlier = self.earlier_events(&wanted).await?;
+            let mut group = Group::default();
+            for one in wanted {
+                let trace = one.trace;
+                let computed = match &earlier {
+                    Earlier { unreadable, .. } if one.earlier.iter().any(|name| unreadable.contains_key(name)) => {
+                        let reasons = one.earlier.iter().filter_map(|name| unreadable.get(name));
+                        Err(reasons.cloned().collect::<Vec<_>>().join("; "))
+                    }
+                    Earlier { events, .. } => one.compute(events.get(&trace).map_or(&[], Vec::as_slice), sight),
+                };
+                let computed = match computed {
+                    Ok(computed) => computed,
+                    Err(reason) => {
+                        outcome.failed_traces.push((trace, reason));
+                        continue;
+                    }
+                };
+                let Some(computed) = computed else { continue };
                 for step in steps(computed.change) {
                     if !group.takes(&step) {
                         self.post_group(std::mem::take(&mut group), outcome, &mut contended).await?;
@@ -173,47 +205,98 @@ impl App {
         Ok(())
     }
 
-    /// What changes of a trace; `None`: nothing.
-    async fn compute(
-        &self,
-        trace: u64,
-        before: TraceState,
-        fresh: &[(BlockName, Recorded)],
-        (sight, again): (&Option<Sight>, Again),
-    ) -> Result<Option<Computed>, Refusal> {
+    /// The events of some traces in blocks that were taken in before. Each block is read once, whatever number of traces it
+    /// holds.
+    async fn earlier_events(&self, wanted: &[Wanted<'_>]) -> Result<Earlier, Refusal> {
+        let traces: BTreeSet<u64> = wanted.iter().map(|one| one.trace).collect();
+        let names: BTreeSet<BlockName> = wanted.iter().flat_map(|one| one.earlier.iter().copied()).collect();
+        let names: Vec<BlockName> = names.into_iter().collect();
+        let mut earlier = Earlier::default();
+        for part in names.chunks(BLOCKS_AT_ONCE_MAX) {
+            let (blocks, unreadable) = self.blocks_by_name(part).await?;
+            earlier.unreadable.extend(unreadable);
+            let traces = traces.clone();
+            let decoded = tokio::task::spawn_blocking(move || events_of(blocks, &traces));
+            let (events, unreadable) = decoded.await.map_err(|error| Refusal::computation("decode blocks", error))?;
+            earlier.unreadable.extend(unreadable);
+            for (trace, events) in events {
+                earlier.events.entry(trace).or_default().extend(events);
+            }
+        }
+        Ok(earlier)
+    }
+
+    /// Blocks by name, and those that are damaged.
+    async fn blocks_by_name(&self, names: &[BlockName]) -> Result<(Vec<ArrivedBlock>, Unreadable), Refusal> {
+        let arrived = |(name, bytes): (&BlockName, Vec<u8>)| ArrivedBlock { name: *name, bytes };
+        match self.ports.live.blocks(names).await {
+            Ok(read) => return Ok((names.iter().zip(read).map(arrived).collect(), Unreadable::new())),
+            Err(StoreError::Damaged { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let (mut blocks, mut unreadable) = (Vec::new(), Unreadable::new());
+        for name in names {
+            match self.ports.live.blocks(std::slice::from_ref(name)).await {
+                Ok(read) => blocks.extend(read.into_iter().map(|bytes| ArrivedBlock { name: *name, bytes })),
+                Err(error @ StoreError::Damaged { .. }) => drop(unreadable.insert(*name, error.to_string())),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok((blocks, unreadable))
+    }
+}
+
+type Unreadable = BTreeMap<BlockName, String>;
+
+/// What earlier blocks hold of some traces.
+#[derive(Default)]
+struct Earlier {
+    events: BTreeMap<u64, Vec<Recorded>>,
+    unreadable: Unreadable,
+}
+
+fn events_of(blocks: Vec<ArrivedBlock>, traces: &BTreeSet<u64>) -> (BTreeMap<u64, Vec<Recorded>>, Unreadable) {
+    let (all, outcome) = decode_all(blocks);
+    let ours = all.into_iter().filter(|(trace, _)| traces.contains(trace));
+    let events = ours.map(|(trace, events)| (trace, events.into_iter().map(|(_, recorded)| recorded).collect()));
+    (events.collect(), outcome.unreadable.into_iter().collect())
+}
+
+/// A trace that has to be computed.
+struct Wanted<'a> {
+    trace: u64,
+    before: TraceState,
+    fresh: &'a [(BlockName, Recorded)],
+    new_blocks: Vec<BlockName>,
+    /// Blocks of it that are not at hand.
+    earlier: Vec<BlockName>,
+}
+
+impl<'a> Wanted<'a> {
+    /// `None`: nothing of it can have changed.
+    fn of(trace: u64, before: TraceState, fresh: &'a [(BlockName, Recorded)], again: Again) -> Option<Self> {
         let known: BTreeSet<BlockName> = before.blocks.iter().copied().collect();
         let named: BTreeSet<BlockName> = fresh.iter().map(|(name, _)| *name).collect();
         let new_blocks: Vec<BlockName> = named.difference(&known).copied().collect();
         if new_blocks.is_empty() && again == Again::No {
-            return Ok(None);
+            return None;
         }
-        let mut events: Vec<Recorded> = fresh.iter().map(|(_, recorded)| recorded.clone()).collect();
-        let at_hand: Vec<BlockName> = known.difference(&named).copied().collect();
-        events.extend(self.events_in_blocks(trace, &at_hand).await?);
-        let (posted, unpriced_events) = match sight {
-            Some(sight) => posted_by(first_of_each(events), sight)?,
-            None => (BTreeMap::new(), 0),
-        };
-        if new_blocks.is_empty() && posted == before.posted {
-            return Ok(None);
-        }
-        Ok(Some(Computed { change: TraceChange { trace, before, new_blocks, posted }, unpriced_events }))
+        let earlier = known.difference(&named).copied().collect();
+        Some(Self { trace, before, fresh, new_blocks, earlier })
     }
 
-    /// The events of a trace in blocks that were taken in before.
-    async fn events_in_blocks(&self, trace: u64, names: &[BlockName]) -> Result<Vec<Recorded>, Refusal> {
-        let mut events = Vec::new();
-        for part in names.chunks(READ_AT_ONCE_MAX) {
-            let read = self.ports.live.blocks(part).await?;
-            for (name, bytes) in part.iter().zip(read) {
-                let decoded = decode(&bytes).map_err(|error| recoup_store::StoreError::Damaged {
-                    what: format!("block {} of {}, lane {}", name.digest, name.utc_day, name.lane),
-                    detail: error.to_string(),
-                })?;
-                events.extend(decoded.into_iter().filter(|recorded| Identity::of(&recorded.event).trace == trace));
-            }
+    /// What changes of it; `None`: nothing.
+    fn compute(self, earlier: &[Recorded], sight: &Option<Sight>) -> Result<Option<Computed>, String> {
+        let events = self.fresh.iter().map(|(_, recorded)| recorded).chain(earlier).cloned().collect();
+        let (posted, unpriced_events) = match sight {
+            Some(sight) => posted_by(&first_of_each(events), sight).map_err(|refusal| refusal.to_string())?,
+            None => (BTreeMap::new(), 0),
+        };
+        if self.new_blocks.is_empty() && posted == self.before.posted {
+            return Ok(None);
         }
-        Ok(events)
+        let Self { trace, before, new_blocks, .. } = self;
+        Ok(Some(Computed { change: TraceChange { trace, before, new_blocks, posted }, unpriced_events }))
     }
 }
 
@@ -314,12 +397,12 @@ fn first_of_each(events: Vec<Recorded>) -> Vec<Recorded> {
 }
 
 /// What the events of a trace post by counter, and how many of them have no price.
-fn posted_by(events: Vec<Recorded>, sight: &Sight) -> Result<(BTreeMap<CounterKey, Amount>, usize), Refusal> {
+fn posted_by(events: &[Recorded], sight: &Sight) -> Result<(BTreeMap<CounterKey, Amount>, usize), Refusal> {
     let context = Context { history: &sight.world.history, rater: sight.world.prices.as_ref() };
     // Reports of the same provider call in other traces are the night's business: until then both count (EVT-2).
-    let trace = resolve(&events, &BTreeSet::new(), &context)
-        .map_err(|error| Refusal::computation("attribute a trace", error))?;
-    let posted = postings(&trace, &events, &sight.world.history, &sight.watched)
+    let trace =
+        resolve(events, &sight.excluded, &context).map_err(|error| Refusal::computation("attribute a trace", error))?;
+    let posted = postings(&trace, events, &sight.world.history, &sight.watched)
         .map_err(|error| Refusal::computation("post a trace", error))?;
     let key = |counter: Counter| CounterKey { scope: counter.scope, period: counter.period };
     let unpriced = trace.spans.iter().filter(|span| span.unpriced().next().is_some()).count();

@@ -4,10 +4,13 @@
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
+use num_bigint::BigInt;
+use num_rational::BigRational;
 use recoup_model::organisation::{ExchangeRate, History, Recurring};
 use recoup_model::{Id, Organisation, Period};
-use recoup_money::{Amount, Currency, PICO_PER_UNIT, mul_div_half_even};
+use recoup_money::{Amount, Currency, PICO_PER_UNIT};
 
+use super::ratio;
 use crate::error::Refusal;
 
 /// Who bears a bill.
@@ -21,22 +24,56 @@ pub(crate) enum BilledTo {
     Nobody,
 }
 
-/// A bill as it stood on some days of the period.
+/// A bill and who bears it: what is rounded once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct BillKey {
     pub(crate) id: Id,
     pub(crate) to: BilledTo,
-    pub(crate) amount: Amount,
-    pub(crate) currency: Currency,
 }
 
 /// What it comes to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct BillDays {
-    pub(crate) days: u64,
-    /// Sum of the days' rates into the organisation's currency.
-    pub(crate) rates: Amount,
+    /// Amounts in the order in which they came.
+    parts: Vec<Part>,
+    /// Days without an exchange rate: unpriced (MON-4).
+    unpriced: u64,
     pub(crate) cost: Amount,
+}
+
+/// Days of one amount that have a rate.
+#[derive(Clone, Debug)]
+struct Part {
+    amount: Amount,
+    currency: Currency,
+    days: u64,
+    /// Sum of the days' rates into the organisation's currency.
+    rates: Amount,
+}
+
+impl BillDays {
+    /// Adds a day; `None` on overflow.
+    fn add(&mut self, entry: &Recurring, rate: Option<Amount>) -> Option<()> {
+        let Some(rate) = rate else {
+            self.unpriced = self.unpriced.checked_add(1)?;
+            return Some(());
+        };
+        let is_same = |part: &&mut Part| (part.amount, part.currency) == (entry.amount, entry.currency);
+        match self.parts.iter_mut().find(is_same) {
+            Some(part) => {
+                part.days = part.days.checked_add(1)?;
+                part.rates = part.rates.checked_add(rate)?;
+            }
+            None => self.parts.push(Part { amount: entry.amount, currency: entry.currency, days: 1, rates: rate }),
+        }
+        Some(())
+    }
+
+    /// All parts by the days of the month, rounded once; `None` on overflow.
+    fn cost(&self, month: i128) -> Option<Amount> {
+        let exact: BigInt = self.parts.iter().map(|part| BigInt::from(part.amount.pico()) * part.rates.pico()).sum();
+        ratio::to_amount(&BigRational::new(exact, BigInt::from(PICO_PER_UNIT.checked_mul(month)?)))
+    }
 }
 
 /// The bills of the period up to its last night.
@@ -51,19 +88,14 @@ pub(crate) fn bills_of(
         let organisation = &history.on(day).organisation;
         let runs = |entry: &&Recurring| entry.from <= day && entry.to.is_none_or(|to| day < to);
         for entry in organisation.recurring.iter().filter(runs) {
-            let to = billed_to(organisation, entry);
-            let key = BillKey { id: entry.id.clone(), to, amount: entry.amount, currency: entry.currency };
-            let bill = bills.entry(key).or_default();
-            bill.days = bill.days.saturating_add(1);
-            let rate = rate_on(organisation, entry.currency, day).unwrap_or_default();
-            bill.rates = bill.rates.checked_add(rate).ok_or_else(overflow)?;
+            let key = BillKey { id: entry.id.clone(), to: billed_to(organisation, entry) };
+            let rate = rate_on(organisation, entry.currency, day);
+            bills.entry(key).or_default().add(entry, rate).ok_or_else(overflow)?;
         }
     }
     let month = i128::try_from(period.days().count()).unwrap_or(i128::MAX);
-    for (key, bill) in &mut bills {
-        let divisor = PICO_PER_UNIT.checked_mul(month).ok_or_else(overflow)?;
-        let cost = mul_div_half_even(key.amount.pico(), bill.rates.pico(), divisor).ok_or_else(overflow)?;
-        bill.cost = Amount::from_pico(cost);
+    for bill in bills.values_mut() {
+        bill.cost = bill.cost(month).ok_or_else(overflow)?;
     }
     Ok(bills)
 }
@@ -92,12 +124,25 @@ fn rate_on(organisation: &Organisation, currency: Currency, day: NaiveDate) -> O
     organisation.rates.iter().filter(applies).max_by_key(|rate| rate.from).map(|rate| rate.rate)
 }
 
-/// The arithmetic: `310 x 31 / 31 = 310`, with the sum of the days' rates where another currency is converted.
+/// The arithmetic: `310 USD x 31 of 31 days = 310`, each amount of a bill that changes, the sum of the days' rates where
+/// another currency is converted, and the days that have none.
 pub(crate) fn arithmetic(key: &BillKey, bill: &BillDays, period: Period) -> String {
-    let (month, BillKey { amount, currency, .. }) = (period.days().count(), key);
-    let days = bill.days;
-    if bill.rates == Amount::from_pico(PICO_PER_UNIT).checked_mul(i128::from(days)).unwrap_or_default() {
-        return format!("{amount} {currency} x {days} of {month} days = {}", bill.cost);
+    let month = period.days().count();
+    let unpriced = match bill.unpriced {
+        0 => String::new(),
+        days => format!("the bill `{}` has no exchange rate on {days} days: unpriced, not zero", key.id),
+    };
+    if bill.parts.is_empty() {
+        return unpriced;
     }
-    format!("{amount} {currency} x {} (sum of the rates of {days} days) / {month} days = {}", bill.rates, bill.cost)
+    let parts: Vec<String> = bill.parts.iter().map(|part| part_text(part, month)).collect();
+    let sum = format!("{} = {}", parts.join(" + "), bill.cost);
+    if unpriced.is_empty() { sum } else { format!("{sum}; {unpriced}") }
+}
+
+fn part_text(Part { amount, currency, days, rates }: &Part, month: usize) -> String {
+    if *rates == Amount::from_pico(PICO_PER_UNIT).checked_mul(i128::from(*days)).unwrap_or_default() {
+        return format!("{amount} {currency} x {days} of {month} days");
+    }
+    format!("{amount} {currency} x {rates} (sum of the rates of {days} days) / {month} days")
 }

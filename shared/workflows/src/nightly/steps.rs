@@ -170,6 +170,7 @@ impl App {
         self.drop_prints_of_closed_months().await?;
         self.true_up_counters().await?;
         let mut days: Vec<_> = done.iter().flat_map(|part| &part.days).collect();
+        self.true_up_days(&days.iter().map(|outcome| outcome.day).collect()).await?;
         days.sort_by_key(|outcome| (outcome.day, outcome.lane));
         let unread: BTreeSet<&String> = done.iter().flat_map(|part| &part.unread).collect();
         let outcome = json!({ "days": days, "unread": unread, "periods": summary });
