@@ -5,5 +5,6 @@ mod alerts;
 mod api;
 mod command_line;
 mod parts;
+mod rollup;
 mod stage;
 mod turn;
