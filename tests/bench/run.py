@@ -69,7 +69,7 @@ def ingest(options, folder):
                 break
             except OSError:
                 time.sleep(0.1)
-        subprocess.run([os.path.join(ROOT, "target", "release", "ingest"), events, url, key, str(options.batch),
+        subprocess.run([os.path.join(ROOT, "target", "release", "ingest_load"), events, url, key, str(options.batch),
                         str(options.connections), str(options.rounds)], check=True)
     finally:
         server.send_signal(signal.SIGTERM)

@@ -12,9 +12,11 @@ import json
 import pathlib
 import platform
 import shutil
+import ssl
 import subprocess
 import sys
 import time
+import urllib.request
 
 import boto3
 
@@ -156,6 +158,18 @@ class Deployed:
         made = json.loads(self.recoup("keys", "create", "--role", "ingest").stdout)
         self.ingest_key = made["key"]
 
+    def rights(self):
+        iam = self.aws("iam")
+        role = self.resources()["IngestRole"]["PhysicalResourceId"]
+        policy = iam.get_role_policy(RoleName=role, PolicyName="ingest")["PolicyDocument"]
+        event = b'{"event_id": "refused", "used_at": "2026-10-20T10:00:00Z", "kind": "tool"}'
+        iam.delete_role_policy(RoleName=role, PolicyName="ingest")
+        status, _, content = self.ask("POST", "/v1/events", event, self.ingest_key)
+        iam.put_role_policy(RoleName=role, PolicyName="ingest", PolicyDocument=json.dumps(policy))
+        check(status == 503, f"a function without its rights: {status} {content[:300]!r}")
+        kept = self.aws("dynamodb").scan(TableName=self.outputs["Events"], Select="COUNT")["Count"]
+        check(kept == 0, "what was not acknowledged was kept")
+
     def subscribe(self):
         sqs, sns = self.aws("sqs"), self.aws("sns")
         self.ready = sqs.create_queue(QueueName="statements-of-support")["QueueUrl"]
@@ -281,6 +295,19 @@ class Deployed:
         check(there == ours, "CLO-5: the costs by team, agent and day are not those of one machine")
         print(f"     started by the scheduler; {len(ours['rows'])} rows of costs are those of one machine")
 
+    def refused(self):
+        states = self.aws("stepfunctions")
+        started = states.start_execution(stateMachineArn=self.outputs["Close"], input='{"period": "2026-13"}')["executionArn"]
+        told = until("a close that cannot be", lambda: self.ended(started))
+        check((told["status"], told.get("error")) == ("FAILED", "Refused"), f"{told['status']} {told.get('error')}")
+        check("2026-13" in told.get("cause", ""), f"the cause says nothing: {told.get('cause')}")
+        failed = [row for row in self.answer("/v1/runs")["rows"] if row["state"] == "failed"]
+        check(len(failed) == 1 and "2026-13" in str(failed[0]["error"]), f"the failure stands in no run: {failed}")
+
+    def ended(self, execution):
+        told = self.aws("stepfunctions").describe_execution(executionArn=execution)
+        return told["status"] != "RUNNING" and told
+
     def close(self):
         before = self.executions("Close")
         run_record = json.loads(self.recoup("close", MONTH, codes=(0, 1)).stdout or b"{}")
@@ -314,9 +341,10 @@ class Deployed:
     def links(self):
         status, headers, _ = self.ask("GET", f"/v1/statements/{MONTH}/support?link=true")
         check(status == 303, f"?link=true: {status}")
-        fetched = self.folder / "linked.json"
-        run(["curl", "-sS", "--fail", "--cacert", self.emulator.certificate, "-o", fetched, headers["location"]])
-        check(fetched.read_bytes() == (self.folder / "support.json").read_bytes(), "the link gives something else")
+        context = ssl.create_default_context(cafile=str(self.emulator.certificate))
+        with urllib.request.urlopen(headers["location"], timeout=60, context=context) as reply:
+            fetched = reply.read()
+        check(fetched == (self.folder / "support.json").read_bytes(), "the link gives something else")
 
     def told(self):
         def message():
@@ -400,12 +428,14 @@ class Deployed:
 STEPS = (
     ("doors", "the API answers, and only to those with a key"),
     ("organise", "organisation and keys"),
+    ("rights", "a role without its policy is refused, so the policies are what lets the others work"),
     ("subscribe", "a queue behind the topic"),
     ("post", "a month of events through API Gateway"),
     ("too_large", "a body that is too large"),
     ("counters", "counters of budgets through the stream"),
     ("redelivery", "the same stream records again"),
     ("night", "a night by the scheduler"),
+    ("refused", "a close that cannot be: a failed execution, and a run that says why"),
     ("close", "the close by its state machine"),
     ("statements", "statements from S3"),
     ("links", "a statement by its link"),

@@ -154,7 +154,7 @@ pub async fn take(app: &Arc<App>, duty: Duty, step: Step) -> Result<Value, StepE
         Step::Failed { run, execution, started_at, error, cause } => {
             let why = [error, cause].into_iter().flatten().collect::<Vec<_>>().join(": ");
             let failed = match run_name(run, execution, started_at, app) {
-                Ok(run) => app.run_failed(&run, &why).await.map(|()| json!({ "run": run })),
+                Ok(run) => app.run_failed(&run, duty.name(), &why).await.map(|()| json!({ "run": run })),
                 Err(refusal) => Err(refusal),
             };
             ("FailedTime", failed)

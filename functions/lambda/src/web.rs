@@ -20,8 +20,8 @@ use crate::metrics::{Metric, emit};
 
 /// Bytes of a request's body as it is sent. Lambda takes 6 MB, and what is compressed reaches it a third longer, in base64.
 pub const REQUEST_BYTES_MAX: u64 = 4_500_000;
-/// Bytes of an answer that is given directly; Lambda gives 6 MB, base64 included.
-pub const ANSWER_BYTES_MAX: usize = 4_500_000;
+/// Bytes of an answer that is given directly. Lambda gives 6 MB, with every quotation mark escaped or all of it in base64.
+pub const ANSWER_BYTES_MAX: usize = 4_000_000;
 /// Bytes of an answer at all: what the largest statement does not reach.
 const ANSWER_BYTES_AT_ALL_MAX: usize = 256 * 1024 * 1024;
 

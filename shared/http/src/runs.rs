@@ -68,7 +68,7 @@ pub(crate) async fn post_run(
     let run = shared.app.new_run()?;
     shared.app.announce_run(&run, job.kind()).await?;
     if let Err(refusal) = shared.jobs.start(&run, &job).await {
-        shared.app.run_failed(&run, &refusal.to_string()).await?;
+        shared.app.run_failed(&run, job.kind(), &refusal.to_string()).await?;
         return Err(refusal.into());
     }
     let location = format!("/v1/runs/{run}");

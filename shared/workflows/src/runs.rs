@@ -383,11 +383,12 @@ impl App {
     }
 
     /// Ends a run badly: the reason is kept, its plan removed, its turn given back, and somebody told. What its parts have
-    /// done stays done. A run that has ended is left as it is.
+    /// done stays done. A run that has ended is left as it is; one that nobody knows is recorded as of this `kind`, `nightly` or
+    /// `close`.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn run_failed(&self, run: &str, error: &str) -> Result<(), Refusal> {
+    pub async fn run_failed(&self, run: &str, kind: &str, error: &str) -> Result<(), Refusal> {
         let known = records::get::<RunRecord>(self.books(), &run_key(run)).await?.map(|(record, _)| record);
         let watched = self.runs.watched.lock().ok().and_then(|watched| watched.get(run).cloned());
         let known = known.or(watched);
@@ -395,7 +396,7 @@ impl App {
             tracing::info!(run, state = record.state, "a run that has ended cannot fail");
             return self.tidy_up(run).await;
         }
-        let kind = known.map_or_else(|| NIGHTLY.to_owned(), |record| record.kind);
+        let kind = known.map_or_else(|| kind.to_owned(), |record| record.kind);
         self.end_run(run, &kind, Err(error.to_owned())).await?;
         self.remember_failure(run, &kind, error).await?;
         self.tidy_up(run).await?;
@@ -408,7 +409,7 @@ impl App {
         if matches!(error, Refusal::Conflict { kind: "busy" | "turn-lost", .. }) {
             return self.end_run(run, kind, Err(error.to_string())).await;
         }
-        self.run_failed(run, &error.to_string()).await
+        self.run_failed(run, kind, &error.to_string()).await
     }
 
     async fn remember_failure(&self, run: &str, kind: &str, error: &str) -> Result<(), Refusal> {

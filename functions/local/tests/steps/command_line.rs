@@ -39,7 +39,7 @@ impl Jobs for StateMachine {
         let (stage, run, job) = (Arc::clone(&self.0), run.to_owned(), job.clone());
         tokio::spawn(async move {
             if let Err(error) = steps(&stage, &run, job).await {
-                stage.process().run_failed(&run, &error.to_string()).await.unwrap();
+                stage.process().run_failed(&run, "close", &error.to_string()).await.unwrap();
             }
         });
         Ok(())

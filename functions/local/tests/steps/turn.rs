@@ -70,13 +70,13 @@ async fn a_run_that_failed_gives_its_turn_back_and_may_begin_again() {
     let operator = Principal::operator();
     let (failed, next) = (stage.process().new_run().unwrap(), stage.process().new_run().unwrap());
     stage.process().close_plan(&operator, &failed, closing(true)).await.unwrap();
-    stage.process().run_failed(&failed, "States.Timeout").await.unwrap();
-    stage.process().run_failed(&failed, "told twice").await.unwrap();
+    stage.process().run_failed(&failed, "nightly", "States.Timeout").await.unwrap();
+    stage.process().run_failed(&failed, "nightly", "told twice").await.unwrap();
     let record = stage.process().run(&failed).await.unwrap();
     assert_eq!((record.state.as_str(), record.error.unwrap().as_str().unwrap()), ("failed", "States.Timeout"));
     assert_eq!(stage.topic.ids(), [format!("close-failed-{failed}")]);
     stage.process().night_plan(&operator, &next, Through::All).await.unwrap();
-    stage.process().run_failed(&next, "out of memory").await.unwrap();
+    stage.process().run_failed(&next, "nightly", "out of memory").await.unwrap();
     let plan = stage.process().close_plan(&operator, &failed, closing(true)).await.unwrap();
     for part in 0..plan.parts {
         stage.process().close_check(&failed, part).await.unwrap();
