@@ -764,6 +764,7 @@ class Month:
         self.pool_cost = dict.fromkeys(organisation.pools, Fraction(0))
         self.active = sorted({t.payer for t in traces if t.payer and any(s.day in self.days for s in t.spans)})
         self.bills = []
+        self.unpriced_bills = defaultdict(int)
         self.pool_record = []
         self.prices = {}
         self.recovered, self.ways = {}, {}
@@ -799,13 +800,15 @@ def collect_costs(month):
 def book_recurring(month):
     """POOL-5: bills pro rata by local day; those of an agent that is not shared are a token line of its owner."""
     for entry in month.organisation.recurring:
-        amount, fraction = recurring_amount(entry, month)
-        if not fraction:
-            continue
-        month.accounts["priced_cost"] += amount
+        amount, fraction, is_unpriced = recurring_amount(entry, month)
         agent = entry.get("agent")
         pool = entry.get("pool") or month.organisation.pool_of(agent)
         owner = month.organisation.agents.get(agent, {}).get("owner")
+        if is_unpriced and not pool:
+            month.unpriced_bills[owner] += 1
+        if not fraction:
+            continue
+        month.accounts["priced_cost"] += amount
         if pool:
             month.pool_cost[pool] += amount
         elif owner in month.lines:
@@ -813,6 +816,8 @@ def book_recurring(month):
             month.lines[owner].add(
                 amount, half_even(fraction), "month", kind="charge", agent=agent, billing="token", sku=entry["id"]
             )
+        elif month.organisation.unattributed_pool:
+            month.pool_cost[month.organisation.unattributed_pool] += amount
         else:
             month.direct[None] += amount
             month.accounts[UNATTRIBUTED] += amount
@@ -820,16 +825,17 @@ def book_recurring(month):
 
 
 def recurring_amount(entry, month):
-    """POOL-5 and MON-4: what a bill costs in the period, at each day's rate, and its fraction of the month."""
+    """POOL-5 and MON-4: what a bill costs in the period, at each day's rate, its fraction of the month, and whether a day has no
+    rate: such days are unpriced and add to neither."""
     assert entry.get("period", "month") == "month"
     first, last = date_of(entry["from"]), date_of(entry["to"]) if "to" in entry else dt.date.max
     running = [day for day in sorted(month.days) if first <= day < last]
     currency = entry.get("currency", month.organisation.currency)
     rates = [month.organisation.exchange(currency, day) for day in running]
-    if None in rates:
-        return Fraction(0), Fraction(0)
+    known = [rate for rate in rates if rate is not None]
     daily = Fraction(str(entry["amount"])) / month.length
-    return half_even(sum((daily * rate for rate in rates), Fraction(0))), Fraction(len(running), month.length)
+    amount = half_even(sum((daily * rate for rate in known), Fraction(0)))
+    return amount, Fraction(len(known), month.length), len(known) < len(rates)
 
 
 def charge_tokens(month):
@@ -1356,7 +1362,7 @@ def make_statement(month, team):
             line.update(method=record["method"], basis=record["basis"])
             line["ratio"] = text_of(half_even(Fraction(record["ratios"].get(f"team:{team}", "0"))))
         lines.append({name: value for name, value in line.items() if value is not None})
-    unpriced = sum(span.unpriced for span in month.spans() if span.trace.payer == team)
+    unpriced = sum(span.unpriced for span in month.spans() if span.trace.payer == team) + month.unpriced_bills[team]
     exact_total = sum((row["exact"] for row in rows), Fraction(0))
     return {"lines": lines, "exact_total": text_of(exact_total), "total": text_of(total), "unpriced_events": unpriced}
 

@@ -368,6 +368,19 @@ class RatingOfEvents(unittest.TestCase):
         (line,) = lines(result)
         self.assertEqual((line["exact"], line["sku"], line["unit"], line["quantity"]), ("100", "vm", "month", "0.322580645161"))
 
+    def test_mon_4_a_bill_is_unpriced_where_a_day_has_no_rate(self):
+        bill = {"id": "vm", "agent": "x", "amount": "31", "currency": "EUR", "from": "2026-10-01"}
+        file = organisation(recurring=[bill], agents=[{"id": "x", "owner": "a"}])
+        without = run([], file)
+        self.assertEqual((lines(without), without["priced_cost"], without["teams"]["a"]["unpriced_events"]), ([], "0", 1))
+        rate = {"from_currency": "EUR", "to_currency": "USD", "from": "2026-10-30", "rate": "2"}
+        result = run([], dict(file, rates=[rate]))
+        (line,) = lines(result)
+        self.assertEqual((line["exact"], line["quantity"]), ("4", "0.064516129032"))
+        self.assertEqual(result["teams"]["a"]["unpriced_events"], 1)
+        result = run([], dict(file, rates=[dict(rate, **{"from": "2026-10-01"})]))
+        self.assertEqual((exact(result), result["teams"]["a"]["unpriced_events"]), (62, 0))
+
 
 class Pools(unittest.TestCase):
     OWN = {"Y": Fraction(7260), "Z": Fraction(4000)}

@@ -1,6 +1,6 @@
 //! Lines of statements and the accounts beside them, while a period is added up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 use num_traits::Zero;
@@ -188,8 +188,10 @@ pub struct Settlement {
     pub pools: Vec<PoolSplit>,
     /// Price versions.
     pub prices: Vec<Version>,
-    /// Unpriced events by payer.
+    /// Unpriced events by payer, and unpriced bills by owner.
     pub unpriced: BTreeMap<Option<Id>, u64>,
+    /// Bills with a day without a rate.
+    pub unpriced_bills: BTreeSet<Id>,
     /// What the next period opens with.
     pub closing: Opening,
 }

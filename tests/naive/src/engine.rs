@@ -13,7 +13,7 @@ use recoup_ledger::{
 };
 use recoup_model::digest::content_digest;
 use recoup_model::organisation::History;
-use recoup_model::{Digest, Id, Identity, Period, Recorded};
+use recoup_model::{Digest, FindingKind, Id, Identity, Period, Recorded};
 use recoup_money::Amount;
 use recoup_pricing::PriceBook;
 
@@ -393,6 +393,9 @@ fn flatten(prefix: &str, settlement: &Settlement) -> Figures {
     }
     for (payer, events) in &settlement.unpriced_events {
         put(format!("unpriced {}", shown(payer.as_ref())), events.to_string());
+    }
+    for finding in settlement.findings.iter().filter(|finding| finding.kind == FindingKind::Unpriced) {
+        put(format!("bill without a rate {}", finding.subject), "a finding".to_owned());
     }
     for (key, carried) in &settlement.closing.carried {
         put(format!("carried {}", key_name(key)), carried.to_string());

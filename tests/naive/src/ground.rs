@@ -38,8 +38,10 @@ pub struct Bill {
     pub bearer: Result<Id, Option<Id>>,
     /// What it costs.
     pub cost: Q,
-    /// Months of it.
+    /// Months of it, of days with a rate.
     pub months: Q,
+    /// Whether a day has no rate: unpriced (MON-4).
+    pub unpriced: bool,
 }
 
 impl<'a> Ground<'a> {
@@ -87,17 +89,17 @@ impl<'a> Ground<'a> {
 /// A bill, the agent that its line names, and the pool or else the owner that bears it.
 type Borne = (Id, Option<Id>, Result<Id, Option<Id>>);
 
-/// POOL-5: each day its part of the month, by that day's entry, exchange rate and organisation; rounded once.
+/// POOL-5: each day its part of the month, by that day's entry, exchange rate and organisation; rounded once. MON-4: a day
+/// without a rate makes the bill unpriced and adds nothing.
 fn bills(nights: Nights<'_>) -> Vec<Bill> {
     let days_of_month = nights.period.days().count() as u64;
-    let mut sums: BTreeMap<Borne, (Q, Q)> = BTreeMap::new();
+    let mut sums: BTreeMap<Borne, (Q, Q, bool)> = BTreeMap::new();
     for day in nights.days() {
         let organisation = nights.on(day);
         for bill in &organisation.recurring {
             if day < bill.from || bill.to.is_some_and(|to| day >= to) {
                 continue;
             }
-            let Some(rate) = exchange_on(organisation, bill.currency, day) else { continue };
             let agent = bill.agent.as_ref().and_then(|agent| organisation.agents.get(agent));
             let pool = bill.pool.as_ref().or_else(|| agent?.shared_pool.as_ref()).cloned();
             let owner = agent.and_then(|agent| agent.owner.clone());
@@ -105,16 +107,22 @@ fn bills(nights: Nights<'_>) -> Vec<Bill> {
             // Only the line of an owner names the agent.
             let named = bill.agent.clone().filter(|_| owner.is_some() && pool.is_none());
             let sum = sums.entry((bill.id.clone(), named, pool.ok_or(owner))).or_default();
-            sum.0 += of(bill.amount) * rate / whole(days_of_month);
-            sum.1 += ratio(1, days_of_month);
+            match exchange_on(organisation, bill.currency, day) {
+                Some(rate) => {
+                    sum.0 += of(bill.amount) * rate / whole(days_of_month);
+                    sum.1 += ratio(1, days_of_month);
+                }
+                None => sum.2 = true,
+            }
         }
     }
-    let bill = |((id, agent, bearer), (exact, months)): (Borne, (Q, Q))| Bill {
+    let bill = |((id, agent, bearer), (exact, months, unpriced)): (Borne, (Q, Q, bool))| Bill {
         id,
         agent,
         bearer,
         cost: to_pico(&exact),
         months: to_pico(&months),
+        unpriced,
     };
     sums.into_iter().map(bill).collect()
 }

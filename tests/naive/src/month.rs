@@ -138,6 +138,15 @@ impl Month<'_> {
         let nobody = ground.direct.get(&None).cloned().unwrap_or_default();
         self.book.add_total("unattributed", &nobody);
         for bill in &ground.bills {
+            if bill.unpriced {
+                let owner = bill.bearer.clone().err().flatten();
+                *self.book.unpriced.entry(owner).or_default() += 1;
+                self.book.unpriced_bills.insert(bill.id.clone());
+            }
+            // What has no price on any day is no line of 0 (RAT-2).
+            if bill.months.is_zero() {
+                continue;
+            }
             if let Err(Some(owner)) = &bill.bearer {
                 let (agent, sku) = (bill.agent.clone(), Some(bill.id.clone()));
                 let line = LineKey { agent, sku, unit: Some("month".into()), ..token_key() };

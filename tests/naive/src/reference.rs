@@ -138,6 +138,9 @@ fn flatten(prefix: &str, settlement: &Settlement) -> Figures {
     for (payer, events) in &settlement.unpriced {
         put(format!("unpriced {}", shown(payer.as_ref())), events.to_string());
     }
+    for bill in &settlement.unpriced_bills {
+        put(format!("bill without a rate {bill}"), "a finding".to_owned());
+    }
     for (key, carried) in &settlement.closing.carried {
         put(format!("carried {}", key_name(key)), text(carried));
     }

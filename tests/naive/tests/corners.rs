@@ -22,6 +22,7 @@ const CORNERS: &[Corner] = &[
     ("ATR-6, POOL-1 unattributed use of a pool", 20, &["through", ": pool ", " unattributed"], any),
     ("POOL-2 a pool that uses a pool", 20, &["through", ": pool s", " pool "], any),
     ("POOL-5 a bill of an owner", 20, &["line ", " unit=month"], any),
+    ("MON-4 a bill without a rate", 20, &["through", "bill without a rate "], any),
     ("SPL-3 cost that nobody could bear", 4, &["total unallocated"], not_zero),
     ("PRC-0 a task over days", 20, &["cell ", " task=("], any),
     ("PRC-1 a price of a night", 40, &[": price ", " task "], |figure| figure.ends_with(" false")),

@@ -1,6 +1,6 @@
 use recoup_ledger::{Bearer, Consumer, LedgerError, LineKind, Settlement, post};
-use recoup_model::FindingKind;
 use recoup_model::organisation::{Billing, ExchangeRate, PoolBasis, PoolMethod, Recurring};
+use recoup_model::{FindingKind, Organisation};
 use recoup_money::{Amount, Currency};
 
 use crate::world::{Span, Trace, World, agent, amount, day, id, lines, organisation, pool, total, version};
@@ -260,11 +260,78 @@ fn pool_5_bills_run_pro_rata_by_day_with_the_rate_of_each_day() {
         (line.exact, line.key.sku.as_deref(), line.key.unit.as_deref()),
         (amount("8"), Some("late"), Some("month"))
     );
-    assert_eq!(line.quantity, Some(amount("0.161290322581")));
+    assert_eq!(line.quantity, Some(amount("0.129032258065")), "mon_4: four days of 31 have a rate");
     let unpriced: Vec<_> = settlement.findings.iter().map(|finding| (finding.kind, finding.subject.as_str())).collect();
     assert_eq!(unpriced, [(FindingKind::Unpriced, "late")], "mon_4: no rate on the 11th");
+    assert_eq!(settlement.unpriced_events, [(Some(id("b")), 1)].into());
     world.through = day(31);
     assert_eq!(total(&world.settle(), "b"), amount("23"));
+}
+
+/// Bills of an agent of team b, of nobody and of a pool, all in euros.
+fn euro_bills(rates: &[(i64, &str)]) -> Organisation {
+    let mut organisation = organisation(&[("safety", pool(PoolBasis::Even, "safety", PoolMethod::Direct))]);
+    let own = recoup_model::organisation::Agent { owner: Some(id("b")), ..agent(Billing::Token) };
+    organisation.agents.insert(id("own"), own);
+    let euro: Currency = "EUR".parse().unwrap();
+    let bills = [("r", None, Some("own")), ("lost", None, Some("nobody")), ("vm", Some("safety"), None)]
+        .map(|(id, pool, agent)| Recurring { currency: euro, ..recurring(id, pool, agent, "31") });
+    organisation.recurring = bills.into();
+    let rate = |(from, rate): &(i64, &str)| ExchangeRate {
+        from_currency: euro,
+        to_currency: Currency::USD,
+        from: day(*from),
+        rate: amount(rate),
+    };
+    organisation.rates = rates.iter().map(rate).collect();
+    organisation
+}
+
+#[test]
+fn mon_4_a_bill_without_any_rate_is_unpriced_and_no_line_of_zero() {
+    let settlement = World::new(euro_bills(&[])).settle();
+    assert_eq!(settlement.lines.get("b"), None);
+    assert_eq!(settlement.totals.priced_cost, Amount::ZERO);
+    let counted = [(None, 2), (Some(id("b")), 1)].into();
+    assert_eq!(settlement.unpriced_events, counted, "rat_2: of the owner; of nobody where a pool or nobody bears it");
+    let found: Vec<_> = settlement.findings.iter().map(|finding| (finding.kind, finding.subject.as_str())).collect();
+    assert_eq!(found, ["lost", "r", "vm"].map(|bill| (FindingKind::Unpriced, bill)));
+    assert!(settlement.findings[1].detail.contains("in EUR has no exchange rate on 2026-10-01"));
+}
+
+#[test]
+fn mon_4_only_days_with_a_rate_cost_something_and_once_all_have_one_nothing_is_unpriced() {
+    let settlement = World::new(euro_bills(&[(30, "2")])).settle();
+    let line = lines(&settlement, "b", LineKind::Charge)[0];
+    assert_eq!((line.exact, line.quantity), (amount("4"), Some(amount("0.064516129032"))), "two days of 31");
+    assert_eq!(settlement.unpriced_events, [(None, 2), (Some(id("b")), 1)].into());
+    let settlement = World::new(euro_bills(&[(-40, "2")])).settle();
+    assert_eq!(lines(&settlement, "b", LineKind::Charge)[0].exact, amount("62"));
+    assert_eq!((settlement.unpriced_events.len(), settlement.findings.len()), (0, 0));
+}
+
+#[test]
+fn pool_5_a_bill_whose_amount_changes_in_the_month_is_rounded_once() {
+    let of = |rate: &str, pico: &[i128]| {
+        let organisation = euro_bills(&[(-40, rate)]);
+        let versions = pico.iter().zip(1..).map(|(pico, number)| {
+            let mut organisation = organisation.clone();
+            organisation.recurring.truncate(1);
+            organisation.recurring[0].amount = Amount::from_pico(*pico);
+            version(number, (number > 1).then(|| day(11 * (i64::from(number) - 1))), organisation)
+        });
+        let settlement = World::of(versions.collect()).settle();
+        let lines = lines(&settlement, "b", LineKind::Charge);
+        assert_eq!(lines.len(), 1);
+        assert_eq!(lines[0].quantity, Some(amount("1")));
+        lines[0].exact.pico()
+    };
+    assert_eq!(of("1", &[1, 2]), 2, "10/31 and 42/31 are 52/31; apart they would be 0 and 1");
+    assert_eq!(of("1", &[2, 3, 2]), 2, "20/31, 33/31 and 20/31 are 73/31; apart they would be 1, 1 and 1");
+    let halves = [[32, 1], [34, 3], [-32, -1], [-34, -3]].map(|pico| of("0.5", &pico));
+    assert_eq!(halves, [6, 6, -6, -6], "5.5 and 6.5, on both sides of zero");
+    let large = 10_i128.pow(26);
+    assert_eq!(of("1", &[31 * large, 31 * large + 31]), 31 * large + 21, "mon_3: products are exact");
 }
 
 #[test]

@@ -146,3 +146,60 @@ fn part_text(Part { amount, currency, days, rates }: &Part, month: usize) -> Str
     }
     format!("{amount} {currency} x {rates} (sum of the rates of {days} days) / {month} days")
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::sync::Arc;
+
+    use chrono::{Days, NaiveDate};
+    use recoup_model::Digest;
+    use recoup_model::organisation::{History, Version, parse};
+
+    use super::{BillKey, BilledTo, arithmetic, bills_of};
+
+    const FILE: &str = "[organisation]\nname = \"Example\"\ncurrency = \"USD\"\ntime_zone = \"UTC\"\n[[teams]]\nid = \"a\"\n\
+        [[agents]]\nid = \"x\"\nowner = \"a\"\n";
+
+    /// What the bill `vm` of October comes to, and how: each entry from the 1st, the 11th and the 22nd on.
+    fn bill(entries: &[&str]) -> (String, String) {
+        let first = NaiveDate::from_ymd_opt(2026, 10, 1).unwrap();
+        let versions = (1..).zip(entries).map(|(number, entry)| {
+            let bill = "[[recurring]]\nid = \"vm\"\nagent = \"x\"\nfrom = \"2026-01-01\"";
+            let text = format!("{FILE}{bill}\n{entry}");
+            let effective = (number > 1).then(|| first + Days::new(11 * u64::from(number) - 12));
+            let organisation = Arc::new(parse(&text).unwrap());
+            Version { number, effective, digest: Digest::of(text.as_bytes()), text, organisation }
+        });
+        let history = History::new(versions.collect()).unwrap();
+        let period = "2026-10".parse().unwrap();
+        let bills = bills_of(&history, period, period.days().last().unwrap()).unwrap();
+        let key = BillKey { id: "vm".into(), to: BilledTo::Owner("a".into(), "x".into()) };
+        assert_eq!(bills.keys().collect::<Vec<_>>(), [&key], "one bill, whatever it asks for");
+        let bill = bills.get(&key).unwrap();
+        (bill.cost.to_string(), arithmetic(&key, bill, period))
+    }
+
+    #[test]
+    fn pool_5_a_bill_whose_amount_changes_in_the_month_is_rounded_once() {
+        let (cost, shown) = bill(&["amount = \"0.000000000001\"", "amount = \"0.000000000002\""]);
+        assert_eq!(cost, "0.000000000002", "52/31 of a picodollar; apart they would be 0 and 1");
+        let parts = "0.000000000001 USD x 10 of 31 days + 0.000000000002 USD x 21 of 31 days";
+        assert_eq!(shown, format!("{parts} = 0.000000000002"));
+        let again = bill(&["amount = 31", "amount = 62", "amount = 31"]).1;
+        assert_eq!(again, "31 USD x 20 of 31 days + 62 USD x 11 of 31 days = 42");
+    }
+
+    #[test]
+    fn mon_4_days_without_a_rate_are_said_to_be_unpriced() {
+        let euros = "amount = 31\ncurrency = \"EUR\"";
+        let (cost, shown) = bill(&[euros]);
+        let unpriced = |days| format!("the bill `vm` has no exchange rate on {days} days: unpriced, not zero");
+        assert_eq!((cost.as_str(), shown), ("0", unpriced(31)));
+        let rate = "[[rates]]\nfrom_currency = \"EUR\"\nto_currency = \"USD\"\nfrom = \"2026-10-30\"\nrate = 2";
+        let (cost, shown) = bill(&[&format!("{euros}\n{rate}")]);
+        let priced = "31 EUR x 4 (sum of the rates of 2 days) / 31 days = 4";
+        assert_eq!((cost.as_str(), shown), ("4", format!("{priced}; {}", unpriced(29))));
+    }
+}

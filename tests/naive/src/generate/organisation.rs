@@ -1,6 +1,6 @@
 //! Organisation files: a first version, and what changes later.
 
-use chrono::{Days, NaiveDate};
+use chrono::{Datelike, Days, NaiveDate};
 use recoup_model::Period;
 
 use super::ZONES;
@@ -20,6 +20,9 @@ pub(super) const TASK_TYPES: [&str; 2] = ["ticket", "report"];
 const POOLS: [&str; 4] = ["safety", "search", "common", "spare"];
 /// Markups, one of them nothing.
 const PERCENTS: [&str; 3] = ["{ percent = \"5\" }", "{ percent = \"0.1234567891\" }", "{ percent = \"0\" }"];
+/// What a bill asks for a month: digits that stay after pro rata, or are gone.
+const AMOUNTS: [&str; 4] = ["310.00", "0.000000000007", "99.99", "1"];
+const CURRENCIES: [&str; 3] = ["USD", "EUR", "GBP"];
 const BASES: [&str; 6] = ["direct_cost", "invocations", "tokens", "duration", "fixed", "even"];
 
 /// What all versions of a file share. A pool's method is that of its group and stays: what a change of it means is left
@@ -32,8 +35,8 @@ struct Fixed {
     by_time: bool,
     /// In how many per cent of the versions prices take in pools.
     in_prices: u64,
-    /// Id, amount and currency of each bill: two amounts in one month are not rounded alike.
-    bills: [(&'static str, &'static str, &'static str); 2],
+    /// Each bill, and where its amounts and its currencies begin.
+    bills: [(&'static str, usize, usize); 2],
     /// From when pounds can be converted.
     pound_from: &'static str,
     names: Vec<&'static str>,
@@ -51,8 +54,10 @@ pub(super) fn files(chance: &mut Chance, periods: &[Period]) -> Vec<File> {
         by_time: chance.percent(60),
         in_prices: *chance.pick(&[0, 0, 0, 100, 50]),
         bills: ["vector-store", "vm"].map(|id| {
-            let amount = *chance.pick(&["310.00", "0.000000000007", "99.99", "1"]);
-            (id, amount, *chance.pick(&["USD", "EUR", "GBP"]))
+            let (amounts, currencies): (Vec<_>, Vec<_>) =
+                ((0..AMOUNTS.len()).collect(), (0..CURRENCIES.len()).collect());
+            let amount = *chance.pick(&amounts);
+            (id, amount, *chance.pick(&currencies))
         }),
         pound_from: chance.name(&["2024-01-01", "2026-10-20", "2026-03-10"]),
         names: POOLS[..usize::try_from(chance.between(0, 4)).unwrap()].to_vec(),
@@ -113,7 +118,7 @@ fn file(chance: &mut Chance, head: &str, grid: &str, fixed: &Fixed, effective: O
     entries.push(format!("[[people]]\nid = \"u1\"\nteam = \"{}\"", chance.pick(&TEAMS)));
     entries.push(format!("[[people]]\nid = \"u2\"\nteam = \"{}\"", chance.pick(&TEAMS)));
     entries.push("[[people]]\nid = \"u3\"".to_owned());
-    entries.extend(bills(chance, fixed));
+    entries.extend(bills(chance, fixed, effective));
     entries.extend(prices(chance));
     File { effective, head: head.to_owned(), policy: policy(chance, grid, fixed), entries }
 }
@@ -210,7 +215,10 @@ fn pool_entry(chance: &mut Chance, fixed: &Fixed, (step, pool): (u32, &str)) -> 
     entry
 }
 
-fn bills(chance: &mut Chance, fixed: &Fixed) -> Vec<String> {
+/// Bills of a version. What they ask for moves on with the day that the version begins, so that a bill has several amounts
+/// and currencies in one month, and some days without a rate.
+fn bills(chance: &mut Chance, fixed: &Fixed, effective: Option<NaiveDate>) -> Vec<String> {
+    let moved = effective.map_or(0, |day| usize::try_from(day.day()).unwrap());
     let mut bearers: Vec<String> = fixed.names.iter().map(|pool| format!("pool = \"{pool}\"")).collect();
     bearers.extend(AGENTS.iter().take(5).map(|agent| format!("agent = \"{agent}\"")));
     let mut entries = vec![rate("EUR", "2024-01-01", "1.0850"), rate("EUR", "2026-10-14", "1.1")];
@@ -220,8 +228,8 @@ fn bills(chance: &mut Chance, fixed: &Fixed) -> Vec<String> {
             continue;
         }
         let bearer = chance.pick(&bearers).clone();
-        // A bill without a rate would be unpriced, which no statement can show yet.
-        let currency = if fixed.pound_from > "2024-01-01" && currency == "GBP" { "EUR" } else { currency };
+        let amount = AMOUNTS[(amount + moved) % AMOUNTS.len()];
+        let currency = CURRENCIES[(currency + moved / AMOUNTS.len()) % CURRENCIES.len()];
         let from = chance.pick(&["2024-01-01", "2026-10-10", "2026-03-28", "2026-11-02"]);
         let to = chance.maybe(40, &["2026-10-26", "2026-04-03", "2026-11-20"]);
         let to = to.filter(|to| *to > from).map_or_else(String::new, |to| format!("\nto = \"{to}\""));
