@@ -31,8 +31,8 @@ HTTP_EVENT = {
                        "http": {"method": "GET", "path": "/openapi.json", "protocol": "HTTP/1.1",
                                 "sourceIp": "127.0.0.1", "userAgent": "bench"}},
 }
-# The steps name a run that is not there: the answer is an error, after everything that a start needs.
-STEP_EVENT = {"step": "failed", "run": "0000000000000000-000000", "error": "bench", "cause": "bench"}
+# No step of ours: the answer is an error, after everything that a start needs and without anything that a step needs.
+STEP_EVENT = {"step": "bench"}
 FUNCTIONS = {"ingest": HTTP_EVENT, "api": HTTP_EVENT, "rollup": {"Records": []}, "nightly": STEP_EVENT, "close": STEP_EVENT}
 
 
