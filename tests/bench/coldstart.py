@@ -46,6 +46,9 @@ class Runtime(http.server.ThreadingHTTPServer):
         self.event, self.handed_out = json.dumps(event).encode(), False
         self.answered, self.ended, self.answer = threading.Event(), None, None
 
+    def handle_error(self, *_):
+        """The binary is killed while it waits for its next event."""
+
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -121,7 +124,8 @@ def store():
     dynamodb = boto3.client("dynamodb")
     for name in ("RECOUP_EVENTS_TABLE", "RECOUP_BOOKS_TABLE"):
         dynamodb.create_table(TableName=names[name], **table)
-    boto3.client("s3").create_bucket(Bucket=names["RECOUP_DOCUMENTS_BUCKET"])
+    # Only us-east-1 takes a bucket without a place.
+    boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=names["RECOUP_DOCUMENTS_BUCKET"])
     names["RECOUP_ALERTS_TOPIC"] = boto3.client("sns").create_topic(Name=f"alerts-{tail}")["TopicArn"]
     names["RECOUP_DEAD_LETTERS_QUEUE"] = boto3.client("sqs").create_queue(QueueName=f"dead-{tail}")["QueueUrl"]
     machine = "arn:aws:states:us-east-1:000000000000:stateMachine:bench"
