@@ -7,14 +7,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::DateTime;
-use lambda_runtime::Diagnostic;
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use recoup_store::StoreError;
 use recoup_workflows::close::{CloseRequest, parse_as_of};
 use recoup_workflows::runs::{counted, name_of};
 use recoup_workflows::{App, Principal, Refusal};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tracing::Instrument as _;
 
+use crate::context::{Context, Environment};
+use crate::logs;
 use crate::metrics::{Metric, emit};
 
 /// Which of the two state machines.
@@ -117,6 +120,21 @@ impl From<StepError> for Diagnostic {
         };
         Self { error_type: error_type.to_owned(), error_message: error.0.to_string() }
     }
+}
+
+/// Takes the steps that the state machine hands to this process, for ever.
+///
+/// # Errors
+/// When the function cannot start.
+pub async fn serve(duty: Duty) -> Result<(), lambda_runtime::Error> {
+    logs::start();
+    let context = Context::open(Environment::of_process()).await?;
+    let app = &context.app;
+    let handle = |event: LambdaEvent<Step>| async move {
+        let span = logs::invocation(&event.context);
+        take(app, duty, event.payload).instrument(span).await
+    };
+    lambda_runtime::run(service_fn(handle)).await
 }
 
 fn run_name(

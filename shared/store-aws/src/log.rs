@@ -27,7 +27,7 @@ use recoup_store::{
 use crate::change::{Change, Item, SORT, binary, damaged, item_key, number, read_binary, read_text, text};
 use crate::gather::gather;
 use crate::keys;
-use crate::numbers::{name_of, place_of};
+use crate::numbers::place_of;
 use crate::open::AwsStore;
 use crate::packed::date_of;
 use crate::table::{Applied, Query, Table, random_name};
@@ -90,7 +90,7 @@ impl EventLog for AwsStore {
 
     async fn read(&self, seqs: Vec<u64>) -> Result<Vec<StoredBlock>, StoreError> {
         let infos = self.infos_of(&seqs).await?;
-        let names: Vec<BlockName> = infos.iter().map(name_of).collect();
+        let names: Vec<BlockName> = infos.iter().map(BlockInfo::name).collect();
         let bytes = self.block_bytes(&names).await?;
         Ok(infos.into_iter().zip(bytes).map(|(info, bytes)| StoredBlock { info, bytes }).collect())
     }

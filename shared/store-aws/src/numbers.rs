@@ -184,7 +184,7 @@ impl AwsStore {
             None => Change::put(sequencer).when("attribute_not_exists(pk)"),
             Some(next) => Change::put(sequencer).when("n = :n").value(":n", number(next)),
         };
-        let names: Vec<BlockName> = fresh.iter().map(name_of).collect();
+        let names: Vec<BlockName> = fresh.iter().map(BlockInfo::name).collect();
         let mut changes = vec![sequencer, entry(keys::LOG, first, pack_names(&names))];
         let mut places: BTreeMap<Place, Vec<BlockInfo>> = BTreeMap::new();
         for info in fresh {
@@ -336,10 +336,6 @@ pub(crate) fn unpacked<T>(
 
 pub(crate) const fn place_of(name: &BlockName) -> Place {
     (name.utc_day, name.lane)
-}
-
-pub(crate) const fn name_of(info: &BlockInfo) -> BlockName {
-    BlockName { utc_day: info.utc_day, lane: info.lane, digest: info.digest, events: info.events }
 }
 
 /// A list with what is new of it, which is all that has a number up to `last`, and maybe more.

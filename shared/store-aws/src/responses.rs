@@ -13,7 +13,6 @@ use recoup_store::block::BlockError;
 use recoup_store::block::columns::{Columns, IdBuffer, read_checked_columns};
 use recoup_store::{BlockInfo, BlockName, ResponseUse, StoreError};
 
-use crate::numbers::name_of;
 use crate::open::AwsStore;
 
 /// Blocks that are read at once; at most 16 MB.
@@ -55,7 +54,7 @@ impl AwsStore {
         let known: Vec<Option<Arc<Vec<ResponseUse>>>> =
             blocks.iter().map(|info| self.remembered.uses(&info.digest)).collect();
         let unknown = blocks.iter().zip(&known).filter(|(_, known)| known.is_none());
-        let names: Vec<BlockName> = unknown.map(|(info, _)| name_of(info)).collect();
+        let names: Vec<BlockName> = unknown.map(|(info, _)| info.name()).collect();
         let mut read = names.iter().zip(self.block_bytes(&names).await?);
         let mut found = Vec::with_capacity(blocks.len());
         for (info, known) in blocks.iter().zip(known) {

@@ -16,7 +16,6 @@ CREATE TABLE blocks (
 ) STRICT;
 CREATE INDEX blocks_by_day ON blocks (utc_day, lane, seq);
 
-CREATE INDEX blocks_by_digest ON blocks (digest);
 
 -- Identity and content digest of the events of a block, 48 bytes each in their order, and a CRC-32 over the block's
 -- digest and these. They follow from the block: a block may have none, and those of a closed month may be dropped.
@@ -72,35 +71,6 @@ CREATE TABLE shared_responses (
     utc_day  INTEGER NOT NULL,
     response INTEGER NOT NULL,
     PRIMARY KEY (utc_day, response)
-) STRICT, WITHOUT ROWID;
-
--- Live state: what is posted for each trace and from which blocks, and the counters of budgets. Amounts are whole
--- picounits of the organisation's currency as text.
-CREATE TABLE live_traces (
-    trace   INTEGER NOT NULL PRIMARY KEY,
-    version INTEGER NOT NULL
-) STRICT;
-CREATE TABLE live_blocks (
-    trace   INTEGER NOT NULL,
-    place   INTEGER NOT NULL,
-    utc_day TEXT NOT NULL,
-    lane    INTEGER NOT NULL,
-    digest  BLOB NOT NULL,
-    events  INTEGER NOT NULL,
-    PRIMARY KEY (trace, place)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE live_posted (
-    trace  INTEGER NOT NULL,
-    scope  TEXT NOT NULL,
-    period TEXT NOT NULL,
-    pico   TEXT NOT NULL,
-    PRIMARY KEY (trace, scope, period)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE counters (
-    scope  TEXT NOT NULL,
-    period TEXT NOT NULL,
-    pico   TEXT NOT NULL,
-    PRIMARY KEY (scope, period)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE books (

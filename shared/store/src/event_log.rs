@@ -6,6 +6,7 @@ use recoup_model::{Digest, Identity, Recorded};
 
 use crate::block::prints::Print;
 use crate::error::StoreError;
+use crate::live::BlockName;
 
 /// An event on its way into the log, with what the log needs to know of it.
 #[derive(Clone, Debug)]
@@ -45,6 +46,14 @@ pub struct BlockInfo {
     pub digest: Digest,
     /// How many events.
     pub events: u32,
+}
+
+impl BlockInfo {
+    /// What names it wherever it is kept.
+    #[must_use]
+    pub const fn name(&self) -> BlockName {
+        BlockName { utc_day: self.utc_day, lane: self.lane, digest: self.digest, events: self.events }
+    }
 }
 
 /// A block as stored.

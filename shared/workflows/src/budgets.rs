@@ -12,7 +12,7 @@ use recoup_model::organisation::Budget;
 use recoup_model::period::format_instant;
 use recoup_model::{Digest, Organisation};
 use recoup_money::{Amount, Currency};
-use recoup_store::{BlockInfo, BlockName, CounterKey, Expect, Key, StoreError, StoredBlock};
+use recoup_store::{BlockInfo, CounterKey, Expect, Key, StoreError, StoredBlock};
 use serde::Serialize;
 
 use crate::access::Principal;
@@ -223,15 +223,7 @@ impl App {
             Err(StoreError::Damaged { .. }) => self.readable_blocks(blocks).await?,
             Err(error) => return Err(error.into()),
         };
-        let arrived = stored.into_iter().map(|block| ArrivedBlock {
-            name: BlockName {
-                utc_day: block.info.utc_day,
-                lane: block.info.lane,
-                digest: block.info.digest,
-                events: block.info.events,
-            },
-            bytes: block.bytes,
-        });
+        let arrived = stored.into_iter().map(|block| ArrivedBlock { name: block.info.name(), bytes: block.bytes });
         Ok(arrived.collect())
     }
 

@@ -121,7 +121,10 @@ impl App {
             }
             tokio::time::sleep(pause(attempt)?).await;
         }
-        self.ports.live.arrived(&names).await?;
+        // What is computed again was announced when it was new.
+        if again == Again::No {
+            self.ports.live.arrived(&names).await?;
+        }
         Ok(outcome)
     }
 
@@ -156,12 +159,12 @@ impl App {
             let mut group = Group::default();
             for one in wanted {
                 let trace = one.trace;
-                let computed = match &earlier {
-                    Earlier { unreadable, .. } if one.earlier.iter().any(|name| unreadable.contains_key(name)) => {
-                        let reasons = one.earlier.iter().filter_map(|name| unreadable.get(name));
-                        Err(reasons.cloned().collect::<Vec<_>>().join("; "))
-                    }
-                    Earlier { events, .. } => one.compute(events.get(&trace).map_or(&[], Vec::as_slice), sight),
+                let gone: Vec<String> =
+                    one.earlier.iter().filter_map(|name| earlier.unreadable.get(name)).cloned().collect();
+                let computed = if gone.is_empty() {
+                    one.compute(earlier.events.get(&trace).map_or(&[], Vec::as_slice), sight)
+                } else {
+                    Err(gone.join("; "))
                 };
                 let computed = match computed {
                     Ok(computed) => computed,

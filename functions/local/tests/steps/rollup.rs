@@ -49,11 +49,7 @@ async fn blocks_after(stage: &Stage, seq: u64) -> Vec<ArrivedBlock> {
     let log = stage.ports().log;
     let infos = log.blocks_after(seq, 10_000).await.unwrap();
     let stored = log.read(infos.iter().map(|info| info.seq).collect()).await.unwrap();
-    let named = stored.into_iter().map(|block| {
-        let info = block.info;
-        let name = BlockName { utc_day: info.utc_day, lane: info.lane, digest: info.digest, events: info.events };
-        ArrivedBlock { name, bytes: block.bytes }
-    });
+    let named = stored.into_iter().map(|block| ArrivedBlock { name: block.info.name(), bytes: block.bytes });
     named.collect()
 }
 

@@ -1,4 +1,5 @@
--- From the tables of version 2 to those of version 3: live state.
+-- Live state: what is posted for each trace and from which blocks, and the counters of budgets. Amounts are whole
+-- picounits of the organisation's currency as text. Folders of version 2 get these tables when they are opened.
 CREATE INDEX blocks_by_digest ON blocks (digest);
 CREATE TABLE live_traces (
     trace   INTEGER NOT NULL PRIMARY KEY,
