@@ -11,6 +11,7 @@ mod books;
 mod days;
 mod documents;
 mod failure;
+mod leases;
 mod live;
 mod log;
 mod open;

@@ -10,6 +10,7 @@ use recoup_store::{BlockName, CounterKey, Live, PostError, StoreError, TraceChan
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use crate::failure::{damaged, failed};
+use crate::leases;
 use crate::open::SqliteStore;
 
 const READING: &str = "read live traces";
@@ -52,7 +53,7 @@ impl Live for SqliteStore {
     }
 }
 
-fn amount(text: &str) -> Result<Amount, StoreError> {
+pub(crate) fn amount(text: &str) -> Result<Amount, StoreError> {
     let pico = text.parse().map_err(|_| damaged("a counter", format!("holds `{text}`")))?;
     Ok(Amount::from_pico(pico))
 }
@@ -111,7 +112,7 @@ fn bytes(connection: &Connection, name: &BlockName) -> Result<Vec<u8>, StoreErro
     Ok(bytes)
 }
 
-fn counter(connection: &Connection, key: &CounterKey) -> Result<Amount, StoreError> {
+pub(crate) fn counter(connection: &Connection, key: &CounterKey) -> Result<Amount, StoreError> {
     let mut select = connection
         .prepare_cached("SELECT pico FROM counters WHERE scope = ?1 AND period = ?2")
         .map_err(failed(COUNTING))?;
@@ -132,6 +133,9 @@ pub(crate) fn post(
             return Err(PostError::Contended);
         }
         put_trace(&transaction, change).map_err(failed(POSTING))?;
+        for settlement in &change.settles {
+            leases::settle(&transaction, settlement)?;
+        }
     }
     for (key, delta) in deltas {
         let held = counter(&transaction, key)?;

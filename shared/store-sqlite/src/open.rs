@@ -19,18 +19,21 @@ const DOCUMENTS_FOLDER: &str = "documents";
 /// `rcup`: tells our file from other programs'.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"rcup");
 /// Version of the tables; raised with each change to `schema.sql`.
-const SCHEMA_VERSION: i32 = 3;
+const SCHEMA_VERSION: i32 = 4;
 const SCHEMA: &str = include_str!("schema.sql");
 /// The tables of live state, which came with version 3.
 const LIVE_SCHEMA: &str = include_str!("live.sql");
+/// The tables of leases, which came with version 4.
+const LEASES_SCHEMA: &str = include_str!("leases.sql");
 /// What brings the tables of version `k + 1` to the next version; a new folder has it all.
-const UPGRADES: [&str; 2] = [
+const UPGRADES: [&str; 3] = [
     "CREATE TABLE block_prints (
     block    INTEGER NOT NULL PRIMARY KEY,
     checksum INTEGER NOT NULL,
     prints   BLOB NOT NULL
 ) STRICT;",
     LIVE_SCHEMA,
+    LEASES_SCHEMA,
 ];
 /// Only an SQL shell beside us can make us wait.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -269,6 +272,7 @@ fn create_tables(connection: &mut Connection, options: Options) -> rusqlite::Res
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(SCHEMA)?;
     transaction.execute_batch(LIVE_SCHEMA)?;
+    transaction.execute_batch(LEASES_SCHEMA)?;
     let lanes = options.lanes.map_or(1, NonZeroU16::get);
     transaction.execute("INSERT INTO meta (name, value) VALUES ('lanes', ?1)", params![lanes.to_string()])?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;

@@ -6,6 +6,7 @@
 //! | appends that wait together | one, of at most [`EVENTS_PER_COMMIT_MAX`] events (or one larger append) |
 //! | a group of book writes | one |
 //! | a group of live traces | one |
+//! | changes of leases that wait together | one, of at most [`LEASES_PER_COMMIT_MAX`]; a refused one changes nothing |
 //! | dropping the prints of a day | one |
 //! | indexing the provider calls that wait | one for each slice, between other jobs; see `responses` |
 
@@ -15,13 +16,14 @@ use std::thread::JoinHandle;
 
 use chrono::NaiveDate;
 use recoup_money::Amount;
-use recoup_store::{Appended, CounterKey, Incoming, PostError, StoreError, TraceChange, Write, WriteError};
+use recoup_store::{Appended, CounterKey, Granted, Incoming, PostError, StoreError, TraceChange, Write, WriteError};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::append::append;
 use crate::books::apply;
 use crate::failure::failed;
+use crate::leases::{self, LeaseChange, LeaseReply};
 use crate::responses::Backlog;
 use crate::{live, prints};
 
@@ -31,6 +33,9 @@ const JOBS_WAITING_MAX: usize = 1_024;
 const EVENTS_WAITING_MAX: u32 = 65_536;
 /// Events of one group commit.
 pub(crate) const EVENTS_PER_COMMIT_MAX: usize = 16_384;
+
+/// Changes of leases of one group commit.
+pub(crate) const LEASES_PER_COMMIT_MAX: usize = 256;
 
 type AppendReply = oneshot::Sender<Result<Vec<Appended>, StoreError>>;
 
@@ -53,6 +58,10 @@ enum Job {
         changes: Vec<TraceChange>,
         deltas: BTreeMap<CounterKey, Amount>,
         reply: oneshot::Sender<Result<(), PostError>>,
+    },
+    Lease {
+        change: LeaseChange,
+        reply: LeaseReply,
     },
     DropPrints {
         utc_day: NaiveDate,
@@ -110,6 +119,14 @@ impl Writer {
         const DOING: &str = "post traces";
         let (reply, answer) = oneshot::channel();
         self.send(DOING, Job::Post { changes, deltas, reply }).await?;
+        answer.await.map_err(|stopped| StoreError::unavailable(DOING, stopped))?
+    }
+
+    /// Changes leases durably, or not at all.
+    pub(crate) async fn change_lease(&self, change: LeaseChange) -> Result<Option<Granted>, StoreError> {
+        const DOING: &str = "change a lease";
+        let (reply, answer) = oneshot::channel();
+        self.send(DOING, Job::Lease { change, reply }).await?;
         answer.await.map_err(|stopped| StoreError::unavailable(DOING, stopped))?
     }
 
@@ -188,12 +205,30 @@ impl Thread {
             Job::Post { changes, deltas, reply } => {
                 drop(reply.send(live::post(&mut self.connection, &changes, &deltas)));
             }
+            Job::Lease { change, reply } => self.change_leases((change, reply)),
             Job::DropPrints { utc_day, reply } => drop(reply.send(prints::forget(&self.connection, utc_day))),
             Job::Append(first) => {
                 let group = self.gather(first);
                 self.commit(group);
             }
         }
+    }
+
+    /// Takes the changes of leases that wait already and commits them together.
+    fn change_leases(&mut self, first: (LeaseChange, LeaseReply)) {
+        let mut group = vec![first];
+        while group.len() < LEASES_PER_COMMIT_MAX
+            && let Ok(job) = self.waiting.try_recv()
+        {
+            match job {
+                Job::Lease { change, reply } => group.push((change, reply)),
+                other => {
+                    self.held = Some(other);
+                    break;
+                }
+            }
+        }
+        leases::commit(&mut self.connection, group);
     }
 
     /// Takes the appends that wait already, up to the next book write and the limit of a commit.

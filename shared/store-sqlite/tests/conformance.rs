@@ -47,6 +47,19 @@ mod live {
     recoup_store::live_conformance!(open_live);
 }
 
+mod leases {
+    use recoup_store::conformance::leases::Both;
+
+    use super::*;
+
+    fn open_both() -> (TempDir, Both) {
+        let (folder, store) = open();
+        (folder, (store.clone(), store))
+    }
+
+    recoup_store::leases_conformance!(open_both);
+}
+
 mod documents {
     use super::*;
 

@@ -101,10 +101,10 @@ fn clo_1_a_newer_or_foreign_database_is_refused_unchanged() {
     drop(open(folder.path()).unwrap());
     let file = folder.path().join("recoup.sqlite3");
     let database = Connection::open(&file).unwrap();
-    database.pragma_update(None, "user_version", 4).unwrap();
+    database.pragma_update(None, "user_version", 5).unwrap();
     drop(database);
     let error = open(folder.path()).unwrap_err();
-    assert!(words(&error).contains("has tables of version 4, this release knows up to 3; use a newer release"));
+    assert!(words(&error).contains("has tables of version 5, this release knows up to 4; use a newer release"));
 
     fs::remove_file(&file).unwrap();
     let database = Connection::open(&file).unwrap();
@@ -157,6 +157,9 @@ async fn clo_1_a_damaged_block_is_named_and_the_others_stay_readable() {
     assert_eq!(store.read(vec![2]).await.unwrap().len(), 1);
 }
 
+/// Takes away what came with version 4.
+const WITHOUT_LEASES: &str =
+    "DROP TABLE reserved; DROP TABLE leases; DROP TABLE lease_counters; DROP TABLE lease_settled;";
 /// Takes away what came with version 3.
 const WITHOUT_LIVE: &str = "DROP INDEX blocks_by_digest; DROP TABLE live_traces; DROP TABLE live_blocks; \
     DROP TABLE live_posted; DROP TABLE counters;";
@@ -176,7 +179,9 @@ async fn evt_2_a_folder_of_tables_without_prints_is_brought_up_to_date() {
     let old = incoming(event("t", "old", 1));
     open(folder.path()).unwrap().append(vec![old.clone()]).await.unwrap();
     let database = Connection::open(folder.path().join("recoup.sqlite3")).unwrap();
-    database.execute_batch(&format!("DROP TABLE block_prints; {WITHOUT_LIVE} PRAGMA user_version = 1;")).unwrap();
+    database
+        .execute_batch(&format!("DROP TABLE block_prints; {WITHOUT_LIVE} {WITHOUT_LEASES} PRAGMA user_version = 1;"))
+        .unwrap();
     drop(database);
     let store = open(folder.path()).unwrap();
     let fresh = tempfile::tempdir().unwrap();
@@ -194,18 +199,23 @@ async fn evt_2_a_folder_of_tables_without_prints_is_brought_up_to_date() {
 }
 
 #[test]
-fn bud_1_a_folder_of_tables_without_live_state_is_brought_up_to_date() {
-    let folder = tempfile::tempdir().unwrap();
-    drop(open(folder.path()).unwrap());
-    let database = Connection::open(folder.path().join("recoup.sqlite3")).unwrap();
-    database.execute_batch(&format!("{WITHOUT_LIVE} PRAGMA user_version = 2;")).unwrap();
-    drop(database);
-    for _ in 0..2 {
+fn bud_1_a_folder_of_older_tables_is_brought_up_to_date() {
+    for older in [
+        format!("{WITHOUT_LIVE} {WITHOUT_LEASES} PRAGMA user_version = 2;"),
+        format!("{WITHOUT_LEASES} PRAGMA user_version = 3;"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
         drop(open(folder.path()).unwrap());
+        let database = Connection::open(folder.path().join("recoup.sqlite3")).unwrap();
+        database.execute_batch(&older).unwrap();
+        drop(database);
+        for _ in 0..2 {
+            drop(open(folder.path()).unwrap());
+        }
+        let fresh = tempfile::tempdir().unwrap();
+        drop(open(fresh.path()).unwrap());
+        assert_eq!(tables(folder.path()), tables(fresh.path()), "an upgrade gives the tables of a new folder");
     }
-    let fresh = tempfile::tempdir().unwrap();
-    drop(open(fresh.path()).unwrap());
-    assert_eq!(tables(folder.path()), tables(fresh.path()), "an upgrade gives the tables of a new folder");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! The ports to everything that keeps or sends something, and the block codec.
 //!
-//! Owns: the traits [`EventLog`], [`Live`], [`Books`], [`Documents`], [`Alerts`] and [`Clock`], the records they pass, and
+//! Owns: the traits [`EventLog`], [`Live`], [`Leases`], [`Books`], [`Documents`], [`Alerts`] and [`Clock`], the records they pass, and
 //! the format of blocks.
 //! Does not own: rules. An adapter stores what it is told and refuses what a condition refuses.
 //! Invariants: EVT-2 (first recorded stays), CLO-3 (a document is written once).
@@ -15,6 +15,7 @@ pub mod conformance;
 pub mod documents;
 pub mod error;
 pub mod event_log;
+pub mod leases;
 pub mod live;
 
 pub use alerts::{Alert, Alerts};
@@ -23,4 +24,5 @@ pub use clock::{Clock, SystemClock};
 pub use documents::{Documents, PutOutcome};
 pub use error::StoreError;
 pub use event_log::{Appended, BlockInfo, EventLog, Incoming, ResponseUse, StoredBlock};
+pub use leases::{Balance, Grant, Granted, Lease, LeaseName, Leases, Room, Settlement};
 pub use live::{BlockName, CounterKey, Live, PostError, TraceChange, TraceState, counter_changes};

@@ -2,13 +2,14 @@
 //!
 //! An adapter's tests name a function that opens an empty store and returns it behind whatever keeps it alive:
 //! `recoup_store::event_log_conformance!(open_log)` with `fn open_log() -> (Guard, Arc<dyn EventLog>)`, and
-//! `live_conformance!`, `books_conformance!`, `documents_conformance!` and `alerts_conformance!` likewise. Each behaviour becomes a test of its own.
+//! `live_conformance!`, `leases_conformance!` (both ports), `books_conformance!`, `documents_conformance!` and `alerts_conformance!` likewise. Each behaviour becomes a test of its own.
 //! A behaviour that does not hold fails an assertion.
 
 pub mod alerts;
 pub mod books;
 pub mod documents;
 pub mod event_log;
+pub mod leases;
 pub mod live;
 
 use std::future::Future;
@@ -172,6 +173,23 @@ macro_rules! alerts_conformance {
             rat_2_an_alert_arrives_with_its_json_and_attributes,
             rat_2_racing_alerts_all_arrive,
             rat_2_alerts_beyond_a_limit_are_refused_in_words,
+        );
+    };
+}
+
+/// Tests of [`crate::Leases`] and [`crate::Live`] over one store: `fn open() -> (Guard, (Arc<dyn Leases>, Arc<dyn Live>))`.
+#[macro_export]
+macro_rules! leases_conformance {
+    ($open:path) => {
+        $crate::conformance_tests!(
+            $open,
+            leases,
+            bud_3_a_grant_is_all_or_nothing,
+            bud_2_a_grant_without_a_limit_is_counted,
+            bud_3_draws_take_what_is_free,
+            bud_3_a_reservation_is_settled_once,
+            bud_3_a_lease_that_ends_gives_back_what_it_has,
+            bud_3_racing_grants_never_exceed_the_limit,
         );
     };
 }
