@@ -77,6 +77,7 @@ impl Host {
         let ports = Ports {
             log: store.clone(),
             live: store.clone(),
+            leases: store.clone(),
             books: store,
             documents,
             alerts: Arc::new(LogAlerts),

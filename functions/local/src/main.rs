@@ -20,6 +20,7 @@ mod sample;
 mod schedule;
 mod screen;
 mod table;
+mod tick;
 mod verbs;
 mod watch;
 

@@ -37,6 +37,7 @@ fn open(folder: &Path, shipped: Catalogue) -> Arc<App> {
     let ports = Ports {
         log: store.clone(),
         live: store.clone(),
+        leases: store.clone(),
         books: store,
         documents,
         alerts: Arc::new(LogAlerts),

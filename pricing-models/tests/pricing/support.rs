@@ -36,6 +36,7 @@ pub(crate) fn organisation(prices: Vec<OwnPrice>, rates: Vec<ExchangeRate>) -> O
         rates,
         budgets: Vec::new(),
         prices,
+        alerts: Default::default(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{Datelike, Days, NaiveDate};
 use recoup_model::organisation::Budget;
-use recoup_model::{Calendar, Digest, Period};
+use recoup_model::{Calendar, Digest, Id, Period};
 
 /// How long a budget lasts before it starts again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +25,17 @@ impl PeriodKind {
             "month" => Some(Self::Month),
             "week" => Some(Self::Week),
             "day" => Some(Self::Day),
+            _ => None,
+        }
+    }
+
+    /// The kind of a period that [`PeriodKind::period_of`] named.
+    #[must_use]
+    pub fn of_period(period: &str) -> Option<Self> {
+        match (period.len(), period.contains('W')) {
+            (7, false) => Some(Self::Month),
+            (8, true) => Some(Self::Week),
+            (10, false) => Some(Self::Day),
             _ => None,
         }
     }
@@ -66,7 +77,7 @@ impl PeriodKind {
 }
 
 /// A counter.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Counter {
     /// `organisation`, or `team:`, `project:`, `agent:`, `user:`, `task:` and an id.
     pub scope: String,
@@ -77,7 +88,11 @@ pub struct Counter {
 /// The scopes that have a budget in any version of the organisation file, with the kinds of period that they have one for:
 /// a budget that is made in the middle of a month is for the whole month.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Watched(BTreeMap<String, BTreeSet<PeriodKind>>);
+pub struct Watched {
+    scopes: BTreeMap<String, BTreeSet<PeriodKind>>,
+    /// Task types whose tasks have a cap (BUD-4).
+    capped: BTreeSet<Id>,
+}
 
 impl Watched {
     /// Those of some budgets. `pseudonym_of` names a user as events do.
@@ -89,25 +104,39 @@ impl Watched {
                 scopes.entry(scope_of(budget, &pseudonym_of)).or_default().insert(kind);
             }
         }
-        Self(scopes)
+        Self { scopes, capped: BTreeSet::new() }
     }
 
-    /// Whether nothing has a budget.
+    /// The same, and the tasks of these types: each is accumulated for its cap (BUD-4).
+    #[must_use]
+    pub fn with_capped(mut self, task_types: impl IntoIterator<Item = Id>) -> Self {
+        self.capped.extend(task_types);
+        self
+    }
+
+    /// Whether nothing has a budget or a cap.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.scopes.is_empty() && self.capped.is_empty()
     }
 
     /// A digest that tells two of them apart.
     #[must_use]
     pub fn digest(&self) -> Digest {
         let named = |(scope, kinds): (&String, &BTreeSet<PeriodKind>)| format!("{scope}\n{kinds:?}\n");
-        Digest::of(self.0.iter().map(named).collect::<String>().as_bytes())
+        let scopes: String = self.scopes.iter().map(named).collect();
+        let capped: Vec<&str> = self.capped.iter().map(AsRef::as_ref).collect();
+        Digest::of(format!("{scopes}\n{}", capped.join("\n")).as_bytes())
+    }
+
+    /// Whether tasks of this type have a cap.
+    pub(crate) fn is_capped(&self, task_type: &Id) -> bool {
+        self.capped.contains(task_type)
     }
 
     /// The kinds of period for which a scope has a budget.
     pub(crate) fn kinds(&self, scope: &str) -> impl Iterator<Item = PeriodKind> + '_ {
-        self.0.get(scope).into_iter().flatten().copied()
+        self.scopes.get(scope).into_iter().flatten().copied()
     }
 }
 
@@ -138,6 +167,10 @@ mod tests {
         assert_eq!(Week.period_of(day("2026-11-24")), "2026-W48");
         assert_eq!(Week.period_of(day("2027-01-03")), "2026-W53", "a week belongs to the year of its Thursday");
         assert_eq!(Day.period_of(day("2026-11-24")), "2026-11-24");
+        for kind in [Month, Week, Day] {
+            assert_eq!(super::PeriodKind::of_period(&kind.period_of(day("2026-11-24"))), Some(kind));
+        }
+        assert_eq!(super::PeriodKind::of_period("task"), None);
         assert_eq!(Month.days_around(day("2026-12-31")), (day("2026-12-01"), day("2027-01-01")));
         assert_eq!(Week.days_around(day("2027-01-03")), (day("2026-12-28"), day("2027-01-04")));
         assert_eq!(Week.days_around(day("2026-12-28")), (day("2026-12-28"), day("2027-01-04")));

@@ -1,13 +1,17 @@
-//! Budgets: which counters a trace posts to and how far each budget is used.
+//! Budgets: which counters a trace posts to, how far each budget is used, and whether work may begin.
 //!
 //! Owns: scopes and periods of budgets, what of a trace counts for which of them before and after its root has arrived,
-//! tiers.
+//! tiers and when they fire, which limits apply to whom, admission.
 //! Does not own: what a span costs and who pays once the root is known (`recoup-attribution`), where counters are kept.
-//! Invariants: BUD-1, BUD-2 (when a tier is reached).
-//! Start reading at [`postings`], then [`usage`].
+//! Invariants: BUD-1, BUD-2, BUD-3 (the decision), BUD-4, ANO-1, ANO-2, ANO-3, ANO-4.
+//! Start reading at [`postings`], then [`admission`] and [`tiers`].
 
+pub mod admission;
+pub mod anomaly;
 mod counter;
+pub mod forecast;
 mod posting;
+pub mod tiers;
 mod usage;
 
 pub use counter::{Counter, PeriodKind, Watched};

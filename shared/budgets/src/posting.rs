@@ -11,6 +11,7 @@ use recoup_model::organisation::History;
 use recoup_model::{Id, Organisation, Recorded, Tags};
 use recoup_money::Amount;
 
+use crate::admission::TASK_PERIOD;
 use crate::counter::{Counter, Watched};
 
 /// Why nothing can be posted.
@@ -28,6 +29,7 @@ struct Bearer {
     project: Option<Id>,
     user: Option<Id>,
     task: Option<Id>,
+    task_type: Option<Id>,
 }
 
 /// What a trace posts, by counter: no zeros. `events` are those that the trace was resolved from.
@@ -48,8 +50,7 @@ pub fn postings(
         }
         let organisation = &history.on(span.local_day).organisation;
         for scope in scopes(span, bearer, organisation) {
-            for kind in watched.kinds(&scope) {
-                let period = kind.period_of(span.local_day);
+            for period in periods(&scope, span, bearer, watched) {
                 let counter = Counter { scope: scope.clone(), period };
                 let held = posted.get(&counter).copied().unwrap_or_default();
                 let sum = held
@@ -61,6 +62,13 @@ pub fn postings(
     }
     posted.retain(|_, amount| !amount.is_zero());
     Ok(posted)
+}
+
+/// The periods in which a scope counts a span: those that it has budgets for, and for a task with a cap all time.
+fn periods(scope: &str, span: &Span, bearer: &Bearer, watched: &Watched) -> Vec<String> {
+    let is_capped = scope.starts_with("task:") && bearer.task_type.as_ref().is_some_and(|of| watched.is_capped(of));
+    let life = is_capped.then(|| TASK_PERIOD.to_owned());
+    watched.kinds(scope).map(|kind| kind.period_of(span.local_day)).chain(life).collect()
 }
 
 /// The chain of scopes that a span counts for.
@@ -85,7 +93,9 @@ fn bearers(trace: &Trace, events: &[Recorded]) -> Vec<Bearer> {
         events.iter().map(|recorded| (&recorded.event.event_id, &*recorded.origin.key_tags)).collect();
     let nothing = Tags::default();
     let payer = trace.root_arrived.then_some(&trace.payer);
-    let root_task = trace.root_span().and_then(|root| root.event.tags.task_id.clone());
+    let root = trace.root_span().map(|root| &root.event.tags);
+    let root_task = root.and_then(|tags| tags.task_id.clone());
+    let root_type = root.and_then(|tags| tags.task_type.clone());
     // In preorder a parent stands before its children. What an ancestor has only from its key is not handed down.
     let mut tagged: Vec<Bearer> = Vec::with_capacity(trace.spans.len());
     let mut bearers = Vec::with_capacity(trace.spans.len());
@@ -97,6 +107,7 @@ fn bearers(trace: &Trace, events: &[Recorded]) -> Vec<Bearer> {
             project: own.project.clone().or(above.project),
             user: own.user.clone().or(above.user),
             task: own.task_id.clone().or(above.task),
+            task_type: own.task_type.clone().or(above.task_type),
         };
         if let Some(payer) = payer {
             // The task of the trace is its root's; without one a span's own or the nearest above.
@@ -106,6 +117,7 @@ fn bearers(trace: &Trace, events: &[Recorded]) -> Vec<Bearer> {
                 project: payer.project.clone(),
                 user: payer.user.clone(),
                 task,
+                task_type: root_type.clone().or_else(|| own.task_type.clone()),
             });
             tagged.push(own);
             continue;
@@ -117,6 +129,7 @@ fn bearers(trace: &Trace, events: &[Recorded]) -> Vec<Bearer> {
             project: with_key(&own.project, &key.project),
             user: with_key(&own.user, &key.user),
             task: with_key(&own.task, &key.task_id).or_else(|| Some(trace.trace.clone())),
+            task_type: with_key(&own.task_type, &key.task_type),
         });
         tagged.push(own);
     }

@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 use recoup_model::organisation::Budget;
 use recoup_money::Amount;
 
+use crate::admission::is_reached;
 use crate::counter::{Counter, PeriodKind, scope_of};
 
 /// A tier of a budget.
@@ -43,25 +44,20 @@ pub fn counter_of(budget: &Budget, day: NaiveDate, pseudonym_of: &impl Fn(&str) 
     Some(Counter { scope: scope_of(budget, pseudonym_of), period: kind.period_of(day) })
 }
 
-/// How far a budget is used in the period that a local day lies in. A tier is reached when 100 * posted >= tier * limit.
+/// How far a budget is used in the period that a local day lies in, where its limit is then this. A tier is reached when 100 * posted >= tier * limit.
 #[must_use]
-pub fn usage(budget: &Budget, day: NaiveDate, posted: Amount) -> Option<Usage> {
+pub fn usage(budget: &Budget, limit: Amount, day: NaiveDate, posted: Amount) -> Option<Usage> {
     let kind = PeriodKind::from_name(&budget.period)?;
     let hundredfold = posted.pico().checked_mul(100);
-    let reached = |percent: u32| match (hundredfold, budget.limit.pico().checked_mul(i128::from(percent))) {
-        (Some(posted), Some(limit)) => posted >= limit,
-        // Only what does not fit: it is above every limit that does.
-        (None, _) => posted.pico() > 0,
-        (_, None) => false,
-    };
-    let percent = hundredfold.and_then(|posted| posted.max(0).checked_div(budget.limit.pico()));
+    let reached = |percent: u32| is_reached(percent, limit, posted);
+    let percent = hundredfold.and_then(|posted| posted.max(0).checked_div(limit.pico()));
     Some(Usage {
         scope: budget.scope.clone(),
         kind,
         period: kind.period_of(day),
-        limit: budget.limit,
+        limit,
         posted,
-        remaining: budget.limit.checked_sub(posted).unwrap_or_default(),
+        remaining: limit.checked_sub(posted).unwrap_or_default(),
         percent: percent.and_then(|percent| u64::try_from(percent).ok()),
         tiers: budget.tiers.iter().map(|percent| Tier { percent: *percent, reached: reached(*percent) }).collect(),
     })
@@ -71,18 +67,28 @@ pub fn usage(budget: &Budget, day: NaiveDate, posted: Amount) -> Option<Usage> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
+    use recoup_model::organisation::Unavailable;
+
     use super::*;
 
     fn budget(limit: &str) -> Budget {
         let limit = Amount::parse_rounded(limit).unwrap();
-        Budget { scope: "team:a".into(), period: "month".into(), limit, tiers: vec![70, 90, 100] }
+        Budget {
+            scope: "team:a".into(),
+            period: "month".into(),
+            limit,
+            tiers: vec![70, 90, 100],
+            unavailable: Unavailable::Deny,
+        }
     }
 
     #[test]
     fn bud_2_a_tier_is_reached_at_exactly_its_percentage() {
         let day = "2026-11-24".parse().unwrap();
         let reached = |posted: &str| -> Vec<u32> {
-            let usage = usage(&budget("10"), day, Amount::parse_rounded(posted).unwrap()).unwrap();
+            let usage =
+                usage(&budget("10"), Amount::parse_rounded("10").unwrap(), day, Amount::parse_rounded(posted).unwrap())
+                    .unwrap();
             usage.tiers.iter().filter(|tier| tier.reached).map(|tier| tier.percent).collect()
         };
         assert_eq!(reached("6.999999999999"), Vec::<u32>::new());
@@ -95,8 +101,13 @@ mod tests {
 
     #[test]
     fn bud_2_more_than_the_limit_leaves_less_than_nothing() {
-        let usage =
-            usage(&budget("10"), "2026-11-24".parse().unwrap(), Amount::parse_rounded("12.5").unwrap()).unwrap();
+        let usage = usage(
+            &budget("10"),
+            Amount::parse_rounded("10").unwrap(),
+            "2026-11-24".parse().unwrap(),
+            Amount::parse_rounded("12.5").unwrap(),
+        )
+        .unwrap();
         assert_eq!((usage.remaining.to_string(), usage.percent), ("-2.5".to_owned(), Some(125)));
         assert_eq!(usage.period, "2026-11");
     }

@@ -60,12 +60,13 @@ fn organisation(mode: Mode) -> Organisation {
         teams: [(id("support"), team.clone()), (id("sales"), team)].into(),
         agents: [(id("triage"), triage)].into(),
         pools: [(id("safety"), safety)].into(),
-        task_types: [(id("ticket"), TaskType { cap: None, seed_price: Some(amount("0.35")) })].into(),
+        task_types: [(id("ticket"), TaskType { cap: None, seed_price: Some(amount("0.35")), critical: false })].into(),
         people: BTreeMap::new(),
         recurring: vec![bill],
         rates: Vec::new(),
         budgets: Vec::new(),
         prices: Vec::new(),
+        alerts: Default::default(),
     }
 }
 

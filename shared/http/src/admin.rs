@@ -57,6 +57,8 @@ struct KeyRequest {
     team: Option<String>,
     #[serde(default)]
     tags: Tags,
+    #[serde(default)]
+    person: Option<String>,
 }
 
 pub(crate) async fn post_key(
@@ -73,7 +75,7 @@ pub(crate) async fn post_key(
         let detail = format!("there is no role `{}`; use ingest, viewer, lead, finance or admin", wanted.role);
         Problem::invalid("unknown-value", "role", detail)
     })?;
-    Ok((StatusCode::CREATED, Json(shared.app.create_key(role, wanted.team, wanted.tags).await?)))
+    Ok((StatusCode::CREATED, Json(shared.app.create_key(role, wanted.team, wanted.tags, wanted.person).await?)))
 }
 
 pub(crate) async fn get_keys(

@@ -5,7 +5,9 @@
 //! Start reading at [`router`].
 
 mod admin;
+mod alerts;
 mod arguments;
+mod authorize;
 mod body;
 mod budgets;
 mod events;
@@ -94,7 +96,18 @@ pub fn router(app: Arc<App>, access: Access, jobs: Arc<dyn Jobs>) -> Router {
         .route("/v1/statements/verify", post(statements::post_verify))
         .route("/v1/statements/{period}/{team}", get(statements::get_statement))
         .route("/v1/statements/{period}/{team}/lines/{line}/explanation", get(explanations::get_explanation))
+        .route("/v1/authorize", post(authorize::post_authorize))
+        .route("/v1/reservations/{id}", delete(authorize::delete_reservation))
+        .route("/v1/reservations/{id}/extension", post(authorize::post_extension))
         .route("/v1/budgets", get(budgets::get_budgets))
+        .route("/v1/budgets/extensions", get(alerts::get_extensions).post(alerts::post_extension))
+        .route("/v1/budgets/extensions/{id}/decision", post(alerts::post_decision))
+        .route("/v1/alerts", get(alerts::get_alerts))
+        .route("/v1/alerts/{id}", get(alerts::get_alert))
+        .route("/v1/alerts/{id}/acknowledgement", post(alerts::post_acknowledgement))
+        .route("/v1/reviews", get(alerts::get_reviews))
+        .route("/v1/reviews/{task}/decision", post(alerts::post_review))
+        .route("/v1/audit", get(alerts::get_audit))
         .route("/v1/unpriced", get(reports::get_unpriced))
         .route("/v1/findings", get(reports::get_findings))
         .route("/v1/nights", get(reports::get_nights))

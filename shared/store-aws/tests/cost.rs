@@ -120,7 +120,7 @@ async fn post(
     let states = store.traces(&traces).await.expect("traces");
     let change = |((trace, new_blocks), before): ((u64, Vec<BlockName>), TraceState)| {
         let posted = posted(trace, before.blocks.len() + new_blocks.len());
-        TraceChange { trace, before, new_blocks, posted, settles: Vec::new() }
+        TraceChange { trace, before, new_blocks, posted }
     };
     let changes: Vec<TraceChange> = of_traces.into_iter().zip(states).map(change).collect();
     for group in changes.chunks(TRACES_PER_POST_MAX) {

@@ -180,7 +180,7 @@ async fn process(settings: Settings, client: Client) -> Result<(), StoreError> {
         let new_blocks: Vec<BlockName> = names.into_iter().filter(|name| !before.blocks.contains(name)).collect();
         let amount = Amount::from_pico(i128::from(trace % 1_000) + 1);
         let posted = ["organisation", "team:a"].map(|scope| (counter(scope), amount)).into();
-        TraceChange { trace, before, new_blocks, posted, settles: Vec::new() }
+        TraceChange { trace, before, new_blocks, posted }
     });
     let changes: Vec<TraceChange> = changes.filter(|change| !change.new_blocks.is_empty()).collect();
     store.post(changes).await.map_err(|error| match error {
@@ -252,7 +252,7 @@ async fn bud_1_a_post_whose_answer_was_lost_and_was_repeated_counts_once() {
     let amount = Amount::from_pico(5);
     let posted = BTreeMap::from([(counter("organisation"), amount)]);
     let new_blocks = vec![made_up::made_up_block(1)];
-    let change = TraceChange { trace: 9, before: TraceState::default(), new_blocks, posted, settles: Vec::new() };
+    let change = TraceChange { trace: 9, before: TraceState::default(), new_blocks, posted };
     lose.0.store(true, Ordering::SeqCst);
     let outcome = store.post(vec![change]).await;
     assert!(!lose.0.load(Ordering::SeqCst), "an answer was lost");

@@ -114,7 +114,6 @@ async fn bud_1_what_is_too_large_is_refused() {
         before: recoup_store::TraceState::default(),
         new_blocks,
         posted,
-        settles: Vec::new(),
     };
     let key = |scope: String| recoup_store::CounterKey { scope, period: "2026-10".into() };
     let posted = |scope, pico| [(key(scope), recoup_money::Amount::from_pico(pico))].into();

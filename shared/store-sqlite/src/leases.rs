@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use recoup_money::Amount;
 use recoup_store::leases::CHAIN_COUNTERS_MAX;
-use recoup_store::{Balance, CounterKey, Grant, Granted, Lease, LeaseName, Leases, Room, Settlement, StoreError};
+use recoup_store::{Balance, CounterKey, Grant, Granted, Lease, LeaseName, Leases, Settlement, StoreError};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use tokio::sync::oneshot;
 
@@ -22,6 +22,7 @@ pub(crate) enum LeaseChange {
     GiveBack(LeaseName, Amount),
     Settle(Vec<Settlement>),
     End(LeaseName),
+    Extend(Settlement, LeaseName),
 }
 
 pub(crate) type LeaseReply = oneshot::Sender<Result<Option<Granted>, StoreError>>;
@@ -93,6 +94,13 @@ impl Leases for SqliteStore {
     async fn end(&self, lease: LeaseName) -> Result<(), StoreError> {
         self.writer.change_lease(LeaseChange::End(lease)).await.map(drop)
     }
+
+    async fn extend(&self, reservation: Settlement, to: LeaseName) -> Result<Option<u32>, StoreError> {
+        match self.writer.change_lease(LeaseChange::Extend(reservation, to)).await? {
+            Some(Granted::Done(number)) => Ok(Some(number)),
+            Some(Granted::Full(_)) | None => Ok(None),
+        }
+    }
 }
 
 /// Commits changes together, each in a savepoint of its own, and answers once they are durable.
@@ -140,6 +148,7 @@ fn apply(connection: &Connection, change: &LeaseChange) -> Result<Option<Granted
             settlements.iter().try_for_each(|settlement| settle(connection, settlement)).map(|()| None)
         }
         LeaseChange::End(lease) => end(connection, *lease).map(|()| None),
+        LeaseChange::Extend(reservation, to) => extend(connection, reservation, *to),
     }
 }
 
@@ -222,6 +231,21 @@ fn reserve(connection: &Connection, key: &CounterKey, delta: Amount) -> Result<(
     Ok(())
 }
 
+fn put_counters<'a>(
+    connection: &Connection,
+    lease: LeaseName,
+    counters: impl Iterator<Item = &'a CounterKey>,
+) -> Result<(), StoreError> {
+    let mut insert = connection
+        .prepare_cached("INSERT INTO lease_counters (ends_minute, id, scope, period) VALUES (?1, ?2, ?3, ?4)")
+        .map_err(failed(CHANGING))?;
+    for CounterKey { scope, period } in counters {
+        let of = params![lease.ends_minute, lease.id.cast_signed(), scope, period];
+        insert.execute(of).map_err(failed(CHANGING))?;
+    }
+    Ok(())
+}
+
 fn give(connection: &Connection, grant: &Grant) -> Result<Granted, StoreError> {
     let mut full = Vec::new();
     for room in &grant.rooms {
@@ -237,13 +261,7 @@ fn give(connection: &Connection, grant: &Grant) -> Result<Granted, StoreError> {
     }
     let before = held(connection, grant.lease)?;
     if before.is_none() {
-        let mut insert = connection
-            .prepare_cached("INSERT INTO lease_counters (ends_minute, id, scope, period) VALUES (?1, ?2, ?3, ?4)")
-            .map_err(failed(CHANGING))?;
-        for Room { counter: CounterKey { scope, period }, .. } in &grant.rooms {
-            let of = params![grant.lease.ends_minute, grant.lease.id.cast_signed(), scope, period];
-            insert.execute(of).map_err(failed(CHANGING))?;
-        }
+        put_counters(connection, grant.lease, grant.rooms.iter().map(|room| &room.counter))?;
     }
     for room in &grant.rooms {
         reserve(connection, &room.counter, grant.amount)?;
@@ -290,14 +308,39 @@ fn take_back(connection: &Connection, lease: LeaseName, amount: Amount) -> Resul
 }
 
 /// Ends a reservation, if nobody did and its lease stands.
-pub(crate) fn settle(connection: &Connection, settlement: &Settlement) -> Result<(), StoreError> {
+fn settle(connection: &Connection, settlement: &Settlement) -> Result<(), StoreError> {
     let Settlement { lease, number, amount } = *settlement;
     let Some(held) = held(connection, lease)? else { return Ok(()) };
+    if mark_settled(connection, lease, number)? { shrink(connection, lease, held, amount) } else { Ok(()) }
+}
+
+/// Whether nobody settled it before.
+fn mark_settled(connection: &Connection, lease: LeaseName, number: u32) -> Result<bool, StoreError> {
     let settled = connection
         .prepare_cached("INSERT OR IGNORE INTO lease_settled (ends_minute, id, number) VALUES (?1, ?2, ?3)")
         .and_then(|mut insert| insert.execute(params![lease.ends_minute, lease.id.cast_signed(), number]))
         .map_err(failed(CHANGING))?;
-    if settled == 0 { Ok(()) } else { shrink(connection, lease, held, amount) }
+    Ok(settled > 0)
+}
+
+/// What the counters have reserved stays as it is: it belongs to the other lease now.
+fn extend(connection: &Connection, reservation: &Settlement, to: LeaseName) -> Result<Option<Granted>, StoreError> {
+    let Settlement { lease, number, amount } = *reservation;
+    let Some(from) = held(connection, lease)? else { return Ok(None) };
+    if from.granted < amount || !mark_settled(connection, lease, number)? {
+        return Ok(None);
+    }
+    let granted = from.granted.checked_sub(amount).ok_or_else(overflow)?;
+    put_held(connection, lease, Held { granted, ..from })?;
+    let before = held(connection, to)?;
+    if before.is_none() {
+        put_counters(connection, to, counters_of(connection, lease)?.iter())?;
+    }
+    let before = before.unwrap_or_default();
+    let granted = before.granted.checked_add(amount).ok_or_else(overflow)?;
+    let drawn = before.drawn.checked_add(1).ok_or_else(overflow)?;
+    put_held(connection, to, Held { granted, drawn, ..before })?;
+    Ok(Some(Granted::Done(drawn)))
 }
 
 fn end(connection: &Connection, lease: LeaseName) -> Result<(), StoreError> {

@@ -10,7 +10,6 @@ use recoup_store::{BlockName, CounterKey, Live, PostError, StoreError, TraceChan
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use crate::failure::{damaged, failed};
-use crate::leases;
 use crate::open::SqliteStore;
 
 const READING: &str = "read live traces";
@@ -133,9 +132,6 @@ pub(crate) fn post(
             return Err(PostError::Contended);
         }
         put_trace(&transaction, change).map_err(failed(POSTING))?;
-        for settlement in &change.settles {
-            leases::settle(&transaction, settlement)?;
-        }
     }
     for (key, delta) in deltas {
         let held = counter(&transaction, key)?;

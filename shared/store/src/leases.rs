@@ -12,9 +12,7 @@ use crate::error::StoreError;
 use crate::live::CounterKey;
 
 /// Counters of one chain: every scope with its kinds of period, and a period's end within reach.
-pub const CHAIN_COUNTERS_MAX: usize = 24;
-/// Settlements of one atomic group.
-pub const SETTLEMENTS_PER_POST_MAX: usize = 16;
+pub const CHAIN_COUNTERS_MAX: usize = 40;
 
 /// Names a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,7 +99,8 @@ pub trait Leases: Send + Sync {
     /// Gives back what nobody has drawn. The caller knows that it is free: it drew from the lease in memory, or it draws
     /// it first.
     async fn give_back(&self, lease: LeaseName, amount: Amount) -> Result<(), StoreError>;
-    /// Ends reservations that nothing was posted for. One that is settled already, or whose lease has ended, changes nothing.
+    /// Ends reservations: what they had is no longer reserved. Whatever is spent of them has to be posted before. One that is
+    /// settled already, or whose lease has ended, changes nothing.
     async fn settle(&self, settlements: &[Settlement]) -> Result<(), StoreError>;
     /// A lease; `None`: there is none, or it has ended.
     async fn lease(&self, name: LeaseName) -> Result<Option<Lease>, StoreError>;
@@ -109,4 +108,13 @@ pub trait Leases: Send + Sync {
     async fn ending(&self, minute: u32, limit: usize) -> Result<Vec<LeaseName>, StoreError>;
     /// Ends a lease: whatever it still has is given back. What ended already is fine.
     async fn end(&self, lease: LeaseName) -> Result<(), StoreError>;
+    /// Moves a reservation to a lease of the same chain that nobody draws from, and gives its number there; `None`: it is
+    /// settled, or its lease has ended.
+    async fn extend(&self, reservation: Settlement, to: LeaseName) -> Result<Option<u32>, StoreError>;
+    /// An instant before which everything that was recorded is counted, nanoseconds since 1970-01-01T00:00:00Z, where the
+    /// store knows; asking brings it on. `None`: not yet, or whoever counts knows and not the store.
+    async fn counted_through(&self, now_ns: i64) -> Result<Option<i64>, StoreError> {
+        let _ = now_ns;
+        Ok(None)
+    }
 }

@@ -12,7 +12,6 @@ use recoup_model::Digest;
 use recoup_money::Amount;
 
 use crate::error::StoreError;
-use crate::leases::{SETTLEMENTS_PER_POST_MAX, Settlement};
 
 /// Traces changed in one atomic group (`DynamoDB` takes 100 actions, some of which are counters).
 pub const TRACES_PER_POST_MAX: usize = 64;
@@ -63,8 +62,6 @@ pub struct TraceChange {
     pub new_blocks: Vec<BlockName>,
     /// What is posted for it now, by counter; no zeros.
     pub posted: BTreeMap<CounterKey, Amount>,
-    /// Reservations that its new events settle.
-    pub settles: Vec<Settlement>,
 }
 
 /// What the counters change by, without zeros, and what every store refuses before it changes anything.
@@ -75,13 +72,6 @@ pub fn counter_changes(changes: &[TraceChange]) -> Result<BTreeMap<CounterKey, A
     if changes.len() > TRACES_PER_POST_MAX {
         let message =
             format!("{} traces are more than the {TRACES_PER_POST_MAX} of an atomic group; split them", changes.len());
-        return Err(PostError::TooLarge(message));
-    }
-    let settlements = changes.iter().map(|change| change.settles.len()).fold(0, usize::saturating_add);
-    if settlements > SETTLEMENTS_PER_POST_MAX {
-        let message = format!(
-            "{settlements} settlements are more than the {SETTLEMENTS_PER_POST_MAX} of an atomic group; split the traces"
-        );
         return Err(PostError::TooLarge(message));
     }
     let mut traces = BTreeSet::new();
@@ -136,8 +126,7 @@ pub trait Live: Send + Sync {
     async fn blocks(&self, names: &[BlockName]) -> Result<Vec<Vec<u8>>, StoreError>;
     /// Makes blocks known that were recorded, durably, so that they get their numbers. Knowing them already is fine.
     async fn arrived(&self, blocks: &[BlockName]) -> Result<(), StoreError>;
-    /// All of the changes with the counters that follow from them and the reservations that they settle, or none. What is
-    /// settled already, or drawn from a lease that has ended, is left as it is. A trace's version grows with each change. A
+    /// All of the changes with the counters that follow from them, or none. A trace's version grows with each change. A
     /// change that was computed from another version than the one that stands is [`PostError::Contended`]; where that
     /// very change is the last one that was posted, a store may also say that it is done, which it is.
     async fn post(&self, changes: Vec<TraceChange>) -> Result<(), PostError>;
@@ -160,7 +149,7 @@ mod tests {
 
     fn change(trace: u64, before: &[(&str, i128)], after: &[(&str, i128)]) -> TraceChange {
         let before = TraceState { posted: posted(before), ..TraceState::default() };
-        TraceChange { trace, before, new_blocks: Vec::new(), posted: posted(after), settles: Vec::new() }
+        TraceChange { trace, before, new_blocks: Vec::new(), posted: posted(after) }
     }
 
     #[test]

@@ -62,13 +62,44 @@ pub struct Principal {
     pub team: Option<String>,
     /// Default tags of events that it brings.
     pub tags: Tags,
+    /// The person who holds it, where it is somebody's own.
+    pub person: Option<String>,
+    /// Where the request came from: `machine`, `api`, `slack`.
+    pub via: String,
 }
 
 impl Principal {
     /// The operator at the machine: whoever may read the data folder.
     #[must_use]
     pub fn operator() -> Self {
-        Self { key_id: None, role: Role::Admin, team: None, tags: Tags::default() }
+        Self {
+            key_id: None,
+            role: Role::Admin,
+            team: None,
+            tags: Tags::default(),
+            person: None,
+            via: "machine".to_owned(),
+        }
+    }
+
+    /// Who it is, for the record: the person, else the key, else the operator.
+    #[must_use]
+    pub fn who(&self) -> String {
+        match (&self.person, &self.key_id) {
+            (Some(person), _) => person.clone(),
+            (None, Some(key)) => format!("key:{key}"),
+            (None, None) => "operator".to_owned(),
+        }
+    }
+
+    /// Refuses unless the key acts for a team: its lead, finance or an admin. What concerns no team is for the latter two.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`].
+    pub fn may_act_for(&self, team: Option<&str>) -> Result<(), Refusal> {
+        let leads = self.role == Role::Lead && team.is_some() && self.team.as_deref() == team;
+        let what = "act here; its team's lead, `finance` or `admin` may";
+        self.need(leads || matches!(self.role, Role::Finance | Role::Admin), what)
     }
 
     /// Refuses unless the key may send events.
@@ -144,6 +175,9 @@ pub struct KeyRecord {
     /// Default tags of events that it brings.
     #[serde(default)]
     pub tags: Tags,
+    /// The person whose own it is: who is told in the audit record, and for four eyes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
     /// When it was made, RFC 3339.
     pub created_at: String,
     /// When it was revoked, RFC 3339.
@@ -164,6 +198,8 @@ pub struct KeySummary {
     pub team: Option<String>,
     /// Default tags of events that it brings.
     pub tags: Tags,
+    /// The person whose own it is.
+    pub person: Option<String>,
     /// When it was made, RFC 3339.
     pub created_at: String,
     /// When it was revoked, RFC 3339.
@@ -239,7 +275,13 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal::Invalid`] naming the argument.
-    pub async fn create_key(&self, role: Role, team: Option<String>, tags: Tags) -> Result<NewKey, Refusal> {
+    pub async fn create_key(
+        &self,
+        role: Role,
+        team: Option<String>,
+        tags: Tags,
+        person: Option<String>,
+    ) -> Result<NewKey, Refusal> {
         let needs_team = matches!(role, Role::Viewer | Role::Lead);
         if needs_team && team.is_none() {
             return Err(Refusal::invalid("missing-field", "team", "a viewer or lead sees one team: name it"));
@@ -252,6 +294,7 @@ impl App {
             }
         }
         check_tags(&tags)?;
+        check_person(person.as_deref())?;
         if records::all::<KeyRecord>(self.books(), KEYS, "").await?.len() >= KEYS_MAX {
             return Err(Refusal::TooLarge(format!("there are {KEYS_MAX} keys already; they are kept for the record")));
         }
@@ -266,6 +309,7 @@ impl App {
             role,
             team: team.clone(),
             tags,
+            person,
             created_at: self.now_text(),
             revoked_at: None,
             digest: hex::encode(Sha256::digest(&secret)),
@@ -321,19 +365,34 @@ impl App {
         if record.revoked_at.is_some() {
             return Err(Refusal::Unauthenticated("the API key was revoked; make one with `recoup keys create`"));
         }
-        Ok(Principal { key_id: Some(record.id), role: record.role, team: record.team, tags: record.tags })
+        let KeyRecord { id, role, team, tags, person, .. } = record;
+        Ok(Principal { key_id: Some(id), role, team, tags, person, via: "api".to_owned() })
     }
 
     /// Whoever holds the key that stands in no books.
     fn admin_principal(&self, secret: &str) -> Result<Principal, Refusal> {
         let admin = self.admin.as_ref().filter(|admin| is_secret(secret, &admin.digest)).ok_or(UNKNOWN)?;
-        Ok(Principal { key_id: Some(admin.id.clone()), ..Principal::operator() })
+        Ok(Principal { key_id: Some(admin.id.clone()), via: "api".to_owned(), ..Principal::operator() })
     }
 }
 
 /// In constant time for a secret of any length.
 fn is_secret(secret: &str, digest_hex: &str) -> bool {
     hex::encode(Sha256::digest(secret)).as_bytes().ct_eq(digest_hex.as_bytes()).into()
+}
+
+fn check_person(person: Option<&str>) -> Result<(), Refusal> {
+    let is_good = |name: &str| {
+        !name.trim().is_empty() && name.len() <= limits::TAG_BYTES_MAX && !name.chars().any(char::is_control)
+    };
+    match person {
+        Some(name) if !is_good(name) => {
+            let most = limits::TAG_BYTES_MAX;
+            let detail = format!("a person is named by 1 to {most} bytes without control characters");
+            Err(Refusal::invalid("invalid-person", "person", detail))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Default tags obey the rules of an event's tags; tags beyond the named dimensions cannot be defaults.
@@ -362,6 +421,6 @@ fn check_tags(tags: &Tags) -> Result<(), Refusal> {
 }
 
 fn summary(key: KeyRecord) -> KeySummary {
-    let KeyRecord { id, role, team, tags, created_at, revoked_at, digest: _ } = key;
-    KeySummary { id, role, team, tags, created_at, revoked_at }
+    let KeyRecord { id, role, team, tags, person, created_at, revoked_at, digest: _ } = key;
+    KeySummary { id, role, team, tags, person, created_at, revoked_at }
 }

@@ -8,15 +8,18 @@ use recoup_model::Organisation;
 use recoup_model::organisation::{History, Version};
 use recoup_model::period::format_instant;
 use recoup_pricing::{Catalogue, PriceBook};
-use recoup_store::{Alerts, Books, Clock, Documents, EventLog, Live};
+use recoup_store::{Alerts, Books, Clock, Documents, EventLog, Leases, Live};
 
 use crate::access::{AdminKey, KeyRecord};
 use crate::alerts::Told;
+use crate::authorize::Desk;
+use crate::authorize::limits::Approved;
 use crate::budgets::Rolled;
 use crate::error::Refusal;
 use crate::facts::FactsCache;
 use crate::people::Pseudonyms;
 use crate::runs::Runs;
+use crate::watch::Quiet;
 use crate::{catalogue, organisation};
 
 /// Keys remembered between requests; beyond it the memory is emptied.
@@ -29,6 +32,8 @@ pub struct Ports {
     pub log: Arc<dyn EventLog>,
     /// Traces in progress and counters.
     pub live: Arc<dyn Live>,
+    /// Room of budgets that is set aside.
+    pub leases: Arc<dyn Leases>,
     /// The books.
     pub books: Arc<dyn Books>,
     /// Documents.
@@ -61,6 +66,14 @@ pub struct App {
     pub(crate) facts_cache: FactsCache,
     pub(crate) runs: Runs,
     pub(crate) rolled: Rolled,
+    /// Leases that this process draws from in memory.
+    pub(crate) desk: Desk,
+    /// Held while room is being granted.
+    pub(crate) granting: tokio::sync::Mutex<()>,
+    /// Keeps the leases of this process apart from those of one that ended.
+    pub(crate) nonce: u64,
+    pub(crate) approved: Approved,
+    pub(crate) quiet: Quiet,
     /// Alerts that are known to be told.
     pub(crate) told: Told,
     /// Whether other processes work on the same books.
@@ -93,6 +106,11 @@ impl App {
             facts_cache: FactsCache::default(),
             runs: Runs::default(),
             rolled: Rolled::default(),
+            desk: Desk::default(),
+            granting: tokio::sync::Mutex::new(()),
+            nonce: getrandom::u64().unwrap_or_default(),
+            approved: Approved::default(),
+            quiet: Quiet::default(),
             told: Told::default(),
             sharing: false,
             admin: None,

@@ -7,7 +7,8 @@
 use std::collections::BTreeSet;
 
 use chrono::{Days, NaiveDate};
-use recoup_budgets::{PeriodKind, Tier, Watched, counter_of, usage};
+use recoup_budgets::admission::limit_of;
+use recoup_budgets::{Counter, PeriodKind, Tier, Watched, counter_of, usage};
 use recoup_model::organisation::Budget;
 use recoup_model::period::format_instant;
 use recoup_model::{Digest, Organisation};
@@ -41,11 +42,17 @@ pub struct BudgetRow {
     pub begin: String,
     /// When it ends, exclusive.
     pub end: String,
-    /// The limit.
+    /// The limit: the base and what was approved for this period.
     pub limit: Amount,
+    /// The limit of the organisation file.
+    pub base_limit: Amount,
     /// What is posted.
     pub posted: Amount,
-    /// What is left; negative where more was spent.
+    /// What reservations hold.
+    pub reserved: Amount,
+    /// What is posted and reserved.
+    pub committed: Amount,
+    /// What is left of the limit; negative where more was spent.
     pub remaining: Amount,
     /// The currency of the amounts.
     pub currency: Currency,
@@ -82,12 +89,12 @@ fn watched_key() -> Key {
     Key::new("state", "watched")
 }
 
-/// Whether a budget concerns one team alone, which may then see it: its own, or that of an agent that it owns.
-fn is_of_team(budget: &Budget, team: &str, organisation: &Organisation) -> bool {
-    match budget.scope.split_once(':') {
-        Some(("team", id)) => id == team,
-        Some(("agent", id)) => organisation.agents.get(id).is_some_and(|agent| agent.owner.as_deref() == Some(team)),
-        _ => false,
+/// The one team that a budget concerns, which may then see it and act for it: its own, or that of an agent that it owns.
+pub(crate) fn team_of<'a>(scope: &'a str, organisation: &'a Organisation) -> Option<&'a str> {
+    match scope.split_once(':') {
+        Some(("team", id)) => Some(id),
+        Some(("agent", id)) => organisation.agents.get(id)?.owner.as_deref(),
+        _ => None,
     }
 }
 
@@ -100,7 +107,7 @@ impl App {
         let team = principal.seen_team()?;
         let organisation = self.organisation_today().await?;
         let today = organisation.calendar().day_of(self.now_ns());
-        let seen = |budget: &&Budget| team.is_none_or(|team| is_of_team(budget, team, &organisation));
+        let seen = |budget: &&Budget| team.is_none_or(|team| team_of(&budget.scope, &organisation) == Some(team));
         let budgets: Vec<&Budget> = organisation.budgets.iter().filter(seen).collect();
         let pseudonym_of = |user: &str| self.pseudonyms.of(user).to_string();
         let key_of = |budget: &&Budget| {
@@ -111,16 +118,26 @@ impl App {
             key_of(budget).ok_or_else(|| Refusal::computation("read a budget", format!("`{}`?", budget.period)))
         });
         let keys = keys.collect::<Result<Vec<_>, _>>()?;
-        let posted = self.ports.live.counters(&keys).await?;
-        let rows =
-            budgets.iter().zip(posted).filter_map(|(budget, posted)| row(budget, posted, (&organisation, today)));
+        let world = self.world().await?;
+        let extended = self.extended(&world, self.now_ns()).await?;
+        let balances = self.ports.leases.balances(&keys).await?;
+        let rows = budgets.iter().zip(&keys).zip(balances).filter_map(|((budget, key), balance)| {
+            let counter = Counter { scope: key.scope.clone(), period: key.period.clone() };
+            // What is set aside and nobody has drawn is room for whoever comes next.
+            let reserved = balance.reserved.checked_sub(self.desk.free(&counter))?;
+            let limit = limit_of(budget, &key.period, &extended);
+            row((budget, limit), (balance.posted, reserved), (&organisation, today))
+        });
         Ok(rows.collect())
     }
 
     /// What has a budget in any version of the organisation file.
     pub(crate) fn watched(&self, world: &World) -> Watched {
-        let budgets = world.history.versions().iter().flat_map(|version| &version.organisation.budgets);
-        Watched::of(budgets, |user| self.pseudonyms.of(user).to_string())
+        let organisations = || world.history.versions().iter().map(|version| &version.organisation);
+        let budgets = organisations().flat_map(|organisation| &organisation.budgets);
+        let task_types = organisations().flat_map(|organisation| &organisation.task_types);
+        let capped = task_types.filter(|(_, task_type)| task_type.cap.is_some()).map(|(id, _)| id.clone());
+        Watched::of(budgets, |user| self.pseudonyms.of(user).to_string()).with_capped(capped)
     }
 
     /// On one machine: rolls up what was recorded since it was done last, before anybody is told that it was recorded.
@@ -242,8 +259,13 @@ impl App {
     }
 }
 
-fn row(budget: &Budget, posted: Amount, (organisation, today): (&Organisation, NaiveDate)) -> Option<BudgetRow> {
-    let used = usage(budget, today, posted)?;
+fn row(
+    (budget, limit): (&Budget, Amount),
+    (posted, reserved): (Amount, Amount),
+    (organisation, today): (&Organisation, NaiveDate),
+) -> Option<BudgetRow> {
+    let used = usage(budget, limit, today, posted)?;
+    let committed = posted.checked_add(reserved)?;
     let (begin_ns, end_ns) = used.kind.bounds_ns(organisation.calendar(), today);
     let tier = |tier: &Tier| TierRow { percent: tier.percent, reached: tier.reached };
     Some(BudgetRow {
@@ -253,8 +275,11 @@ fn row(budget: &Budget, posted: Amount, (organisation, today): (&Organisation, N
         begin: format_instant(begin_ns),
         end: format_instant(end_ns),
         limit: used.limit,
+        base_limit: budget.limit,
         posted: used.posted,
-        remaining: used.remaining,
+        reserved,
+        committed,
+        remaining: limit.checked_sub(committed)?,
         currency: organisation.currency,
         percent: used.percent,
         tiers: used.tiers.iter().map(tier).collect(),

@@ -47,6 +47,16 @@ impl Pseudonyms {
         Id::from(format!("u_{}", digits.get(..PSEUDONYM_DIGITS).unwrap_or(&digits)))
     }
 
+    /// A seal that only the organisation can make, over bytes that it gives out and gets back; each purpose has its own.
+    pub(crate) fn seal(&self, purpose: &str, bytes: &[u8]) -> [u8; 32] {
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.key) else { unreachable!("HMAC takes any key") };
+        mac.update(purpose.as_bytes());
+        // What is sealed is kept apart from the users that the same key names.
+        mac.update(&[0]);
+        mac.update(bytes);
+        mac.finalize().into_bytes().into()
+    }
+
     /// Stores the names of users that were not seen before, durably, and returns the pseudonyms in order.
     pub(crate) async fn remember(&self, books: &dyn Books, users: &[Id]) -> Result<Vec<Id>, Refusal> {
         let pseudonyms: Vec<Id> = users.iter().map(|user| self.of(user)).collect();

@@ -11,22 +11,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use recoup_attribution::{Context, resolve};
+use recoup_budgets::admission::TASK_PERIOD;
 use recoup_budgets::{Counter, Watched, postings};
 use recoup_model::digest::content_digest;
-use recoup_model::{Identity, Recorded};
+use recoup_model::{Id, Identity, Recorded};
 use recoup_money::Amount;
 use recoup_store::block::decode;
 use recoup_store::live::{COUNTERS_PER_POST_MAX, TRACES_PER_POST_MAX};
-use recoup_store::{BlockName, CounterKey, PostError, StoreError, TraceChange, TraceState};
+use recoup_store::{BlockName, CounterKey, LeaseName, PostError, Settlement, StoreError, TraceChange, TraceState};
 
 use crate::app::{App, World};
+use crate::authorize::{Reservation, holder};
 use crate::error::Refusal;
 use crate::nightly::Cut;
+use crate::people::Pseudonyms;
 
 /// Traces computed together.
 const READ_AT_ONCE_MAX: usize = 100;
 /// Earlier blocks read in one call.
 const BLOCKS_AT_ONCE_MAX: usize = 50;
+/// Reservations settled in one call.
+const SETTLEMENTS_AT_ONCE_MAX: usize = 500;
 /// Attempts at posting a trace that others change at the same time.
 const ATTEMPTS_MAX: u32 = 12;
 /// The longest first pause between two of them, which doubles up to [`PAUSE_MAX`].
@@ -56,6 +61,20 @@ pub struct RollupOutcome {
     pub failed_traces: Vec<(u64, String)>,
     /// Events of the changed traces that have no price.
     pub unpriced_events: usize,
+    /// Counters that were changed.
+    pub counters: BTreeSet<CounterKey>,
+    /// Tasks that have a cap, with their kinds.
+    pub(crate) capped: BTreeMap<String, Id>,
+}
+
+impl RollupOutcome {
+    fn note(&mut self, worth: &Worth) {
+        self.unpriced_events = self.unpriced_events.saturating_add(worth.unpriced_events);
+        let Some(task_type) = &worth.task_type else { return };
+        let tasks = worth.posted.keys().filter(|key| key.period == TASK_PERIOD);
+        let tasks = tasks.filter_map(|key| key.scope.strip_prefix("task:"));
+        self.capped.extend(tasks.map(|task| (task.to_owned(), task_type.clone())));
+    }
 }
 
 /// Posting or not: whether a trace without a new block is computed again.
@@ -79,7 +98,16 @@ struct Sight {
 
 struct Computed {
     change: TraceChange,
+    worth: Worth,
+}
+
+/// What the events of a trace come to.
+#[derive(Default)]
+struct Worth {
+    posted: BTreeMap<CounterKey, Amount>,
     unpriced_events: usize,
+    /// The kind of its task, where tasks of that kind have a cap.
+    task_type: Option<Id>,
 }
 
 impl App {
@@ -123,9 +151,26 @@ impl App {
         }
         // What is computed again was announced when it was new.
         if again == Again::No {
+            self.settle(&events).await?;
             self.ports.live.arrived(&names).await?;
         }
+        self.look_after(&outcome).await;
         Ok(outcome)
+    }
+
+    /// Looks at the budgets that something was posted to. What cannot be looked at now is found by the next look.
+    async fn look_after(&self, outcome: &RollupOutcome) {
+        if outcome.counters.is_empty() {
+            return;
+        }
+        for (task, task_type) in &outcome.capped {
+            if let Err(error) = self.flag_over_cap(task, task_type).await {
+                tracing::error!(%error, task, "the cap of a task could not be looked at");
+            }
+        }
+        if let Err(error) = self.watch_budgets(Some(&outcome.counters)).await {
+            tracing::error!(%error, "the budgets could not be looked at");
+        }
     }
 
     /// Organisation versions, prices, and what has a budget. Before an organisation file was applied nothing has.
@@ -174,13 +219,13 @@ impl App {
                     }
                 };
                 let Some(computed) = computed else { continue };
+                outcome.note(&computed.worth);
                 for step in steps(computed.change) {
                     if !group.takes(&step) {
                         self.post_group(std::mem::take(&mut group), outcome, &mut contended).await?;
                     }
                     group.add(step);
                 }
-                outcome.unpriced_events = outcome.unpriced_events.saturating_add(computed.unpriced_events);
             }
             self.post_group(group, outcome, &mut contended).await?;
         }
@@ -195,15 +240,44 @@ impl App {
         outcome: &mut RollupOutcome,
         contended: &mut Vec<u64>,
     ) -> Result<(), Refusal> {
-        let traces: Vec<u64> = group.changes.iter().map(|change| change.trace).collect();
+        let Group { changes, counters } = group;
+        let traces: Vec<u64> = changes.iter().map(|change| change.trace).collect();
         if traces.is_empty() {
             return Ok(());
         }
-        match self.ports.live.post(group.changes).await {
-            Ok(()) => outcome.posted_traces = outcome.posted_traces.saturating_add(traces.len()),
+        match self.ports.live.post(changes).await {
+            Ok(()) => {
+                outcome.posted_traces = outcome.posted_traces.saturating_add(traces.len());
+                self.forget_posted(&counters);
+                outcome.counters.extend(counters);
+            }
             Err(PostError::Contended) => contended.extend(traces),
             Err(PostError::TooLarge(detail)) => return Err(Refusal::TooLarge(detail)),
             Err(PostError::Store(error)) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// What this process remembers of counters is read again, where they were changed.
+    fn forget_posted(&self, counters: &BTreeSet<CounterKey>) {
+        let counter = |key: &CounterKey| Counter { scope: key.scope.clone(), period: key.period.clone() };
+        let posted: Vec<Counter> = counters.iter().map(counter).collect();
+        self.desk.forget(posted.iter());
+    }
+
+    /// Settles the reservations that events name, once what they cost is posted. Events that come again settle nothing anew.
+    async fn settle(&self, events: &Events) -> Result<(), Refusal> {
+        let named = events.values().flatten().filter_map(|(_, recorded)| settlement(recorded, &self.pseudonyms));
+        let settlements: BTreeSet<Settlement> = named.collect();
+        let settlements: Vec<Settlement> = settlements.into_iter().collect();
+        for part in settlements.chunks(SETTLEMENTS_AT_ONCE_MAX) {
+            self.ports.leases.settle(part).await?;
+        }
+        let leases: BTreeSet<LeaseName> = settlements.iter().map(|settlement| settlement.lease).collect();
+        if !self.sharing {
+            for lease in leases {
+                self.forget_lease(lease).await?;
+            }
         }
         Ok(())
     }
@@ -291,16 +365,25 @@ impl<'a> Wanted<'a> {
     /// What changes of it; `None`: nothing.
     fn compute(self, earlier: &[Recorded], sight: &Option<Sight>) -> Result<Option<Computed>, String> {
         let events = self.fresh.iter().map(|(_, recorded)| recorded).chain(earlier).cloned().collect();
-        let (posted, unpriced_events) = match sight {
+        let worth = match sight {
             Some(sight) => posted_by(&first_of_each(events), sight).map_err(|refusal| refusal.to_string())?,
-            None => (BTreeMap::new(), 0),
+            None => Worth::default(),
         };
+        let posted = worth.posted.clone();
         if self.new_blocks.is_empty() && posted == self.before.posted {
             return Ok(None);
         }
         let Self { trace, before, new_blocks, .. } = self;
-        Ok(Some(Computed { change: TraceChange { trace, before, new_blocks, posted }, unpriced_events }))
+        Ok(Some(Computed { change: TraceChange { trace, before, new_blocks, posted }, worth }))
     }
+}
+
+/// The reservation that an event settles: one that was given to the key that sent it. Where it names a stranger's, or none
+/// of ours, its cost is posted all the same, and what that holds stays until it ends.
+fn settlement(recorded: &Recorded, pseudonyms: &Pseudonyms) -> Option<Settlement> {
+    let named = recorded.event.reservation_id.as_ref()?;
+    let reservation = Reservation::from_text(named, pseudonyms)?;
+    (reservation.holder == holder(recorded.origin.key_id.as_deref())).then_some(reservation.settlement)
 }
 
 /// Changes that fit into one transaction.
@@ -400,7 +483,7 @@ fn first_of_each(events: Vec<Recorded>) -> Vec<Recorded> {
 }
 
 /// What the events of a trace post by counter, and how many of them have no price.
-fn posted_by(events: &[Recorded], sight: &Sight) -> Result<(BTreeMap<CounterKey, Amount>, usize), Refusal> {
+fn posted_by(events: &[Recorded], sight: &Sight) -> Result<Worth, Refusal> {
     let context = Context { history: &sight.world.history, rater: sight.world.prices.as_ref() };
     // Reports of the same provider call in other traces are the night's business: until then both count (EVT-2).
     let trace =
@@ -408,8 +491,13 @@ fn posted_by(events: &[Recorded], sight: &Sight) -> Result<(BTreeMap<CounterKey,
     let posted = postings(&trace, events, &sight.world.history, &sight.watched)
         .map_err(|error| Refusal::computation("post a trace", error))?;
     let key = |counter: Counter| CounterKey { scope: counter.scope, period: counter.period };
-    let unpriced = trace.spans.iter().filter(|span| span.unpriced().next().is_some()).count();
-    Ok((posted.into_iter().map(|(counter, amount)| (key(counter), amount)).collect(), unpriced))
+    let task_type =
+        trace.root_span().or_else(|| trace.spans.first()).and_then(|span| span.event.tags.task_type.clone());
+    Ok(Worth {
+        posted: posted.into_iter().map(|(counter, amount)| (key(counter), amount)).collect(),
+        unpriced_events: trace.spans.iter().filter(|span| span.unpriced().next().is_some()).count(),
+        task_type,
+    })
 }
 
 /// A pause of random length, so that those who collided do not collide again.

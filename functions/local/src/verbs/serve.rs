@@ -14,6 +14,7 @@ use crate::logs::LogFormat;
 use crate::reach::socket_of;
 use crate::schedule;
 use crate::screen::Screen;
+use crate::tick;
 
 /// How long a folder may be held by a command that is about to end.
 const HELD_ATTEMPTS: u32 = 50;
@@ -55,9 +56,11 @@ impl Serve {
         hint(&host, folder, screen).await?;
         tracing::info!(%address, folder = %folder.display(), "serving");
         let nights = tokio::spawn(schedule::run_nights(Arc::clone(host.app())));
+        let ticks = tokio::spawn(tick::run(Arc::clone(host.app())));
         let name = told_to_stop().await?;
         tracing::info!(signal = name, "stopping once requests on their way are answered");
         nights.abort();
+        ticks.abort();
         host.stop().await;
         tracing::info!("stopped");
         Ok(Verdict::Yes)

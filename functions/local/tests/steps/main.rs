@@ -3,8 +3,10 @@
 
 mod alerts;
 mod api;
+mod authorize;
 mod command_line;
 mod parts;
 mod rollup;
 mod stage;
 mod turn;
+mod watch;

@@ -195,6 +195,7 @@ impl Stage {
         Ports {
             log: self.store.clone(),
             live: self.store.clone(),
+            leases: self.store.clone(),
             books: self.store.clone(),
             documents: Arc::new(self.store.documents().clone()),
             alerts: self.topic.clone(),

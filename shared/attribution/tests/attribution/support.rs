@@ -64,7 +64,7 @@ fn agent(billing: Billing, shared_pool: Option<&str>) -> Agent {
 
 fn organisation(agents: BTreeMap<Id, Agent>) -> Organisation {
     let team = || Team { cost_centre: None, lead: None, slack_channel: None, email: None, mode: Mode::Showback };
-    let person = |team: &str| Person { team: Some(team.into()), role: None };
+    let person = |team: &str| Person { team: Some(team.into()), role: None, slack: None };
     Organisation {
         name: "Example".into(),
         currency: Currency::USD,
@@ -79,6 +79,7 @@ fn organisation(agents: BTreeMap<Id, Agent>) -> Organisation {
         rates: vec![],
         budgets: vec![],
         prices: vec![],
+        alerts: Default::default(),
     }
 }
 

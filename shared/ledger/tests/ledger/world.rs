@@ -60,11 +60,12 @@ pub(crate) fn organisation(pools: &[(&str, Pool)]) -> Organisation {
         rates: Vec::new(),
         budgets: Vec::new(),
         prices: Vec::new(),
+        alerts: Default::default(),
     }
 }
 
 pub(crate) fn with_seed(mut organisation: Organisation, price: &str) -> Organisation {
-    organisation.task_types.insert(id("t"), TaskType { cap: None, seed_price: Some(amount(price)) });
+    organisation.task_types.insert(id("t"), TaskType { cap: None, seed_price: Some(amount(price)), critical: false });
     organisation
 }
 

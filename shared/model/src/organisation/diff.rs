@@ -52,8 +52,10 @@ type Fields = BTreeMap<String, String>;
 /// Entries by (section in the order of the file, key).
 type Entries = BTreeMap<(usize, String), Fields>;
 
-/// The sections in the order of the file; the first two have no entries but fields of their own.
-const SECTIONS: [&str; 11] = [
+/// Sections that have no entries but fields of their own.
+const PLAIN_SECTIONS: [&str; 2] = ["policy", "alerts"];
+/// The sections in the order of the file.
+const SECTIONS: [&str; 12] = [
     "organisation",
     "policy",
     "teams",
@@ -65,6 +67,7 @@ const SECTIONS: [&str; 11] = [
     "rates",
     "budgets",
     "prices",
+    "alerts",
 ];
 
 /// What `new` changes, in the order of the file's sections, inside a section by key. Without an old version everything
@@ -122,7 +125,7 @@ fn entries(organisation: &Organisation) -> Entries {
     for (name, section) in &sections {
         let at = SECTIONS.iter().position(|known| known == name);
         match (at, section) {
-            (Some(at), Value::Object(named)) if *name != "policy" => {
+            (Some(at), Value::Object(named)) if !PLAIN_SECTIONS.contains(&name.as_str()) => {
                 entries.extend(named.iter().map(|(id, fields)| ((at, id.clone()), fields_of(fields))));
             }
             (Some(at), Value::Array(list)) => {
@@ -231,6 +234,7 @@ mod tests {
                 "+ policy.variance: settle",
                 "+ teams[a]: mode = showback",
                 "+ agents[b]: billing = token, critical = false",
+                "+ alerts.escalate_after_hours: 4",
             ]
         );
     }

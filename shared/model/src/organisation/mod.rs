@@ -51,6 +51,8 @@ pub struct Organisation {
     pub budgets: Vec<Budget>,
     /// The organisation's own prices, which win over the catalogue (RAT-1).
     pub prices: Vec<OwnPrice>,
+    /// Who hears of what concerns the whole organisation.
+    pub alerts: Alerting,
 }
 
 impl Organisation {
@@ -348,6 +350,8 @@ pub struct TaskType {
     pub cap: Option<Amount>,
     /// The price before there is evidence (PRC-2).
     pub seed_price: Option<Amount>,
+    /// Whether its work may claim `critical` (BUD-2).
+    pub critical: bool,
 }
 
 /// `[[people]]`.
@@ -357,6 +361,8 @@ pub struct Person {
     pub team: Option<Id>,
     /// The role of the person in recoup.
     pub role: Option<String>,
+    /// The person's member id in Slack, for buttons that are pressed there.
+    pub slack: Option<String>,
 }
 
 /// `[[recurring]]` (POOL-5).
@@ -404,6 +410,46 @@ pub struct Budget {
     pub limit: Amount,
     /// Percentages at which somebody is told.
     pub tiers: Vec<u32>,
+    /// What non-critical work is told when the budget cannot be read (BUD-5).
+    pub unavailable: Unavailable,
+}
+
+/// What happens to non-critical work while a budget cannot be read (BUD-5); critical work is let through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unavailable {
+    /// It is refused.
+    #[default]
+    Deny,
+    /// It is let through.
+    Allow,
+}
+
+/// `[alerts]`: who hears of what concerns the whole organisation, and how long an alert may stay unacknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Alerting {
+    /// The Slack channel of those who look after all budgets.
+    pub finops_slack_channel: Option<String>,
+    /// Their e-mail address.
+    pub finops_email: Option<String>,
+    /// Hours after which an alert that needs an acknowledgement and has none is escalated (BUD-2).
+    pub escalate_after_hours: u32,
+    /// Where the dashboard is, for links; ends without a slash.
+    pub dashboard_url: Option<String>,
+}
+
+/// Hours until an alert is escalated, where the file says nothing.
+pub const ESCALATE_AFTER_HOURS_DEFAULT: u32 = 4;
+
+impl Default for Alerting {
+    fn default() -> Self {
+        Self {
+            finops_slack_channel: None,
+            finops_email: None,
+            escalate_after_hours: ESCALATE_AFTER_HOURS_DEFAULT,
+            dashboard_url: None,
+        }
+    }
 }
 
 /// `[[prices]]`: the same shape as an entry of the catalogue.

@@ -44,7 +44,6 @@ async fn post_group(store: &AwsStore, group: &[(u64, Vec<BlockName>)]) -> Result
             new_blocks: blocks.iter().filter(|block| !before.blocks.contains(block)).copied().collect(),
             posted: before.posted.clone(),
             before,
-            settles: Vec::new(),
         });
         let changes: Vec<TraceChange> = changes.filter(|change| !change.new_blocks.is_empty()).collect();
         match store.post(changes).await {

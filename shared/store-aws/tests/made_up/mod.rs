@@ -18,6 +18,6 @@ pub(crate) fn made_up_block(number: usize) -> BlockName {
 /// Posts blocks to one trace.
 pub(crate) async fn post_blocks(store: &AwsStore, trace: u64, new_blocks: Vec<BlockName>) {
     let before = store.traces(&[trace]).await.expect("traces").remove(0);
-    let change = TraceChange { trace, posted: before.posted.clone(), before, new_blocks, settles: Vec::new() };
+    let change = TraceChange { trace, posted: before.posted.clone(), before, new_blocks };
     store.post(vec![change]).await.expect("post");
 }

@@ -55,7 +55,7 @@ async fn pico(live: &Arc<dyn Live>, scope: &str) -> i128 {
 
 /// A change of a trace from the state that stands.
 async fn change(live: &Arc<dyn Live>, of: u64, new_blocks: Vec<BlockName>, posted: Posted) -> TraceChange {
-    TraceChange { trace: of, before: trace(live, of).await, new_blocks, posted, settles: Vec::new() }
+    TraceChange { trace: of, before: trace(live, of).await, new_blocks, posted }
 }
 
 async fn post(live: &Arc<dyn Live>, changes: Vec<TraceChange>) {
@@ -115,13 +115,7 @@ pub async fn bud_1_a_change_of_a_stale_state_changes_nothing(live: Arc<dyn Live>
     post(&live, vec![second]).await;
     let stands = trace(&live, 1).await;
     let made_up = TraceState { version: 5, ..TraceState::default() };
-    let never = TraceChange {
-        trace: 2,
-        before: made_up,
-        new_blocks: Vec::new(),
-        posted: posted(&[("team:a", 70)]),
-        settles: Vec::new(),
-    };
+    let never = TraceChange { trace: 2, before: made_up, new_blocks: Vec::new(), posted: posted(&[("team:a", 70)]) };
     for refused in [stale, older, never] {
         assert!(matches!(live.post(vec![refused]).await, Err(PostError::Contended)));
         assert_eq!(trace(&live, 1).await, stands);
@@ -211,7 +205,6 @@ pub async fn bud_1_groups_have_limits(live: Arc<dyn Live>) {
         before: TraceState::default(),
         new_blocks: vec![block(1, of)],
         posted,
-        settles: Vec::new(),
     };
     let scope = |of: usize| format!("team:{of}");
     let spread = |of: usize| posted(&[(&scope(of % COUNTERS_PER_POST_MAX), 1)]);
@@ -239,7 +232,7 @@ async fn insist(live: &Arc<dyn Live>, of: u64, new_block: BlockName, amount: i12
         let state = trace(live, of).await;
         let total = state.posted.get(&key("organisation")).map_or(0, |posted| posted.pico()) + amount;
         let posted = posted(&[("organisation", total)]);
-        let change = TraceChange { trace: of, before: state, new_blocks: vec![new_block], posted, settles: Vec::new() };
+        let change = TraceChange { trace: of, before: state, new_blocks: vec![new_block], posted };
         let outcome = live.post(vec![change]).await;
         if outcome.is_ok() {
             return;

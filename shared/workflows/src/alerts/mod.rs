@@ -4,6 +4,7 @@
 //! next run if that did not come to it, and then marked as told, so that nothing is told anew.
 //! I/O: the outbox, the topic; for statements the record of their period.
 
+mod budget_words;
 mod words;
 
 use std::collections::BTreeSet;
@@ -17,7 +18,10 @@ use serde::{Deserialize, Serialize};
 use crate::app::App;
 use crate::close;
 use crate::error::Refusal;
+use crate::extensions::Extension;
 use crate::records;
+use crate::reviews::Review;
+use crate::watch::{AlertRecord, AlertState};
 
 /// The partition of what is to be told.
 const OUTBOX: &str = "outbox";
@@ -66,6 +70,40 @@ pub enum Tell {
     },
     /// A model without a price was met for the first time.
     UnpricedModel(UnpricedModel),
+    /// A budget reached a tier.
+    BudgetTier {
+        /// The alert as it fired.
+        alert: Box<AlertRecord>,
+    },
+    /// Nobody has acknowledged it in time.
+    BudgetEscalation {
+        /// The alert.
+        alert: Box<AlertRecord>,
+    },
+    /// Somebody has acknowledged it, or it is resolved.
+    AlertChanged {
+        /// The alert as it is now.
+        alert: Box<AlertRecord>,
+    },
+    /// Somebody asks for more.
+    ExtensionRequested {
+        /// The request.
+        extension: Extension,
+        /// The team that it concerns.
+        team: Option<String>,
+    },
+    /// Somebody else has decided.
+    ExtensionDecided {
+        /// The request as it is now.
+        extension: Extension,
+        /// The team that it concerns.
+        team: Option<String>,
+    },
+    /// A task was stopped at its cap.
+    TaskKilled {
+        /// What the review list says.
+        review: Review,
+    },
 }
 
 impl Tell {
@@ -78,6 +116,17 @@ impl Tell {
             Self::CloseFailed { run, .. } => format!("close-failed-{run}"),
             Self::UnpricedModel(UnpricedModel { provider, model, .. }) => {
                 format!("unpriced-model-{}", Digest::of(format!("{provider}\n{model}").as_bytes()))
+            }
+            Self::BudgetTier { alert } => alert.id.clone(),
+            Self::BudgetEscalation { alert } => format!("{}-escalated", alert.id),
+            Self::AlertChanged { alert } => match alert.state {
+                AlertState::Resolved => format!("{}-resolved", alert.id),
+                AlertState::Fired | AlertState::Acknowledged => format!("{}-acknowledged", alert.id),
+            },
+            Self::ExtensionRequested { extension, .. } => extension.id.clone(),
+            Self::ExtensionDecided { extension, .. } => format!("{}-decided", extension.id),
+            Self::TaskKilled { review } => {
+                format!("task-killed-{}", Digest::of(format!("{}\n{}", review.task, review.at).as_bytes()))
             }
         }
     }
@@ -187,6 +236,7 @@ impl App {
             Tell::NightFailed { run, error } => Ok(vec![words::night_failed(run, error)]),
             Tell::CloseFailed { run, error } => Ok(vec![words::close_failed(run, error)]),
             Tell::UnpricedModel(unpriced) => Ok(vec![words::unpriced_model(&tell.id(), unpriced)]),
+            _ => self.budget_words(tell).await,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use recoup_messages::{Notice, Severity};
 use recoup_store::Alert;
 use recoup_store::alerts::SUBJECT_CHARS_MAX;
 use serde_json::{Map, Value, json};
@@ -113,11 +114,60 @@ pub(super) fn unpriced_model(id: &str, unpriced: &UnpricedModel) -> Alert {
     alert("unpriced-model", (id.to_owned(), "warning"), (&subject, text), (known, []))
 }
 
+/// The alert that carries a notice. `own` is what subscriptions filter by, besides kind and severity.
+pub(super) fn alert_of(id: &str, notice: &Notice, own: Vec<(&'static str, String)>) -> Alert {
+    let subject = format!("[recoup] {}", notice.title);
+    let known = json!({ "notice": notice });
+    finish(&notice.kind, (id, notice.severity.name()), (&subject, plain_text(notice)), (known, own))
+}
+
+/// An alert for programs.
+pub(super) fn machine_alert(
+    kind: &str,
+    (id, severity): (&str, Severity),
+    (text, known): (&str, Value),
+    own: Vec<(&str, String)>,
+) -> Alert {
+    let subject = format!("[recoup] {kind}");
+    finish(kind, (id, severity.name()), (&subject, text.to_owned()), (known, own))
+}
+
+/// A notice for people who read e-mail as text.
+fn plain_text(notice: &Notice) -> String {
+    let mut text = format!("{}\n\n", notice.summary);
+    let width = notice.facts.iter().map(|fact| fact.label.chars().count()).max().unwrap_or_default();
+    for fact in &notice.facts {
+        text.push_str(&format!("{:width$}  {}\n", fact.label, fact.value));
+    }
+    if let Some(table) = &notice.table {
+        text.push_str(&format!("\n{}\n", table.title));
+        table.rows.iter().for_each(|row| text.push_str(&format!("- {}\n", row.join(": "))));
+    }
+    if let Some(outcome) = &notice.outcome {
+        text.push_str(&format!("\n{}, {}\n", outcome.what, outcome.at));
+    }
+    if !notice.next_steps.is_empty() {
+        text.push_str("\nWhat to do\n");
+        notice.next_steps.iter().for_each(|step| text.push_str(&format!("- {step}\n")));
+    }
+    text.push_str(&format!("\n{}\n", notice.id));
+    text
+}
+
 fn alert<const N: usize>(
     kind: &str,
     (id, severity): (String, &str),
     (subject, text): (&str, String),
     (known, own): (Value, [(&str, String); N]),
+) -> Alert {
+    finish(kind, (&id, severity), (subject, text), (known, own.into()))
+}
+
+fn finish(
+    kind: &str,
+    (id, severity): (&str, &str),
+    (subject, text): (&str, String),
+    (known, own): (Value, Vec<(&str, String)>),
 ) -> Alert {
     let mut attributes: BTreeMap<String, String> =
         own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
@@ -126,12 +176,12 @@ fn alert<const N: usize>(
     let subject = ascii_line(subject);
     let mut json = Map::new();
     json.extend(attributes.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))));
-    json.insert("id".into(), Value::String(id.clone()));
+    json.insert("id".into(), Value::String(id.to_owned()));
     json.insert("subject".into(), Value::String(subject.clone()));
     if let Value::Object(known) = known {
         json.extend(known);
     }
-    Alert { id, subject, text, json: Value::Object(json).to_string(), attributes }
+    Alert { id: id.to_owned(), subject, text, json: Value::Object(json).to_string(), attributes }
 }
 
 fn shortened(error: &str) -> String {

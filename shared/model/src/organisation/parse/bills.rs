@@ -4,7 +4,7 @@ use crate::limits::TAG_BYTES_MAX;
 use crate::organisation::parse::entries::{Declared, Unique};
 use crate::organisation::parse::problem::quoted;
 use crate::organisation::parse::reader::{Table, Value};
-use crate::organisation::{Budget, ExchangeRate, Recurring};
+use crate::organisation::{Budget, ExchangeRate, Recurring, Unavailable};
 
 /// Tiers of a budget that names none (BUD-2).
 const TIERS_DEFAULT: [u32; 3] = [70, 90, 100];
@@ -75,11 +75,14 @@ pub(super) fn read_budgets(entries: Vec<Table<'_>>, declared: &Declared<'_>) -> 
         });
         let limit = table.required("limit", "\"4000.00\"").and_then(|value| value.positive());
         let tiers = table.or("tiers", TIERS_DEFAULT.to_vec(), |value| read_tiers(&value));
+        let unavailable = table.or("unavailable", Unavailable::Deny, |value| value.choice(&UNAVAILABLE));
         table.finish();
-        Some(Budget { scope: scope?.to_owned(), period: period.to_owned(), limit: limit?, tiers })
+        Some(Budget { scope: scope?.to_owned(), period: period.to_owned(), limit: limit?, tiers, unavailable })
     };
     entries.into_iter().filter_map(read).collect()
 }
+
+const UNAVAILABLE: [(&str, Unavailable); 2] = [("deny", Unavailable::Deny), ("allow", Unavailable::Allow)];
 
 fn read_scope<'a>(value: &Value<'a>, declared: &Declared<'_>) -> Option<&'a str> {
     let scope = value.string()?;

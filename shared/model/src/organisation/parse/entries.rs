@@ -190,6 +190,7 @@ pub(super) fn read_task_types(entries: Vec<Table<'_>>) -> BTreeMap<Id, TaskType>
     keyed(entries, "\"resolve_ticket\"", |table, _| TaskType {
         cap: table.get("cap").and_then(|value| value.positive()),
         seed_price: table.get("seed_price").and_then(|value| value.not_negative()),
+        critical: table.or("critical", false, |value| value.boolean()),
     })
 }
 
@@ -198,6 +199,7 @@ pub(super) fn read_people(entries: Vec<Table<'_>>, declared: &Declared<'_>) -> B
     keyed(entries, "\"u17\"", |table, _| Person {
         team: table.get("team").and_then(|value| declared.teams.reference(&value)),
         role: table.get("role").and_then(|value| value.choice(&ROLES)).map(str::to_owned),
+        slack: table.get("slack").and_then(|value| value.text()),
     })
 }
 

@@ -23,7 +23,10 @@ use self::problem::{Place, Report, quoted};
 use self::reader::{Table, Value};
 use crate::event::Id;
 use crate::limits::{ORGANISATION_BYTES_MAX, TAG_NAME_BYTES_MAX};
-use crate::organisation::{Organisation, Policy, PoolRecovery, PriceApproval, PriceLock, VariancePolicy};
+use crate::organisation::{
+    Alerting, ESCALATE_AFTER_HOURS_DEFAULT, Organisation, Policy, PoolRecovery, PriceApproval, PriceLock,
+    VariancePolicy,
+};
 
 /// Extra tags that an organisation may allow.
 const EXTRA_TAG_NAMES_MAX: usize = 64;
@@ -33,6 +36,8 @@ const TAG_NAMES: [&str; 6] = ["agent", "task_type", "task_id", "user", "team", "
 const PRICE_GRID_DEFAULT: Amount = Amount::from_pico(100_000_000);
 /// Most days of a half-life and of the evidence: ten years.
 const DAYS_MAX: u32 = 3_650;
+/// Most hours that an alert may wait for its escalation: a month.
+const ESCALATE_HOURS_MAX: u32 = 744;
 
 /// Reads an organisation file.
 ///
@@ -106,6 +111,7 @@ fn read_document(mut document: Table<'_>) -> Option<Organisation> {
     let rates = bills::read_rates(document.entries("rates"));
     let budgets = bills::read_budgets(document.entries("budgets"), &declared);
     let prices = prices::read_prices(document.entries("prices"), &declared);
+    let alerts = document.get("alerts").and_then(|value| value.table()).map_or_else(Alerting::default, read_alerts);
     document.finish();
     let (name, currency, time_zone) = head?;
     Some(Organisation {
@@ -122,6 +128,7 @@ fn read_document(mut document: Table<'_>) -> Option<Organisation> {
         rates,
         budgets,
         prices,
+        alerts,
     })
 }
 
@@ -145,6 +152,27 @@ fn time_zone(value: &Value<'_>) -> Option<Tz> {
         None => value.did_you_mean(name, zones(), "write one such as \"Europe/Berlin\" or \"UTC\""),
     };
     value.refuse(format!("{} is not an IANA time zone", quoted(name)), remedy)
+}
+
+fn read_alerts(mut table: Table<'_>) -> Alerting {
+    let escalate_after_hours =
+        table.or("escalate_after_hours", ESCALATE_AFTER_HOURS_DEFAULT, |value| value.small(1..=ESCALATE_HOURS_MAX));
+    let dashboard_url = table.get("dashboard_url").and_then(|value| {
+        let url = value.text()?;
+        if !url.starts_with("https://") && !url.starts_with("http://") {
+            let problem = format!("{} is no address of a page", quoted(&url));
+            return value.refuse(problem, "write one such as \"https://recoup.example.com\"");
+        }
+        Some(url.trim_end_matches('/').to_owned())
+    });
+    let alerts = Alerting {
+        finops_slack_channel: table.get("finops_slack_channel").and_then(|value| value.text()),
+        finops_email: table.get("finops_email").and_then(|value| value.text()),
+        escalate_after_hours,
+        dashboard_url,
+    };
+    table.finish();
+    alerts
 }
 
 const POLICY_DEFAULT: Policy = Policy {

@@ -120,7 +120,7 @@ fn all_problems_are_found_in_the_order_of_the_lines() {
             "line 7: agents[0].billing: `taks` is not known here; did you mean `task`?",
             "line 8: agents[0].shared_pool: no pool `safty`; did you mean `safety`?",
             "line 11: extra: unknown key; known here: organisation, policy, teams, agents, pools, task_types, \
-             people, recurring, rates, budgets, prices",
+             people, recurring, rates, budgets, prices, alerts",
         ]
     );
 }
@@ -181,7 +181,10 @@ fn an_unknown_key_comes_with_the_nearest_known_one() {
           price_band_percent, price_approval, price_grid, half_life_days, min_tasks, min_days, markup, variance, \
           pool_recovery, soft_close_days, extra_tags, unattributed_pool",
         ),
-        ("[[people]]\nid = \"u\"\n\"a b\" = 1", "line 7: people[0].\"a b\": unknown key; known here: id, team, role"),
+        (
+            "[[people]]\nid = \"u\"\n\"a b\" = 1",
+            "line 7: people[0].\"a b\": unknown key; known here: id, team, role, slack",
+        ),
     ]);
 }
 
@@ -782,4 +785,25 @@ proptest! {
     fn any_mangled_file_is_read_or_refused_with_reasons(text in mangled()) {
         check_total(&text)?;
     }
+}
+
+#[test]
+fn bud_2_alerts_have_people_channels_and_a_time_to_wait() {
+    let alerts = good("").alerts;
+    assert_eq!((alerts.escalate_after_hours, alerts.finops_email), (4, None));
+    let text = "[alerts]\nfinops_slack_channel = \"#finops\"\nfinops_email = \"f@example.com\"\n\
+                escalate_after_hours = 2\ndashboard_url = \"https://recoup.example.com/\"\n\
+                [[people]]\nid = \"u17\"\nslack = \"U024BE7LH\"\n\
+                [[task_types]]\nid = \"outage\"\ncritical = true\n\
+                [[budgets]]\nscope = \"organisation\"\nlimit = \"5\"\nunavailable = \"allow\"";
+    let organisation = good(text);
+    assert_eq!(organisation.alerts.dashboard_url.as_deref(), Some("https://recoup.example.com"));
+    assert_eq!(organisation.alerts.escalate_after_hours, 2);
+    assert_eq!(organisation.people["u17"].slack.as_deref(), Some("U024BE7LH"));
+    assert!(organisation.task_types["outage"].critical);
+    assert_eq!(organisation.budgets[0].unavailable, crate::organisation::Unavailable::Allow);
+    refused(&[(
+        "[alerts]\ndashboard_url = \"recoup\"",
+        "line 6: alerts.dashboard_url: `recoup` is no address of a page; write one such as \"https://recoup.example.com\"",
+    )]);
 }

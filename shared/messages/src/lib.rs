@@ -1,0 +1,10 @@
+//! Messages: what somebody should hear of, in the form of each channel.
+//!
+//! Owns: the notice and how it looks in Slack, in e-mail, in Amazon Q; limits of those forms; the signature of what Slack
+//! sends back and what it means.
+//! Does not own: when something is told and to whom (`recoup-workflows`), how it travels (`recoup-channels`).
+//! Start reading at [`Notice`].
+
+mod notice;
+
+pub use notice::{Action, Audience, Fact, Notice, Outcome, Severity, Table};

@@ -1,0 +1,300 @@
+//! What alerts of budgets, extensions and killed tasks say.
+
+use recoup_budgets::PeriodKind;
+use recoup_messages::{Action, Audience, Fact, Notice, Outcome, Severity, Table};
+use recoup_money::{Amount, Currency, div_half_even};
+use recoup_store::Alert;
+use serde_json::json;
+
+use super::Tell;
+use super::words::alert_of;
+use crate::app::{App, World};
+use crate::error::Refusal;
+use crate::extensions::{Extension, ExtensionState};
+use crate::reviews::Review;
+use crate::watch::{AlertRecord, AlertState};
+
+/// Agents that a budget's alert names.
+const TOP_AGENTS: usize = 3;
+
+impl App {
+    /// The alerts that tell of a budget, an extension or a task.
+    pub(super) async fn budget_words(&self, tell: &Tell) -> Result<Vec<Alert>, Refusal> {
+        let world = self.world().await?;
+        let context = Context::of(&world, self.now_ns());
+        let notice = match tell {
+            Tell::BudgetTier { alert } => {
+                let top = self.top_agents(alert).await;
+                context.tier(alert, top)
+            }
+            Tell::BudgetEscalation { alert } => context.escalation(alert),
+            Tell::AlertChanged { alert } => context.changed(alert),
+            Tell::ExtensionRequested { extension, team } => context.asked(extension, team.clone()),
+            Tell::ExtensionDecided { extension, team } => context.decided(extension, team.clone()),
+            Tell::TaskKilled { review } => context.killed(review),
+            _ => return Ok(Vec::new()),
+        };
+        let own = context.attributes(tell);
+        let mut alerts = vec![alert_of(&tell.id(), &notice, own.clone())];
+        if let Some(kill) = context.kill(tell) {
+            alerts.push(kill);
+        }
+        Ok(alerts)
+    }
+
+    /// What the agents of a budget have cost in its period, the dearest first. An alert goes out without them rather than not.
+    async fn top_agents(&self, alert: &AlertRecord) -> Option<Table> {
+        let rows = self.agents_of(alert).await.ok()?;
+        let rows: Vec<Vec<String>> =
+            rows.into_iter().take(TOP_AGENTS).map(|(agent, cost)| vec![agent, shown(cost, alert.currency)]).collect();
+        let columns = vec!["Agent".to_owned(), "Cost".to_owned()];
+        (!rows.is_empty()).then(|| Table { title: "Top agents".into(), columns, rows })
+    }
+}
+
+struct Context {
+    dashboard: Option<String>,
+    today: chrono::NaiveDate,
+    currency: Currency,
+}
+
+impl Context {
+    fn of(world: &World, now_ns: i64) -> Self {
+        let today = world.history.calendar().day_of(now_ns);
+        let organisation = &world.history.on(today).organisation;
+        Self { dashboard: organisation.alerts.dashboard_url.clone(), today, currency: organisation.currency }
+    }
+
+    fn open(&self, label: &str, path: &str) -> Option<Action> {
+        let url = format!("{}{path}", self.dashboard.as_deref()?);
+        Some(Action::Open { label: label.to_owned(), url })
+    }
+
+    /// Days of the period after today.
+    fn days_left(&self, alert: &AlertRecord) -> Option<i64> {
+        let kind = PeriodKind::from_name(&alert.kind)?;
+        let (_, end) = kind.days_around(self.today);
+        (kind.period_of(self.today) == alert.period).then(|| end.signed_duration_since(self.today).num_days())
+    }
+
+    fn tier(&self, alert: &AlertRecord, top: Option<Table>) -> Notice {
+        let AlertRecord { scope, period, tier, limit, posted, currency, .. } = alert;
+        let severity = match tier {
+            0..90 => Severity::Info,
+            90..100 => Severity::Warning,
+            100.. => Severity::Critical,
+        };
+        let percent = percent_of(*posted, *limit);
+        let left = limit.checked_sub(*posted).unwrap_or_default();
+        let mut facts = vec![
+            fact("Spent", shown(*posted, *currency)),
+            fact("Budget", shown(*limit, *currency)),
+            fact("Used", percent.clone()),
+            fact("Left", shown(left, *currency)),
+        ];
+        facts.extend(self.days_left(alert).map(|days| fact("Days left", days.to_string())));
+        let killed = "Work that is not declared critical is denied from now on.";
+        let next_steps = match tier {
+            100.. => vec![
+                format!("{killed} Ask for an extension, or wait for the next {}.", alert.kind),
+                "Acknowledge this alert.".to_owned(),
+            ],
+            90..100 => vec!["Acknowledge this alert, or it is escalated.".to_owned()],
+            0..90 => Vec::new(),
+        };
+        let mut actions = Vec::new();
+        if alert.needs_acknowledgement {
+            actions.push(Action::Acknowledge);
+        }
+        actions.push(Action::RequestExtension);
+        actions.extend(self.open("Open dashboard", &format!("/?period={period}")));
+        let mut audience = vec![Audience::Lead];
+        if *tier >= 90 || alert.team.is_none() {
+            audience.push(Audience::FinOps);
+        }
+        Notice {
+            id: alert.id.clone(),
+            kind: "budget-tier".into(),
+            severity,
+            title: format!("Budget at {tier}%: {scope}, {period}"),
+            summary: format!(
+                "{scope} has spent {} of {} in {period} ({percent}).{}",
+                shown(*posted, *currency),
+                shown(*limit, *currency),
+                if *tier >= 100 { format!(" {killed}") } else { String::new() },
+            ),
+            facts,
+            table: top,
+            next_steps,
+            actions,
+            team: alert.team.clone(),
+            audience,
+            thread: Some(format!("budget-{scope}-{period}")),
+            outcome: None,
+            at: alert.fired_at.clone(),
+        }
+    }
+
+    fn escalation(&self, alert: &AlertRecord) -> Notice {
+        let base = self.tier(alert, None);
+        Notice {
+            id: format!("{}-escalated", alert.id),
+            kind: "budget-escalation".into(),
+            severity: Severity::Critical,
+            title: format!("Not acknowledged: {}", base.title),
+            summary: format!("Nobody has acknowledged this since {}. {}", alert.fired_at, base.summary),
+            // The button is that of the alert itself.
+            actions: base.actions.iter().filter(|action| matches!(action, Action::Open { .. })).cloned().collect(),
+            next_steps: vec![format!("Acknowledge {}, or ask the team's lead to.", alert.id)],
+            audience: vec![Audience::Lead, Audience::FinOps],
+            ..base
+        }
+    }
+
+    /// The alert itself, with what was done about it.
+    fn changed(&self, alert: &AlertRecord) -> Notice {
+        let base = self.tier(alert, None);
+        let outcome = match alert.state {
+            AlertState::Resolved => Outcome {
+                what: format!("Resolved: {}", alert.resolution.as_deref().unwrap_or("it is over")),
+                at: alert.resolved_at.clone().unwrap_or_default(),
+            },
+            AlertState::Fired | AlertState::Acknowledged => Outcome {
+                what: format!("Acknowledged by {}", alert.acknowledged_by.as_deref().unwrap_or("somebody")),
+                at: alert.acknowledged_at.clone().unwrap_or_default(),
+            },
+        };
+        Notice { kind: "budget-tier-changed".into(), outcome: Some(outcome), ..base }
+    }
+
+    fn asked(&self, extension: &Extension, team: Option<String>) -> Notice {
+        let Extension { id, scope, period, amount, reason, requested_by, requested_at, .. } = extension;
+        let amount = shown(*amount, self.currency);
+        Notice {
+            id: id.clone(),
+            kind: "extension-requested".into(),
+            severity: Severity::Warning,
+            title: format!("{amount} more asked for: {scope}, {period}"),
+            summary: format!("{requested_by} asks for {amount} more for {scope} in {period}: {reason}"),
+            facts: vec![
+                fact("Budget", scope.clone()),
+                fact("More", amount),
+                fact("Asked for by", requested_by.clone()),
+                fact("Reason", reason.clone()),
+            ],
+            table: None,
+            next_steps: vec!["Somebody other than the one who asks decides.".to_owned()],
+            actions: vec![Action::Approve, Action::Decline],
+            team,
+            audience: vec![Audience::FinOps],
+            thread: Some(format!("budget-{scope}-{period}")),
+            outcome: None,
+            at: requested_at.clone(),
+        }
+    }
+
+    fn decided(&self, extension: &Extension, team: Option<String>) -> Notice {
+        let by = extension.decided_by.as_deref().unwrap_or("somebody");
+        let what = match extension.state {
+            ExtensionState::Approved => format!("Approved by {by}"),
+            ExtensionState::Declined => format!("Declined by {by}"),
+            ExtensionState::Pending => "Pending".to_owned(),
+        };
+        let base = self.asked(extension, team);
+        Notice {
+            kind: "extension-decided".into(),
+            severity: Severity::Info,
+            summary: format!("{what}. {}", base.summary),
+            next_steps: Vec::new(),
+            actions: Vec::new(),
+            audience: vec![Audience::Lead, Audience::FinOps],
+            outcome: Some(Outcome { what, at: extension.decided_at.clone().unwrap_or_default() }),
+            ..base
+        }
+    }
+
+    fn killed(&self, review: &Review) -> Notice {
+        let Review { task, task_type, agent, team, cap, committed, estimate, at, .. } = review;
+        let estimate = estimate.unwrap_or_default();
+        let mut facts = vec![
+            fact("Task", task.clone()),
+            fact("Cap", shown(*cap, self.currency)),
+            fact("Cost so far", shown(*committed, self.currency)),
+            fact("Asked for", shown(estimate, self.currency)),
+        ];
+        facts.extend(agent.as_ref().map(|agent| fact("Agent", agent.clone())));
+        facts.extend(task_type.as_ref().map(|task_type| fact("Task type", task_type.clone())));
+        Notice {
+            id: Tell::TaskKilled { review: review.clone() }.id(),
+            kind: "task-killed".into(),
+            severity: Severity::Warning,
+            title: format!("Task stopped at its cap: {task}"),
+            summary: format!(
+                "The task {task} has cost {} and asked for {} more; its cap is {}.",
+                shown(*committed, self.currency),
+                shown(estimate, self.currency),
+                shown(*cap, self.currency),
+            ),
+            facts,
+            table: None,
+            next_steps: vec![format!("Let it go on, or leave it stopped: recoup reviews {task}")],
+            actions: self.open("Open review list", "/reviews").into_iter().collect(),
+            team: team.clone(),
+            audience: if team.is_some() { vec![Audience::Lead] } else { vec![Audience::FinOps] },
+            thread: None,
+            outcome: None,
+            at: at.clone(),
+        }
+    }
+
+    /// What subscriptions filter by, besides kind and severity.
+    fn attributes(&self, tell: &Tell) -> Vec<(&'static str, String)> {
+        let mut own = Vec::new();
+        match tell {
+            Tell::BudgetTier { alert } | Tell::BudgetEscalation { alert } | Tell::AlertChanged { alert } => {
+                own.push(("scope", alert.scope.clone()));
+                own.push(("period", alert.period.clone()));
+                own.push(("threshold", alert.tier.to_string()));
+                own.extend(alert.team.clone().map(|team| ("team", team)));
+            }
+            Tell::ExtensionRequested { extension, team } | Tell::ExtensionDecided { extension, team } => {
+                own.push(("scope", extension.scope.clone()));
+                own.push(("period", extension.period.clone()));
+                own.extend(team.clone().map(|team| ("team", team)));
+            }
+            Tell::TaskKilled { review } => own.extend(review.team.clone().map(|team| ("team", team))),
+            _ => {}
+        }
+        own
+    }
+
+    /// What runtimes obey: a budget is used up, or a task has to stop.
+    fn kill(&self, tell: &Tell) -> Option<Alert> {
+        let (target, reason, at) = match tell {
+            Tell::BudgetTier { alert } if alert.tier >= 100 => (alert.scope.clone(), "kill-switch", &alert.fired_at),
+            Tell::TaskKilled { review } => (format!("task:{}", review.task), "task-cap", &review.at),
+            _ => return None,
+        };
+        let id = format!("kill-{}", tell.id());
+        let own: Vec<(&str, String)> = self.attributes(tell);
+        let text = format!("Stop work that counts for {target} and is not critical: {reason}, {at}.");
+        let known =
+            json!({ "version": 1, "target": target, "reason": reason, "critical_may_continue": true, "at": at });
+        Some(super::words::machine_alert("kill", (&id, Severity::Critical), (&text, known), own))
+    }
+}
+
+fn fact(label: &str, value: String) -> Fact {
+    Fact { label: label.to_owned(), value }
+}
+
+/// An amount in the minor unit of its currency.
+fn shown(amount: Amount, currency: Currency) -> String {
+    let units = div_half_even(amount.pico(), currency.minor_unit_pico());
+    units.map_or_else(|| format!("{amount} {currency}"), |units| format!("{} {currency}", currency.format_minor(units)))
+}
+
+fn percent_of(posted: Amount, limit: Amount) -> String {
+    let percent = posted.pico().checked_mul(100).and_then(|hundred| hundred.checked_div(limit.pico()));
+    percent.map_or_else(|| "more than can be counted".to_owned(), |percent| format!("{percent}%"))
+}

@@ -1,0 +1,191 @@
+//! Room for a reservation: drawn from a lease, which is granted more while there is room.
+
+use recoup_budgets::Counter;
+use recoup_budgets::admission::{Link, Standing, Verdict, admit, slice};
+use recoup_model::Digest;
+use recoup_money::Amount;
+use recoup_store::{Balance, CounterKey, Grant, Granted, LeaseName, Room, Settlement};
+
+use super::Case;
+use crate::app::App;
+use crate::error::Refusal;
+
+/// Attempts at a reservation that others take the room of in between.
+const ATTEMPTS_MAX: usize = 8;
+
+/// What settles a reservation.
+pub(crate) struct Held(pub(crate) Settlement);
+
+/// What became of a reservation.
+pub(crate) enum Reserved {
+    /// It is held; how the links stood just before.
+    Held(Held, Vec<Standing>),
+    /// The link with this number has not that much room.
+    Full(usize, Vec<Standing>),
+}
+
+fn key(counter: &Counter) -> CounterKey {
+    CounterKey { scope: counter.scope.clone(), period: counter.period.clone() }
+}
+
+fn counter(key: CounterKey) -> Counter {
+    Counter { scope: key.scope, period: key.period }
+}
+
+/// The lease of a chain that ends at a minute. `nonce` keeps those of a process apart from those of all others; where
+/// processes share a lease it is the same for all.
+fn lease_of(links: &[Link], ends_minute: u32, nonce: u64) -> LeaseName {
+    let chain: String = links.iter().map(|link| format!("{}\n{}\n", link.counter.scope, link.counter.period)).collect();
+    LeaseName { ends_minute, id: number(&format!("{nonce:016x}\n{chain}")) }
+}
+
+/// The lease that reservations of another one are moved to: nobody draws from it.
+pub(crate) fn extended_lease(lease: LeaseName, ends_minute: u32) -> LeaseName {
+    LeaseName { ends_minute, id: number(&format!("extended {:016x} {}", lease.id, lease.ends_minute)) }
+}
+
+fn number(text: &str) -> u64 {
+    Digest::of(text.as_bytes()).0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
+impl App {
+    /// How the links stand, without what is set aside and free.
+    pub(crate) async fn standings(&self, case: &Case) -> Result<Vec<Standing>, Refusal> {
+        if self.sharing {
+            return self.shared_standings(case).await;
+        }
+        let counters = || case.links.iter().map(|link| &link.counter);
+        for _ in 0..ATTEMPTS_MAX {
+            let missing = match self.desk.standings(counters()) {
+                Ok(standings) => return Ok(standings),
+                Err(missing) => missing,
+            };
+            let changes = self.desk.changes();
+            let balances = self.balances_of(&missing).await?;
+            self.desk.remember(missing.into_iter().zip(balances), changes);
+        }
+        // Others keep changing them: as they were read, with all that is free still counted.
+        let all: Vec<Counter> = counters().cloned().collect();
+        Ok(self.balances_of(&all).await?.into_iter().map(standing).collect())
+    }
+
+    async fn balances_of(&self, counters: &[Counter]) -> Result<Vec<Balance>, Refusal> {
+        let keys: Vec<CounterKey> = counters.iter().map(key).collect();
+        Ok(self.ports.leases.balances(&keys).await?)
+    }
+
+    async fn shared_standings(&self, case: &Case) -> Result<Vec<Standing>, Refusal> {
+        let counters: Vec<Counter> = case.links.iter().map(|link| link.counter.clone()).collect();
+        // The lease after the balances: what is granted in between is then free and not reserved, which a draw finds out;
+        // the other way round it would be a denial while there is room.
+        let balances = self.balances_of(&counters).await?;
+        let lease = self.ports.leases.lease(lease_of(&case.links, case.ends_minute, 0)).await?;
+        let free = lease.map(|lease| lease.free).unwrap_or_default();
+        let without_free = |balance: Balance| {
+            let reserved = balance.reserved.checked_sub(free).unwrap_or(balance.reserved);
+            standing(Balance { reserved, ..balance })
+        };
+        Ok(balances.into_iter().map(without_free).collect())
+    }
+
+    /// Reserves the estimate at every link, or at none.
+    pub(crate) async fn reserve(&self, case: &Case) -> Result<Reserved, Refusal> {
+        let nonce = if self.sharing { 0 } else { self.nonce };
+        let lease = lease_of(&case.links, case.ends_minute, nonce);
+        let mut full = 0;
+        for _ in 0..ATTEMPTS_MAX {
+            let standings = self.standings(case).await?;
+            if let Verdict::Deny(at) = admit(&case.links, &standings, case.estimate, case.critical) {
+                return Ok(Reserved::Full(at, standings));
+            }
+            if let Some(number) = self.draw(lease, case).await? {
+                return Ok(Reserved::Held(held(lease, number, case.estimate), standings));
+            }
+            // One at a time asks for more, and the others find it granted.
+            let _turn = self.granting.lock().await;
+            if let Some(number) = self.draw(lease, case).await? {
+                return Ok(Reserved::Held(held(lease, number, case.estimate), standings));
+            }
+            match self.grant(lease, case, slice(&case.links, &standings, case.estimate)).await? {
+                Granted::Done(number) if self.sharing => {
+                    return Ok(Reserved::Held(held(lease, number, case.estimate), standings));
+                }
+                Granted::Done(_) => {
+                    if let Some(number) = self.draw(lease, case).await? {
+                        return Ok(Reserved::Held(held(lease, number, case.estimate), standings));
+                    }
+                }
+                Granted::Full(counters) => {
+                    let counters: Vec<Counter> = counters.into_iter().map(counter).collect();
+                    full = case.links.iter().position(|link| counters.contains(&link.counter)).unwrap_or_default();
+                    if self.sharing {
+                        self.give_back_free(lease).await?;
+                    }
+                    self.give_back_idle(Some(&counters)).await?;
+                    self.desk.forget(counters.iter());
+                }
+            }
+        }
+        Ok(Reserved::Full(full, self.standings(case).await?))
+    }
+
+    async fn draw(&self, lease: LeaseName, case: &Case) -> Result<Option<u32>, Refusal> {
+        if self.sharing {
+            return Ok(self.ports.leases.draw(lease, case.estimate).await?);
+        }
+        Ok(self.desk.draw(lease, case.estimate, case.now_ns))
+    }
+
+    /// Takes a slice of room, or where there is not that much the estimate alone.
+    async fn grant(&self, lease: LeaseName, case: &Case, amount: Amount) -> Result<Granted, Refusal> {
+        let room = |link: &Link| Room {
+            counter: key(&link.counter),
+            limit: (!case.critical || link.is_cap()).then_some(link.limit),
+        };
+        let drawn = if self.sharing { case.estimate } else { Amount::ZERO };
+        let of = |amount| Grant { lease, rooms: case.links.iter().map(room).collect(), amount, drawn };
+        let mut taken = amount;
+        let mut granted = self.ports.leases.grant(of(amount)).await?;
+        if matches!(granted, Granted::Full(_)) && amount > case.estimate {
+            taken = case.estimate;
+            granted = self.ports.leases.grant(of(taken)).await?;
+        }
+        if matches!(granted, Granted::Done(_)) && !self.sharing {
+            let counters: Vec<Counter> = case.links.iter().map(|link| link.counter.clone()).collect();
+            self.desk.add(lease, &counters, taken, case.now_ns);
+        }
+        Ok(granted)
+    }
+
+    /// Gives back what is free in a lease that processes share: together with what is left outside it may be enough.
+    async fn give_back_free(&self, lease: LeaseName) -> Result<(), Refusal> {
+        let Some(held) = self.ports.leases.lease(lease).await? else { return Ok(()) };
+        Ok(self.ports.leases.give_back(lease, held.free).await?)
+    }
+
+    /// Gives back what is free in leases of this process.
+    pub(crate) async fn give_back_idle(&self, wanted: Option<&[Counter]>) -> Result<(), Refusal> {
+        for idle in self.desk.take_idle(self.now_ns(), wanted) {
+            self.ports.leases.give_back(idle.lease, idle.amount).await?;
+            self.desk.forget(idle.counters.iter());
+        }
+        Ok(())
+    }
+
+    /// What was settled of a lease may have changed its counters.
+    pub(crate) async fn forget_lease(&self, lease: LeaseName) -> Result<(), Refusal> {
+        if let Some(lease) = self.ports.leases.lease(lease).await? {
+            let counters: Vec<Counter> = lease.counters.into_iter().map(counter).collect();
+            self.desk.forget(counters.iter());
+        }
+        Ok(())
+    }
+}
+
+fn standing(balance: Balance) -> Standing {
+    Standing { posted: balance.posted, reserved: balance.reserved }
+}
+
+fn held(lease: LeaseName, number: u32, amount: Amount) -> Held {
+    Held(Settlement { lease, number, amount })
+}

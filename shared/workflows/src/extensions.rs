@@ -1,0 +1,181 @@
+//! Extensions: more for one period of a budget, asked for by one and decided by another (BUD-6).
+
+use recoup_budgets::PeriodKind;
+use recoup_model::organisation::Budget;
+use recoup_money::Amount;
+use recoup_store::Expect;
+use serde_json::json;
+
+use crate::access::Principal;
+use crate::alerts::{Tell, outbox_put};
+use crate::app::App;
+pub use crate::authorize::limits::{Extension, ExtensionState};
+use crate::authorize::limits::{extension_key, extensions};
+use crate::budgets::team_of;
+use crate::error::Refusal;
+use crate::records;
+
+/// Characters of a reason.
+pub const REASON_CHARS_MAX: usize = 1_000;
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExtensionRequest {
+    /// The budget's scope as the organisation file names it.
+    pub scope: String,
+    /// `month`, `week` or `day`; `None`: the only budget of that scope.
+    pub kind: Option<String>,
+    /// How much more.
+    pub amount: Amount,
+    /// Why.
+    pub reason: String,
+    /// The alert that it is asked for from.
+    pub alert: Option<String>,
+}
+
+/// The budget that is meant.
+fn budget_of<'a>(budgets: &'a [Budget], scope: &str, kind: Option<&str>) -> Result<&'a Budget, Refusal> {
+    let is_meant = |budget: &&Budget| budget.scope == scope && kind.is_none_or(|kind| budget.period == kind);
+    let mut meant = budgets.iter().filter(is_meant);
+    match (meant.next(), meant.next()) {
+        (Some(budget), None) => Ok(budget),
+        (Some(_), Some(_)) => {
+            let detail = format!("`{scope}` has several budgets; say `month`, `week` or `day`");
+            Err(Refusal::invalid("ambiguous-budget", "period", detail))
+        }
+        (None, _) => Err(Refusal::NotFound(format!("`{scope}` has no such budget; see GET /v1/budgets"))),
+    }
+}
+
+impl App {
+    /// Asks for more in the period that it is now.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`] unless the key acts for the team or finance, [`Refusal::Invalid`] naming the field.
+    pub async fn request_extension(
+        &self,
+        principal: &Principal,
+        request: ExtensionRequest,
+    ) -> Result<Extension, Refusal> {
+        let world = self.world().await?;
+        let today = world.history.calendar().day_of(self.now_ns());
+        let organisation = &world.history.on(today).organisation;
+        let budget = budget_of(&organisation.budgets, &request.scope, request.kind.as_deref())?;
+        let team = team_of(&budget.scope, organisation).map(str::to_owned);
+        principal.may_act_for(team.as_deref())?;
+        if request.amount <= Amount::ZERO {
+            return Err(Refusal::invalid("out-of-range", "amount", "ask for more than 0"));
+        }
+        let reason = request.reason.trim();
+        if reason.is_empty() || reason.chars().count() > REASON_CHARS_MAX {
+            let detail = format!("an extension needs a reason of 1 to {REASON_CHARS_MAX} characters");
+            return Err(Refusal::invalid("invalid-reason", "reason", detail));
+        }
+        let Some(kind) = PeriodKind::from_name(&budget.period) else {
+            return Err(Refusal::computation("ask for an extension", format!("`{}`?", budget.period)));
+        };
+        let extension = Extension {
+            id: new_id()?,
+            scope: budget.scope.clone(),
+            period: kind.period_of(today),
+            amount: request.amount,
+            reason: reason.to_owned(),
+            state: ExtensionState::Pending,
+            requested_by: principal.who(),
+            requested_at: self.now_text(),
+            decided_by: None,
+            decided_at: None,
+            alert: request.alert,
+        };
+        let key = extension_key(&extension.period, &extension.id);
+        let tell = Tell::ExtensionRequested { extension: extension.clone(), team };
+        let detail = json!({ "scope": extension.scope, "amount": extension.amount, "reason": extension.reason });
+        let writes = vec![
+            records::put(key, &extension, Expect::Absent)?,
+            outbox_put(&tell)?,
+            self.audit_put(principal, "extension-requested", &extension.id, detail)?,
+        ];
+        self.books().write(writes).await?;
+        self.publish_alerts().await;
+        Ok(extension)
+    }
+
+    /// Approves or declines a request. Whoever asked cannot decide.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`] without the role or for one's own request; [`Refusal::Conflict`] where it is decided already or
+    /// the period is over; [`Refusal::NotFound`] without such a request.
+    pub async fn decide_extension(&self, principal: &Principal, id: &str, approve: bool) -> Result<Extension, Refusal> {
+        principal.may_run()?;
+        let found = extensions(self, None).await?.into_iter().find(|(extension, _)| extension.id == id);
+        let (extension, version) = found.ok_or_else(|| Refusal::NotFound(format!("there is no extension `{id}`")))?;
+        if extension.state != ExtensionState::Pending {
+            let by = extension.decided_by.as_deref().unwrap_or("somebody");
+            let detail = format!("it is {} already, by {by}", name_of(extension.state));
+            return Err(Refusal::Conflict { kind: "already-decided", detail });
+        }
+        if extension.requested_by == principal.who() {
+            let detail = "whoever asked for more cannot decide about it; somebody else with the role `finance` may";
+            return Err(Refusal::Forbidden(detail.to_owned()));
+        }
+        let world = self.world().await?;
+        let today = world.history.calendar().day_of(self.now_ns());
+        let is_over =
+            PeriodKind::of_period(&extension.period).is_none_or(|kind| kind.period_of(today) != extension.period);
+        if is_over {
+            let detail = format!("{} is over; ask for more in the period that it is now", extension.period);
+            return Err(Refusal::Conflict { kind: "period-over", detail });
+        }
+        let decided = Extension {
+            state: if approve { ExtensionState::Approved } else { ExtensionState::Declined },
+            decided_by: Some(principal.who()),
+            decided_at: Some(self.now_text()),
+            ..extension
+        };
+        let team = team_of(&decided.scope, &world.history.on(today).organisation).map(str::to_owned);
+        let action = if approve { "extension-approved" } else { "extension-declined" };
+        let detail = json!({ "scope": decided.scope, "period": decided.period, "amount": decided.amount });
+        let writes = vec![
+            records::put(extension_key(&decided.period, id), &decided, Expect::Version(version))?,
+            outbox_put(&Tell::ExtensionDecided { extension: decided.clone(), team })?,
+            self.audit_put(principal, action, id, detail)?,
+        ];
+        self.books().write(writes).await?;
+        self.forget_extended();
+        self.publish_alerts().await;
+        // The limit is another one now; should this fail the next look finds it.
+        if let Err(error) = self.watch_budgets(None).await {
+            tracing::error!(%error, "the budgets could not be looked at");
+        }
+        Ok(decided)
+    }
+
+    /// Requests for more that the caller may see, newest first.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`] for a key that may not read.
+    pub async fn extensions(&self, principal: &Principal) -> Result<Vec<Extension>, Refusal> {
+        let team = principal.seen_team()?;
+        let organisation = self.organisation_today().await?;
+        let is_seen =
+            |extension: &Extension| team.is_none_or(|team| team_of(&extension.scope, &organisation) == Some(team));
+        let mut found: Vec<Extension> =
+            extensions(self, None).await?.into_iter().map(|(extension, _)| extension).filter(is_seen).collect();
+        found.sort_by(|one, other| other.requested_at.cmp(&one.requested_at));
+        Ok(found)
+    }
+}
+
+const fn name_of(state: ExtensionState) -> &'static str {
+    match state {
+        ExtensionState::Pending => "pending",
+        ExtensionState::Approved => "approved",
+        ExtensionState::Declined => "declined",
+    }
+}
+
+fn new_id() -> Result<String, Refusal> {
+    let mut random = [0_u8; 8];
+    getrandom::fill(&mut random).map_err(|error| Refusal::computation("name an extension", error))?;
+    Ok(format!("ext_{}", hex::encode(random)))
+}

@@ -1,0 +1,396 @@
+//! The watch over budgets: tiers fire when what is posted reaches them, alerts are acknowledged, escalated and resolved
+//! (BUD-2).
+//!
+//! What fires follows from what is posted and from how far the budget had come, never from a single event: whatever is
+//! missed by a crash is found by the next look. Progress, alert and what there is to tell are one write.
+//! I/O: the balances of the budgets that something was posted to; nothing is written while no tier is reached.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+
+use recoup_budgets::admission::limit_of;
+use recoup_budgets::tiers::{Progress, Step, advance, next_amount};
+use recoup_budgets::{PeriodKind, counter_of};
+use recoup_model::Organisation;
+use recoup_model::organisation::Budget;
+use recoup_money::{Amount, Currency};
+use recoup_store::{CounterKey, Expect, Key, Write, WriteError};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::access::Principal;
+use crate::alerts::{Tell, outbox_put};
+use crate::app::{App, World};
+use crate::budgets::team_of;
+use crate::error::Refusal;
+use crate::queries::{DayRange, Dimension, Paging};
+use crate::records;
+
+/// Tiers from which on somebody has to acknowledge, percent.
+pub const ACKNOWLEDGE_FROM_PERCENT: u32 = 90;
+/// Attempts at a budget that others watch at the same time.
+const ATTEMPTS_MAX: usize = 4;
+/// The partition of alerts.
+const ALERTS: &str = "alerts";
+/// The partition of alerts that are not resolved.
+const OPEN: &str = "open-alerts";
+/// The partition of how far budgets have come.
+const PROGRESS: &str = "budget-progress";
+/// Budgets of which the next tier is remembered; beyond it the memory is emptied.
+const REMEMBERED_MAX: usize = 10_000;
+/// Rows of costs that are looked at for the top agents.
+const ROWS_MAX: usize = 1_000;
+const HOUR_NS: i64 = 3_600_000_000_000;
+
+/// Where an alert is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AlertState {
+    /// The tier was reached.
+    Fired,
+    /// Somebody has seen it.
+    Acknowledged,
+    /// The period has ended, or the limit is another one.
+    Resolved,
+}
+
+/// An alert of a budget's tier.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertRecord {
+    /// `alr_` and digits: the same tier of the same budget, period and limit version has the same id.
+    pub id: String,
+    /// The budget's scope as the organisation file names it.
+    pub scope: String,
+    /// `month`, `week` or `day`.
+    pub kind: String,
+    /// The period.
+    pub period: String,
+    /// The team that it concerns; `None`: the whole organisation, a project, a user or a task.
+    pub team: Option<String>,
+    /// The tier, percent.
+    pub tier: u32,
+    /// The limit then.
+    pub limit: Amount,
+    /// Its version, from 1.
+    pub limit_version: u32,
+    /// What was posted then.
+    pub posted: Amount,
+    /// The currency of the amounts.
+    pub currency: Currency,
+    /// Whether somebody has to acknowledge it.
+    pub needs_acknowledgement: bool,
+    /// Fired, acknowledged or resolved.
+    pub state: AlertState,
+    /// When, RFC 3339.
+    pub fired_at: String,
+    /// Who has seen it.
+    pub acknowledged_by: Option<String>,
+    /// When, RFC 3339.
+    pub acknowledged_at: Option<String>,
+    /// When it was escalated, RFC 3339.
+    pub escalated_at: Option<String>,
+    /// When it was resolved, RFC 3339.
+    pub resolved_at: Option<String>,
+    /// By what.
+    pub resolution: Option<String>,
+}
+
+/// How far a budget has come in a period, with the alerts of its limit version.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Kept {
+    progress: Progress,
+    alerts: Vec<String>,
+}
+
+/// The amounts below which nothing fires, by scope and period.
+#[derive(Default)]
+pub(crate) struct Quiet(Mutex<BTreeMap<(String, String), (Amount, Option<Amount>)>>);
+
+impl Quiet {
+    fn is_quiet(&self, of: &(String, String), limit: Amount, posted: Amount) -> bool {
+        let Ok(quiet) = self.0.lock() else { return false };
+        quiet.get(of).is_some_and(|(known, next)| *known == limit && next.is_none_or(|next| posted < next))
+    }
+
+    fn note(&self, of: (String, String), limit: Amount, next: Option<Amount>) {
+        let Ok(mut quiet) = self.0.lock() else { return };
+        if quiet.len() >= REMEMBERED_MAX {
+            quiet.clear();
+        }
+        quiet.insert(of, (limit, next));
+    }
+}
+
+/// A budget in the period that it is now.
+struct Watched<'a> {
+    budget: &'a Budget,
+    period: String,
+    limit: Amount,
+    posted: Amount,
+}
+
+impl App {
+    /// Looks at budgets: those that count in these counters, or all. What fires is told.
+    ///
+    /// # Errors
+    /// When the store fails; the next look finds what was missed.
+    pub async fn watch_budgets(&self, counters: Option<&BTreeSet<CounterKey>>) -> Result<usize, Refusal> {
+        let world = self.world().await?;
+        let now_ns = self.now_ns();
+        let today = world.history.calendar().day_of(now_ns);
+        let organisation = &world.history.on(today).organisation;
+        let extended = self.extended(&world, now_ns).await?;
+        let pseudonym_of = |user: &str| self.pseudonyms.of(user).to_string();
+        let mut looked = Vec::new();
+        for budget in &organisation.budgets {
+            let Some(counter) = counter_of(budget, today, &pseudonym_of) else { continue };
+            let key = CounterKey { scope: counter.scope, period: counter.period };
+            if counters.is_none_or(|counters| counters.contains(&key)) {
+                looked.push((budget, key));
+            }
+        }
+        let keys: Vec<CounterKey> = looked.iter().map(|(_, key)| key.clone()).collect();
+        let posted = self.ports.live.counters(&keys).await?;
+        let mut fired = 0_usize;
+        for ((budget, key), posted) in looked.into_iter().zip(posted) {
+            let limit = limit_of(budget, &key.period, &extended);
+            let watched = Watched { budget, period: key.period, limit, posted };
+            fired = fired.saturating_add(self.look_at(&watched, organisation).await?);
+        }
+        if fired > 0 {
+            self.publish_alerts().await;
+        }
+        Ok(fired)
+    }
+
+    async fn look_at(&self, watched: &Watched<'_>, organisation: &Organisation) -> Result<usize, Refusal> {
+        let Watched { budget, period, limit, posted } = watched;
+        let of = (budget.scope.clone(), period.clone());
+        for _ in 0..ATTEMPTS_MAX {
+            if self.quiet.is_quiet(&of, *limit, *posted) {
+                return Ok(0);
+            }
+            let key = Key::new(PROGRESS, format!("{period}|{}", budget.scope));
+            let known = records::get::<Kept>(self.books(), &key).await?;
+            let before = known.as_ref().map(|(kept, _)| &kept.progress);
+            let step = advance(before, *limit, &budget.tiers, *posted);
+            let next = next_amount(&step.progress, &budget.tiers);
+            let is_news = before.map_or(step.progress.level > 0, |before| *before != step.progress);
+            if !is_news {
+                self.quiet.note(of, *limit, next);
+                return Ok(0);
+            }
+            let mut kept = known.as_ref().map_or_else(Vec::new, |(kept, _)| kept.alerts.clone());
+            let alerts = self.fire(watched, &step, organisation);
+            let mut writes = Vec::new();
+            if step.new_version {
+                for id in kept.drain(..) {
+                    writes.extend(self.resolution(&id, "the limit was changed").await?);
+                }
+            }
+            for alert in &alerts {
+                kept.push(alert.id.clone());
+                writes.push(records::put(Key::new(ALERTS, &alert.id), alert, Expect::Absent)?);
+                writes.push(records::put(Key::new(OPEN, &alert.id), &alert.fired_at, Expect::Any)?);
+                writes.push(outbox_put(&Tell::BudgetTier { alert: Box::new(alert.clone()) })?);
+            }
+            let expect = known.as_ref().map_or(Expect::Absent, |(_, version)| Expect::Version(*version));
+            writes.push(records::put(key, &Kept { progress: step.progress.clone(), alerts: kept }, expect)?);
+            match self.books().write(writes).await {
+                Ok(()) => {
+                    self.quiet.note(of, *limit, next);
+                    return Ok(alerts.len());
+                }
+                // Somebody else watches the same budget: what it found stands.
+                Err(WriteError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(0)
+    }
+
+    fn fire(&self, watched: &Watched<'_>, step: &Step, organisation: &Organisation) -> Vec<AlertRecord> {
+        let Watched { budget, period, limit, posted } = watched;
+        let version = step.progress.version;
+        let alert = |tier: &u32| {
+            let name = format!("{}\n{}\n{period}\n{tier}\n{version}", budget.scope, budget.period);
+            let digest = recoup_model::Digest::of(name.as_bytes()).to_string();
+            AlertRecord {
+                id: format!("alr_{}", digest.get(..20).unwrap_or(&digest)),
+                scope: budget.scope.clone(),
+                kind: budget.period.clone(),
+                period: period.clone(),
+                team: team_of(&budget.scope, organisation).map(str::to_owned),
+                tier: *tier,
+                limit: *limit,
+                limit_version: version,
+                posted: *posted,
+                currency: organisation.currency,
+                needs_acknowledgement: *tier >= ACKNOWLEDGE_FROM_PERCENT,
+                state: AlertState::Fired,
+                fired_at: self.now_text(),
+                acknowledged_by: None,
+                acknowledged_at: None,
+                escalated_at: None,
+                resolved_at: None,
+                resolution: None,
+            }
+        };
+        step.fires.iter().map(alert).collect()
+    }
+
+    /// What the agents of an alert's budget have cost in its period, as of the last night, the dearest first.
+    pub(crate) async fn agents_of(&self, alert: &AlertRecord) -> Result<Vec<(String, Amount)>, Refusal> {
+        let world = self.world().await?;
+        let today = world.history.calendar().day_of(self.now_ns());
+        let Some(kind) = PeriodKind::from_name(&alert.kind) else { return Ok(Vec::new()) };
+        let (from, to) = kind.days_around(today);
+        let owner = match alert.scope.split_once(':') {
+            None => None,
+            Some(("team", id)) => Some((Dimension::Team, id)),
+            Some(("project", id)) => Some((Dimension::Project, id)),
+            Some(("agent", id)) => Some((Dimension::Agent, id)),
+            Some(_) => return Ok(Vec::new()),
+        };
+        let by: Vec<Dimension> =
+            [Some(Dimension::Agent), owner.map(|(dimension, _)| dimension)].into_iter().flatten().collect();
+        let range = DayRange { from, to };
+        let rows = self.costs(&Principal::operator(), range, &by, Paging { skip: 0, limit: ROWS_MAX }).await?;
+        let text =
+            |row: &serde_json::Value, name: &str| row.get(name).and_then(serde_json::Value::as_str).map(str::to_owned);
+        let is_of = |row: &&serde_json::Value| {
+            owner.is_none_or(|(dimension, id)| text(row, dimension.name()).as_deref() == Some(id))
+        };
+        let read = |row: &serde_json::Value| Some((text(row, "agent")?, text(row, "cost")?.parse().ok()?));
+        Ok(rows.rows.iter().filter(is_of).filter_map(read).collect())
+    }
+
+    /// The writes that resolve an alert, where it is not.
+    async fn resolution(&self, id: &str, by: &str) -> Result<Vec<Write>, Refusal> {
+        let key = Key::new(ALERTS, id);
+        let open = Write::Delete { key: Key::new(OPEN, id), expect: Expect::Any };
+        let Some((alert, version)) = records::get::<AlertRecord>(self.books(), &key).await? else {
+            return Ok(Vec::new());
+        };
+        if alert.state == AlertState::Resolved {
+            return Ok(vec![open]);
+        }
+        let unseen = alert.needs_acknowledgement && alert.acknowledged_by.is_none();
+        let by = if unseen { format!("{by}; nobody had acknowledged it") } else { by.to_owned() };
+        let resolved = AlertRecord {
+            state: AlertState::Resolved,
+            resolved_at: Some(self.now_text()),
+            resolution: Some(by),
+            ..alert
+        };
+        let tell = Tell::AlertChanged { alert: Box::new(resolved.clone()) };
+        Ok(vec![records::put(key, &resolved, Expect::Version(version))?, open, outbox_put(&tell)?])
+    }
+
+    /// What time alone brings: escalations, ends of periods, tiers that were missed.
+    ///
+    /// # Errors
+    /// When the store fails; the next look finds what was missed.
+    pub async fn watch_time(&self) -> Result<(), Refusal> {
+        let Ok(world) = self.world().await else { return Ok(()) };
+        self.watch_budgets(None).await?;
+        let mut changed = false;
+        for (id, _, _) in records::all::<String>(self.books(), OPEN, "").await? {
+            changed |= self.watch_alert(&id, &world).await?;
+        }
+        if changed {
+            self.publish_alerts().await;
+        }
+        Ok(())
+    }
+
+    async fn watch_alert(&self, id: &str, world: &World) -> Result<bool, Refusal> {
+        let key = Key::new(ALERTS, id);
+        let Some((alert, version)) = records::get::<AlertRecord>(self.books(), &key).await? else { return Ok(false) };
+        let now_ns = self.now_ns();
+        let calendar = world.history.calendar();
+        let today = calendar.day_of(now_ns);
+        let is_over = PeriodKind::from_name(&alert.kind).is_some_and(|kind| kind.period_of(today) != alert.period);
+        let writes = if is_over || alert.state == AlertState::Resolved {
+            self.resolution(id, "the period has ended").await?
+        } else {
+            let hours = i64::from(world.history.on(today).organisation.alerts.escalate_after_hours);
+            let fired = chrono::DateTime::parse_from_rfc3339(&alert.fired_at)
+                .map_err(|error| Refusal::computation("read when an alert fired", error))?;
+            let fired_ns = fired.timestamp_nanos_opt().unwrap_or(now_ns);
+            let waits = alert.needs_acknowledgement && alert.state == AlertState::Fired && alert.escalated_at.is_none();
+            if !waits || now_ns.saturating_sub(fired_ns) < hours.saturating_mul(HOUR_NS) {
+                return Ok(false);
+            }
+            let escalated = AlertRecord { escalated_at: Some(self.now_text()), ..alert };
+            let tell = Tell::BudgetEscalation { alert: Box::new(escalated.clone()) };
+            vec![records::put(key, &escalated, Expect::Version(version))?, outbox_put(&tell)?]
+        };
+        match self.books().write(writes).await {
+            Ok(()) => Ok(true),
+            Err(WriteError::Conflict(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Alerts of budgets that the caller may see, newest first.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`] for a key that may not read.
+    pub async fn budget_alerts(&self, principal: &Principal) -> Result<Vec<AlertRecord>, Refusal> {
+        let team = principal.seen_team()?;
+        let rows = records::all::<AlertRecord>(self.books(), ALERTS, "").await?;
+        let is_seen = |alert: &AlertRecord| team.is_none_or(|team| alert.team.as_deref() == Some(team));
+        let mut alerts: Vec<AlertRecord> = rows.into_iter().map(|(_, alert, _)| alert).filter(is_seen).collect();
+        alerts.sort_by(|one, other| (&other.fired_at, other.tier).cmp(&(&one.fired_at, one.tier)));
+        Ok(alerts)
+    }
+
+    /// An alert that the caller may see.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] for one that there is not, or that the caller may not see.
+    pub async fn budget_alert(&self, principal: &Principal, id: &str) -> Result<AlertRecord, Refusal> {
+        let (alert, _) = self.seen_alert(principal, id).await?;
+        Ok(alert)
+    }
+
+    async fn seen_alert(&self, principal: &Principal, id: &str) -> Result<(AlertRecord, u64), Refusal> {
+        let team = principal.seen_team()?;
+        let found = records::get::<AlertRecord>(self.books(), &Key::new(ALERTS, id)).await?;
+        let seen = found.filter(|(alert, _)| team.is_none_or(|team| alert.team.as_deref() == Some(team)));
+        seen.ok_or_else(|| Refusal::NotFound(format!("there is no alert `{id}`")))
+    }
+
+    /// Says that somebody has seen an alert. Again changes nothing.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`] unless the key acts for the team or finance; [`Refusal::Conflict`] for one that is resolved.
+    pub async fn acknowledge(&self, principal: &Principal, id: &str) -> Result<AlertRecord, Refusal> {
+        let (alert, version) = self.seen_alert(principal, id).await?;
+        principal.may_act_for(alert.team.as_deref())?;
+        match alert.state {
+            AlertState::Acknowledged => return Ok(alert),
+            AlertState::Resolved => {
+                let by = alert.resolution.as_deref().unwrap_or("it is over");
+                let detail = format!("the alert is resolved: {by}");
+                return Err(Refusal::Conflict { kind: "alert-resolved", detail });
+            }
+            AlertState::Fired => {}
+        }
+        let seen = AlertRecord {
+            state: AlertState::Acknowledged,
+            acknowledged_by: Some(principal.who()),
+            acknowledged_at: Some(self.now_text()),
+            ..alert
+        };
+        let writes = vec![
+            records::put(Key::new(ALERTS, id), &seen, Expect::Version(version))?,
+            outbox_put(&Tell::AlertChanged { alert: Box::new(seen.clone()) })?,
+            self.audit_put(principal, "alert-acknowledged", id, json!({ "scope": seen.scope, "tier": seen.tier }))?,
+        ];
+        self.books().write(writes).await?;
+        self.publish_alerts().await;
+        Ok(seen)
+    }
+}
