@@ -102,9 +102,12 @@ struct Kept {
     alerts: Vec<String>,
 }
 
+/// The limit of a budget that was looked at last, and the posted amount from which its next tier fires, if one is left.
+type Silence = (Amount, Option<Amount>);
+
 /// The amounts below which nothing fires, by scope and period.
 #[derive(Default)]
-pub(crate) struct Quiet(Mutex<BTreeMap<(String, String), (Amount, Option<Amount>)>>);
+pub(crate) struct Quiet(Mutex<BTreeMap<(String, String), Silence>>);
 
 impl Quiet {
     fn is_quiet(&self, of: &(String, String), limit: Amount, posted: Amount) -> bool {
