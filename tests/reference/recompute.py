@@ -644,7 +644,9 @@ class Prices:
         self.recovered = recovered or {}
         seed = organisation.seeds.get(tasks[0].root.tags["task_type"]) if billing == "task" else None
         self.seed = None if seed is None else Fraction(str(seed))
-        self.first = min(task.root.day for task in tasks)
+        # PRC-4: a task without a duration is no evidence of a time price and begins none.
+        tasks = [task for task in tasks if billing == "task" or busy_ns(task)]
+        self.first = min((task.root.day for task in tasks), default=last_night)
         self.nights = self.run_nights(tasks, last_night)
         self.versions = self.list_versions(last_night)
 
@@ -660,7 +662,7 @@ class Prices:
             today = by_day.get(day, [])
             done = sum(task.completed for task in today)
             completed, days = completed + done, days + bool(today)
-            own = sum((task.direct_cost() for task in today if self.counts(task)), Fraction(0))
+            own = sum((task.direct_cost() for task in today), Fraction(0))
             cost = smooth(cost, own + self.recovered_on(day), factor)
             base = smooth(base, done if self.billing == "task" else minutes(today), factor)
             if base and (completed >= self.organisation.min_tasks or days >= self.organisation.min_days):
@@ -673,10 +675,6 @@ class Prices:
         """PRC-1, POOL-4: the pools' share of the month to date less that of the night before; the first night takes all."""
         before = self.recovered.get(day - dt.timedelta(1), 0) if day.day > 1 and day > self.first else 0
         return self.recovered.get(day, Fraction(0)) - before
-
-    def counts(self, task):
-        """PRC-4: a time price counts only tasks with a duration."""
-        return self.billing == "task" or busy_ns(task) > 0
 
     def move(self, last, candidate):
         """PRC-3: a banded price moves at most x % a night, at least one grid step; the first has nothing to move from."""

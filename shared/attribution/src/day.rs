@@ -215,6 +215,8 @@ impl DayBuilder {
         add_count(&mut sums.idle_ns, task.idle_ns, "tasks.idle_ns")?;
         if timed {
             add_amount(&mut sums.timed_cost, task.direct_cost, "tasks.timed_cost")?;
+            add_count(&mut sums.timed_tasks, 1, "tasks.timed_tasks")?;
+            add_count(&mut sums.timed_completed, u64::from(task.status == Some(Status::Ok)), "tasks.timed_completed")?;
         }
         if timed && is_billed_by_time(trace.payer.team.as_ref(), &task.of, context) {
             add_count(sums.durations_ns.entry(task.active_ns).or_default(), 1, "tasks.durations_ns")?;

@@ -140,6 +140,10 @@ pub struct TaskValue {
     pub direct_cost: Amount,
     /// Of it the cost of tasks that have a duration (PRC-4's C).
     pub timed_cost: Amount,
+    /// Tasks that have a duration: only they are evidence of a time price (PRC-2, PRC-4).
+    pub timed_tasks: u64,
+    /// Of them with status `ok`.
+    pub timed_completed: u64,
     /// Sum of the tasks' active nanoseconds: the union of their spans' intervals (PRC-4's M).
     pub active_ns: u64,
     /// Sum of the tasks' idle nanoseconds: the root's interval less the active time.

@@ -92,6 +92,8 @@ fn add_tasks(sum: &mut TaskValue, more: TaskValue) -> Result<(), AttributionErro
     add_count(&mut sum.killed, more.killed, "tasks.killed")?;
     add_amount(&mut sum.direct_cost, more.direct_cost, "tasks.direct_cost")?;
     add_amount(&mut sum.timed_cost, more.timed_cost, "tasks.timed_cost")?;
+    add_count(&mut sum.timed_tasks, more.timed_tasks, "tasks.timed_tasks")?;
+    add_count(&mut sum.timed_completed, more.timed_completed, "tasks.timed_completed")?;
     add_count(&mut sum.active_ns, more.active_ns, "tasks.active_ns")?;
     add_count(&mut sum.idle_ns, more.idle_ns, "tasks.idle_ns")?;
     merge_maps(&mut sum.durations_ns, more.durations_ns, |sum, more| add_count(sum, more, "tasks.durations_ns"))?;

@@ -15,8 +15,9 @@ use crate::canonical::digest;
 
 /// The rules that figures are made by; raised only when a figure can change. 2: idle minutes are always shown (PRC-4).
 /// 3: which report of a corrected call is billed (EVT-2, EVT-3), prices on nights without a candidate (PRC-2, PRC-3), what of
-/// pools enters prices beside cost without an agent (PRC-1), wrappers that are unpriced in part (RAT-2).
-pub const RULES_VERSION: u32 = 3;
+/// pools enters prices beside cost without an agent (PRC-1), wrappers that are unpriced in part (RAT-2). 4: tasks without a
+/// duration are no evidence of a time price (PRC-2, PRC-4), a wrapper's quantity and excess are rounded together (MON-1).
+pub const RULES_VERSION: u32 = 4;
 
 /// The events of one UTC day, as far as they lie in one local day, that counted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -118,12 +118,13 @@ fn next_day(day: NaiveDate) -> NaiveDate {
     day.checked_add_days(Days::new(1)).unwrap_or(day)
 }
 
-/// Everything that may have a price in the period: what had one before it, and every task that ended or cost in it.
+/// Everything that may have a price in the period: what had one before it, and every task that ended in it or has direct
+/// cost in it. What went into a pool is no task's cost: facts do not say whose it was.
 fn known_keys(input: &PeriodInput<'_>) -> BTreeSet<PricedKey> {
     let mut pairs: BTreeSet<(&Id, &Id)> = BTreeSet::new();
     for facts in input.facts() {
         pairs.extend(facts.tasks.keys().filter_map(|key| Some((key.agent.as_ref()?, &key.task_type))));
-        let of_cells = facts.cells.keys().filter_map(|cell| cell.task.as_ref());
+        let of_cells = facts.cells.keys().filter(|cell| cell.pool.is_none()).filter_map(|cell| cell.task.as_ref());
         pairs.extend(of_cells.filter_map(|task| Some((task.agent.as_ref()?, &task.task_type))));
     }
     let both = [PriceModel::Task, PriceModel::Time];
@@ -249,11 +250,7 @@ fn observations(facts: &DayFacts) -> Result<BTreeMap<PricedKey, Observation>, Le
         let key = |model| PricedKey { agent: agent.clone(), task_type: task.task_type.clone(), model };
         let by_task = (value.direct_cost, value.tasks, value.completed);
         // Tasks without any duration are no evidence for a time price (PRC-4).
-        let by_time = if value.active_ns == 0 {
-            (value.timed_cost, 0, 0)
-        } else {
-            (value.timed_cost, value.tasks, value.completed)
-        };
+        let by_time = (value.timed_cost, value.timed_tasks, value.timed_completed);
         for (model, (cost, count, completed)) in [(PriceModel::Task, by_task), (PriceModel::Time, by_time)] {
             let seen = tasks.entry(key(model)).or_default();
             seen.cost = fits(seen.cost.checked_add(cost), "the cost of a day's tasks")?;

@@ -23,7 +23,7 @@ use crate::shipped::Known;
 /// The partition of nights.
 pub(crate) const NIGHTS: &str = "nights";
 /// The form in which facts are stored; a night in another form is run again.
-pub(crate) const FACTS_FORM: u32 = 2;
+pub(crate) const FACTS_FORM: u32 = 3;
 /// Days of facts remembered between queries.
 const REMEMBERED_MAX: usize = 100;
 

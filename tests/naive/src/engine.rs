@@ -277,7 +277,8 @@ pub fn flatten_facts(facts: &DayFacts) -> Figures {
         let name = format!("{day} task team={} agent={} type={task_type}", shown(team.as_ref()), shown(agent.as_ref()));
         let counts = [of.tasks, of.completed, of.failed, of.killed].map(count);
         let counts = figures(&counts);
-        let rest = figures(&[of.direct_cost, of.timed_cost, count(of.active_ns), count(of.idle_ns)]);
+        let timed = [of.timed_cost, count(of.timed_tasks), count(of.timed_completed)];
+        let rest = figures(&[&[of.direct_cost], &timed[..], &[count(of.active_ns), count(of.idle_ns)]].concat());
         named.insert(name.clone(), format!("{counts} {rest}"));
         for (ns, tasks) in &of.durations_ns {
             named.insert(format!("{name} of {ns} ns"), tasks.to_string());

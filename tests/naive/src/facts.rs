@@ -157,7 +157,10 @@ fn add_task(sums: &mut Sums, history: &History, trace: &Trace, task: &Task) {
     let cost = trace.direct_cost();
     let timed = if task.active_ns > 0 { cost.clone() } else { Q::zero() };
     let (active, idle) = (whole(task.active_ns), whole(task.idle_ns));
-    let figures = [whole(1), ended(Status::Ok), ended(Status::Error), ended(Status::Killed), cost, timed, active, idle];
+    let is_timed = whole(u64::from(task.active_ns > 0));
+    let (timed_tasks, timed_completed) = (is_timed.clone(), is_timed * ended(Status::Ok));
+    let counts = [whole(1), ended(Status::Ok), ended(Status::Error), ended(Status::Killed)];
+    let figures = [&counts[..], &[cost, timed, timed_tasks, timed_completed, active, idle]].concat();
     let organisation = &history.on(task.ended_on).organisation;
     let by_time =
         trace.payer.as_ref().is_some_and(|team| organisation.billing(team, task.agent.as_deref()) == Billing::Time);

@@ -47,7 +47,7 @@ pub struct Done<'a> {
     pub payer: Option<&'a Id>,
     /// Its whole direct cost.
     pub cost: Q,
-    /// The days on which it ended or has spans that count.
+    /// The days on which it ended or has spans that count and whose cost went into no pool.
     pub days: BTreeSet<NaiveDate>,
 }
 
@@ -59,7 +59,8 @@ pub fn tasks_of(traces: &[Trace]) -> Vec<Done<'_>> {
 
 fn done(trace: &Trace) -> Option<Done<'_>> {
     let task = trace.task.as_ref()?;
-    let counted = trace.spans.iter().filter(|span| span.counts()).map(|span| span.day);
+    let own = trace.spans.iter().filter(|span| span.counts() && span.pool.is_none());
+    let counted = own.map(|span| span.day);
     let days = counted.chain([task.ended_on]).collect();
     Some(Done { task, payer: trace.payer.as_ref(), cost: trace.direct_cost(), days })
 }

@@ -364,6 +364,9 @@ impl Measure {
         add_count(&mut value.idle_ns, task.idle_ns, "tasks.idle_ns")?;
         if task.code.timed {
             add_amount(&mut value.timed_cost, task.direct_cost, "tasks.timed_cost")?;
+            add_count(&mut value.timed_tasks, 1, "tasks.timed_tasks")?;
+            let completed = u64::from(root.row.status == Some(Status::Ok));
+            add_count(&mut value.timed_completed, completed, "tasks.timed_completed")?;
             if task.billing == Some(Billing::Time) {
                 add_count(value.durations_ns.entry(task.active_ns).or_default(), 1, "tasks.durations_ns")?;
                 if task.idle_ns > 0 {

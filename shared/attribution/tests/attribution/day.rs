@@ -73,6 +73,7 @@ fn prc_4_active_time_is_the_union_and_idle_the_rest_of_the_root() {
     assert_eq!(value.durations_ns, [(30 * SECOND_NS, 1)].into());
     assert_eq!(value.idles_ns, [(80 * SECOND_NS, 1)].into());
     assert_eq!(value.timed_cost, value.direct_cost);
+    assert_eq!((value.timed_tasks, value.timed_completed), (1, 1));
     let by_task = task(&facts(1, [&resolved(spans(span("r").frame("triage")))]));
     assert_eq!((by_task.active_ns, by_task.durations_ns.len()), (30 * SECOND_NS, 0));
 }
@@ -85,6 +86,7 @@ fn prc_4_a_task_without_duration_is_a_finding_where_time_is_billed() {
     assert_eq!(subjects(&trace, FindingKind::NoDuration), ["t/r"]);
     let value = task(&facts(1, [&trace]));
     assert_eq!((pico(value.timed_cost), pico(value.direct_cost), value.durations_ns.len()), (0, 1_000, 0));
+    assert_eq!((value.tasks, value.timed_tasks, value.timed_completed), (1, 0, 0));
     assert!(!kinds(&resolved(spans("triage"))).contains(&FindingKind::NoDuration));
 }
 

@@ -1,9 +1,9 @@
 use recoup_ledger::{LineKind, PriceModel, PriceOrigin, Settlement};
 use recoup_model::FindingKind;
-use recoup_model::organisation::{Billing, PriceLock};
+use recoup_model::organisation::{Billing, PoolBasis, PoolMethod, PriceLock};
 use recoup_money::Amount;
 
-use crate::world::{Span, Trace, World, agent, amount, day, id, lines, organisation, total, version, with_seed};
+use crate::world::{Span, Trace, World, agent, amount, day, id, lines, organisation, pool, total, version, with_seed};
 
 const MINUTE_NS: u64 = 60_000_000_000;
 
@@ -130,6 +130,45 @@ fn prc_4_minutes_are_charged_at_the_rate_and_untimed_tasks_pass_through() {
     );
     assert_eq!(settlement.variances[0].actual, amount("9"));
     assert_eq!(total(&settlement, "a"), amount("11.75"));
+}
+
+#[test]
+fn prc_4_a_task_without_a_duration_is_no_evidence_of_a_time_price() {
+    let mut organisation = organisation(&[]);
+    (organisation.policy.min_tasks, organisation.policy.min_days) = (3, 9);
+    let mut world = World::new(organisation);
+    let timed = |on| Trace { active_ns: Some(MINUTE_NS), ..trace("tim", on, "2") };
+    for on in [1, 2, 3] {
+        world.add(&timed(on));
+        world.add(&trace("tim", on, "1"));
+        world.add(&Trace { completed: false, ..timed(on) });
+    }
+    world.through = day(3);
+    let of_time = |settlement: &Settlement| {
+        let versions = settlement.prices.iter().filter(|version| version.key.model == PriceModel::Time);
+        versions.map(|version| version.from).collect::<Vec<_>>()
+    };
+    assert_eq!(of_time(&world.settle()), [day(4)], "three completed tasks with a duration, of six");
+}
+
+#[test]
+fn prc_2_a_task_whose_cost_is_all_in_pools_lists_no_seed_price_before_it_ends() {
+    let mut organisation = with_seed(organisation(&[("p", pool(PoolBasis::Even, "p", PoolMethod::Direct))]), "0.35");
+    organisation.agents.insert(id("all"), agent(Billing::Task));
+    let in_pool = |pool| Span { day: 31, cost: 5, pool };
+    let ends_later = |agent, spans| Trace { team: None, spans, ended: Some(32), ..trace(agent, 31, "0") };
+    let mut world = World::new(organisation);
+    world.add(&ends_later("all", vec![in_pool(Some(("p", None)))]));
+    world.add(&ends_later("tas", vec![in_pool(Some(("p", None))), in_pool(None)]));
+    let settle = |world: &World| {
+        let prices = world.settle().prices;
+        prices.iter().map(|version| version.key.agent.to_string()).collect::<Vec<_>>()
+    };
+    let fine = settle(&world);
+    for facts in world.days.values_mut() {
+        *facts = facts.in_settlement_grain(&world.history).unwrap();
+    }
+    assert_eq!((&*fine, &*settle(&world)), (&["tas".to_owned()][..], &["tas".to_owned()][..]));
 }
 
 #[test]

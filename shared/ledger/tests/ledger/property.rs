@@ -220,6 +220,8 @@ fn merge(into: &mut DayFacts, lane: DayFacts) {
         sum.failed += value.failed;
         sum.direct_cost = sum.direct_cost.checked_add(value.direct_cost).unwrap();
         sum.timed_cost = sum.timed_cost.checked_add(value.timed_cost).unwrap();
+        sum.timed_tasks += value.timed_tasks;
+        sum.timed_completed += value.timed_completed;
         sum.active_ns += value.active_ns;
         sum.idle_ns += value.idle_ns;
         for (ns, count) in value.durations_ns {

@@ -252,6 +252,8 @@ impl World {
         value.idle_ns += trace.idle_ns;
         if let Some(active_ns) = trace.active_ns {
             value.timed_cost = value.timed_cost.checked_add(direct).unwrap();
+            value.timed_tasks += 1;
+            value.timed_completed += u64::from(trace.completed);
             value.active_ns += active_ns;
             if by_time {
                 *value.durations_ns.entry(active_ns).or_default() += 1;

@@ -30,8 +30,7 @@ const BASES: [&str; 6] = ["direct_cost", "invocations", "tokens", "duration", "f
 struct Fixed {
     /// Prices that forget fast.
     forgetful: bool,
-    /// Whether some agents are billed by time. Then enough evidence is never a number of tasks, since which tasks
-    /// without a duration are evidence of a price per minute depends on their neighbours.
+    /// Whether some agents are billed by time.
     by_time: bool,
     /// In how many per cent of the versions prices take in pools.
     in_prices: u64,
@@ -130,8 +129,8 @@ fn policy(chance: &mut Chance, grid: &str, fixed: &Fixed) -> Vec<String> {
             "half_life_days = {}",
             if fixed.forgetful { *chance.pick(&[1, 2, 7]) } else { *chance.pick(&[7, 7, 3, 30]) }
         ),
-        format!("min_tasks = {}", if fixed.by_time { 30 } else { *chance.pick(&[1, 2, 3, 30]) }),
-        format!("min_days = {}", chance.pick(if fixed.by_time { &[1, 1, 2] } else { &[1, 2, 3] })),
+        format!("min_tasks = {}", chance.pick(&[1, 2, 3, 30])),
+        format!("min_days = {}", chance.pick(&[1, 2, 3])),
         format!("variance = \"{}\"", chance.pick(&["settle", "settle", "carry", "absorb"])),
     ];
     lines.push(match chance.below(4) {
