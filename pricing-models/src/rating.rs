@@ -8,7 +8,8 @@
 //! * A reported cost replaces a price that is not known. It does not replace one that is known and cannot be converted
 //!   or computed: that event is unpriced by MON-4 or MON-3.
 //! * A wrapper (EVT-5) is rated by its quantity only. Its usage is compared with what lies below it, by attribution;
-//!   its reported cost repeats costs below it, so it is neither billed nor compared.
+//!   its reported cost repeats costs below it, so it is neither billed nor compared. Its quantity and what only it saw
+//!   are one event's cost, rounded once and split by SPL-1, where both have a price.
 
 use ethnum::{I256, U256};
 use recoup_model::{
@@ -91,6 +92,15 @@ impl Rater for PriceBook {
         }
     }
 
+    fn rate_wrapper(&self, event: &Event, excess: &PriceQuery<'_>) -> Option<(Rating, Rating)> {
+        let segment = self.segment(event.used_at_ns)?;
+        let mut products = self.tokens(segment, excess).ok()?;
+        products.push(self.units(segment, event.quantity.as_ref()?, event.used_at_ns).ok()?);
+        let (_, mut parts) = settle(products).ok()?;
+        let units = parts.pop()?;
+        Some((listed(vec![units])?, listed(parts)?))
+    }
+
     fn tariff(&self, query: &PriceQuery<'_>) -> Option<Tariff> {
         self.find_tariff(query)
     }
@@ -110,6 +120,12 @@ impl Rater for PriceBook {
 /// Whether a reported cost may stand in: only where there is no price.
 const fn replaceable(reason: UnpricedReason) -> bool {
     !matches!(reason, UnpricedReason::NoExchangeRate | UnpricedReason::Overflow)
+}
+
+/// What these parts cost by the catalogue.
+fn listed(parts: Vec<CostPart>) -> Option<Rating> {
+    let cost = Amount::checked_sum(parts.iter().map(CostPart::cost))?;
+    Some(Rating::Priced { cost, parts, basis: Basis::Catalogue, disagrees: false })
 }
 
 fn by_report(segment: &Segment, reported: Reported, at_ns: i64) -> Rating {

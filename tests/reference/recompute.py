@@ -513,7 +513,7 @@ def rate_trace(trace, rating):
         if span.is_wrapper:
             own = unobserved(span.usage, sums)
             rate_wrapper(span, own, rating)
-        elif span.kind != "agent" and span.bears_cost:
+        elif span.bears_cost and (span.kind != "agent" or span.event.get("quantity") is not None or span.event.get("cost")):
             rate_event(span, rating)
         for name, count in own.items():
             sums[name] += count
@@ -532,23 +532,33 @@ def unobserved(own, below):
 
 
 def rate_wrapper(span, excess, rating):
-    """EVT-5: at the wrapper's model, else at the only model below it, else unpriced."""
-    if not excess:
-        return
+    """EVT-5: at the wrapper's model, else at the only model below it, else unpriced. MON-1: with what it bought by the piece."""
+    found, span.unpriced = price_units(span, rating)
     span.tokens = sum(excess.values())
     seller = seller_of(span)
-    if not span.event.get("model"):
+    if excess and not span.event.get("model"):
         models, queue = set(), list(span.children)
         for inner in queue:
             queue += inner.children
             if inner.usage and inner.event.get("model") and not inner.superseded:
                 models.add(seller_of(inner))
         seller = models.pop() if len(models) == 1 else (None, None)
-    products = rating.price_tokens(seller, span.event.get("service_tier"), excess, span.end)
-    if products is None:
-        span.unpriced = True
-    else:
-        book_parts(span, [(seller, name, None, ("token", excess[name]), exact) for name, exact in products.items()])
+    if excess:
+        products = rating.price_tokens(seller, span.event.get("service_tier"), excess, span.end)
+        span.unpriced |= products is None
+        found += [(seller, name, None, ("token", excess[name]), exact) for name, exact in (products or {}).items()]
+    book_parts(span, found)
+
+
+def price_units(span, rating):
+    """What an event bought by the piece, as parts before rounding, and whether it has no price."""
+    if span.event.get("quantity") is None:
+        return [], False
+    quantity = Fraction(str(span.event["quantity"]))
+    priced = rating.price_sku(span.event.get("sku"), span.event.get("unit"), quantity, span.end)
+    if not priced:
+        return [], True
+    return [(seller_of(span), None, span.event["sku"], (priced[1], quantity), priced[0])], False
 
 
 def seller_of(span):
@@ -558,20 +568,13 @@ def seller_of(span):
 def rate_event(span, rating):
     """EVT-6: the catalogue first; a reported cost only where there is no price or nothing to price."""
     event, seller = span.event, seller_of(span)
-    quantity = event.get("quantity")
-    quantity = None if quantity is None else Fraction(str(quantity))
     span.tokens = sum(span.usage.values())
-    found, missing = [], False
+    found, missing = price_units(span, rating)
     if span.usage:
         products = rating.price_tokens(seller, event.get("service_tier"), span.usage, span.end)
         missing |= products is None
         found += [(seller, name, None, ("token", span.usage[name]), exact) for name, exact in (products or {}).items()]
-    if quantity is not None:
-        priced = rating.price_sku(event.get("sku"), event.get("unit"), quantity, span.end)
-        missing |= priced is None
-        if priced:
-            found.append((seller, None, event["sku"], (priced[1], quantity), priced[0]))
-    measured = bool(span.usage) or quantity is not None
+    measured = bool(span.usage) or event.get("quantity") is not None
     if measured and not missing:
         book_parts(span, found)
     else:

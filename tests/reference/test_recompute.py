@@ -26,6 +26,7 @@ CATALOGUE = [
         "tiers": {"batch": {"per_million": {"input": "1", "output": "5"}}},
     },
     {"provider": "acme", "model": "large", "from": "2026-11-01", "currency": "USD", "per_million": {"input": "3", "output": "30"}},
+    {"provider": "acme", "model": "tiny", "from": "2026-01-01", "currency": "USD", "per_million": {"input": "0.0000005"}},
     {"sku": "acme.search", "unit": "call", "from": "2026-01-01", "currency": "USD", "price": "0.01"},
     {"sku": "acme.unit", "unit": "dollar", "from": "2026-01-01", "currency": "USD", "price": "1"},
 ]
@@ -347,6 +348,8 @@ class RatingOfEvents(unittest.TestCase):
         self.assertEqual([line["exact"] for line in lines(result)], ["0.000000000001", "0"])
 
     def test_evt_5_wrappers(self):
+        half = {"sku": "acme.unit", "quantity": "0.0000000000005"}
+
         def wrapped(own, below, **fields):
             frame = llm("w", "01", own, kind="agent", team="a", **fields)
             return [frame, *(llm(f"c{n}", "01", usage, parent_id="w") for n, usage in enumerate(below))]
@@ -361,6 +364,10 @@ class RatingOfEvents(unittest.TestCase):
         nameless = wrapped({"input": 100}, [{"input": 80}], model=None)
         self.assertEqual(self.cost(*nameless), ("0.0002", 0))
         self.assertEqual(self.cost(*wrapped({"input": 100}, [], model=None)), ("0", 1))
+        # MON-1: half a picodollar by the piece and half in tokens are one event's, which is rounded once.
+        self.assertEqual(self.cost(*wrapped({}, [], **half))[0], "0")
+        self.assertEqual(self.cost(*wrapped({"input": 1}, [], model="tiny"))[0], "0")
+        self.assertEqual(self.cost(*wrapped({"input": 1}, [], model="tiny", **half))[0], "0.000000000001")
 
     def test_pool_5_recurring(self):
         bill = {"id": "vm", "agent": "x", "amount": "310.00", "period": "month", "from": "2026-10-22"}

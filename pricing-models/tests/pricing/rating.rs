@@ -229,6 +229,30 @@ fn mon_1_class_and_conversion_are_rounded_together() {
 }
 
 #[test]
+fn mon_1_a_wrapper_s_quantity_and_excess_are_rounded_together() {
+    // Half a pico each: 0.5 + 0.5 is 1, not 0 + 0.
+    let prices = LARGE.replace("\"3\"", "\"0.000001\"") + &SEARCH.replace("\"0.01\"", "\"0.000000000001\"");
+    let history = history(vec![(None, organisation(Vec::new(), vec![euro_rate("2026-10-01", "0.5")]))]);
+    let book = PriceBook::new(&[Arc::new(in_currency("EUR", &prices))], &history).unwrap();
+    let wrapper = Event { kind: Kind::Agent, quantity: searches("1", None), ..event() };
+    let excess = PriceQuery {
+        provider: Some("example"),
+        model: Some("large"),
+        service_tier: None,
+        used_at_ns: wrapper.used_at_ns,
+        usage: Usage::NONE.with(TokenClass::Input, 1),
+    };
+    assert_eq!((book.rate(&wrapper).cost(), book.rate_tokens(&excess).cost()), (Some(Amount::ZERO), Some(Amount::ZERO)));
+    let (units, tokens) = book.rate_wrapper(&wrapper, &excess).unwrap();
+    // SPL-1: equal remainders and weights, so the smaller id.
+    let pico = |rating: &Rating| rating.cost().map(Amount::pico);
+    assert_eq!((pico(&units), pico(&tokens)), (Some(0), Some(1)));
+    let alone = |event: &Event, model| book.rate_wrapper(event, &PriceQuery { model: Some(model), ..excess });
+    assert_eq!(alone(&wrapper, "unknown"), None);
+    assert_eq!(alone(&Event { quantity: None, ..wrapper }, "large"), None);
+}
+
+#[test]
 fn mon_3_a_product_that_overflows_is_unpriced() {
     let prices = LARGE.replace("\"3\"", "\"70000000000000000\"");
     let book = book(catalogue(&prices));

@@ -222,6 +222,7 @@ fn sum_costs(spans: &mut [Span]) -> Result<(), AttributionError> {
         let Some(span) = spans.get_mut(at) else { continue };
         let mut exclusive = span.own.cost().unwrap_or_default();
         if let Some(unobserved) = &span.unobserved {
+            check_parts(&span.own, &span.event)?;
             check_parts(&unobserved.rating, &span.event)?;
             add_amount(&mut exclusive, unobserved.rating.cost().unwrap_or_default(), "exclusive")?;
         }

@@ -77,8 +77,8 @@ pub struct Span {
     pub excluded: bool,
     /// The `event_id` of the event that stands for it (EVT-3); its own where nothing supersedes it is `None`.
     pub superseded_by: Option<Id>,
-    /// The rating of its own usage, quantity and reported cost; for a wrapper that of its quantity alone. `Free` where
-    /// the event does not count.
+    /// The rating of its own usage, quantity and reported cost; for a wrapper that of its quantity, rounded together with
+    /// `unobserved` (MON-1). `Free` where the event does not count.
     pub own: Rating,
     /// What only a wrapper saw (EVT-5).
     pub unobserved: Option<Unobserved>,

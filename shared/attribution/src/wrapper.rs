@@ -2,7 +2,8 @@
 //!
 //! What the rule leaves open: the excess of a side goes to the token classes in which the wrapper reports more than was
 //! observed, in proportion (SPL-1); a call that is billed in another trace (EVT-2) was observed all the same, a
-//! superseded one (EVT-3) was not.
+//! superseded one (EVT-3) was not. What the wrapper bought by the piece and its excess are one event's cost, rounded once
+//! (MON-1), where both have a price.
 
 use recoup_model::{Event, PriceQuery, Rater, Rating, TokenClass, UnpricedReason, Usage};
 use recoup_money::{Share, split};
@@ -39,12 +40,13 @@ pub(crate) fn find_unobserved(spans: &mut [Span], rater: &dyn Rater) -> Result<(
         let below = observed.get(at).copied().unwrap_or_default();
         let Some(span) = spans.get(at) else { continue };
         let parent = span.parent;
-        let (own, unobserved) = observe(span, &below, spans, rater)?;
-        if let Some(span) = spans.get_mut(at) {
-            span.unobserved = unobserved;
+        let (adds, priced) = observe(span, &below, spans, rater)?;
+        if let (Some(span), Some(priced)) = (spans.get_mut(at), priced) {
+            span.unobserved = Some(priced.unobserved);
+            span.own = priced.own.unwrap_or_else(|| span.own.clone());
         }
         let whole = Observed {
-            usage: add_usage(&below.usage, &own)?,
+            usage: add_usage(&below.usage, &adds)?,
             models: join_models(below.models, named_model(spans, at), spans),
         };
         if let Some(above) = parent.and_then(|parent| observed.get_mut(parent)) {
@@ -55,13 +57,19 @@ pub(crate) fn find_unobserved(spans: &mut [Span], rater: &dyn Rater) -> Result<(
     Ok(())
 }
 
+/// What only a wrapper saw, and its own rating where that is rounded together with it.
+struct Priced {
+    unobserved: Unobserved,
+    own: Option<Rating>,
+}
+
 /// What the span adds to the usage below it, and, where only a wrapper saw that, its price.
 fn observe(
     span: &Span,
     below: &Observed,
     spans: &[Span],
     rater: &dyn Rater,
-) -> Result<(Usage, Option<Unobserved>), AttributionError> {
+) -> Result<(Usage, Option<Priced>), AttributionError> {
     let Some(usage) = span.event.usage.filter(|_| span.superseded_by.is_none()) else {
         return Ok((Usage::NONE, None));
     };
@@ -73,7 +81,7 @@ fn observe(
     Ok((excess, bills.then(|| price(span, excess, below.models, spans, rater))))
 }
 
-fn price(span: &Span, usage: Usage, below: Models, spans: &[Span], rater: &dyn Rater) -> Unobserved {
+fn price(span: &Span, usage: Usage, below: Models, spans: &[Span], rater: &dyn Rater) -> Priced {
     let priced_as: Option<&Event> = match below {
         _ if span.event.model.is_some() => Some(&span.event),
         Models::Only(at) => spans.get(at).map(|span| &span.event),
@@ -81,16 +89,22 @@ fn price(span: &Span, usage: Usage, below: Models, spans: &[Span], rater: &dyn R
     };
     let Some(priced_as) = priced_as else {
         let rating = Rating::Unpriced(UnpricedReason::UnknownModel);
-        return Unobserved { usage, provider: span.event.provider.clone(), model: None, rating };
+        let unobserved = Unobserved { usage, provider: span.event.provider.clone(), model: None, rating };
+        return Priced { unobserved, own: None };
     };
-    let rating = rater.rate_tokens(&PriceQuery {
+    let query = PriceQuery {
         provider: priced_as.provider.as_deref(),
         model: priced_as.model.as_deref(),
         service_tier: span.event.service_tier.as_deref(),
         used_at_ns: span.event.used_at_ns,
         usage,
-    });
-    Unobserved { usage, provider: priced_as.provider.clone(), model: priced_as.model.clone(), rating }
+    };
+    let (own, rating) = match rater.rate_wrapper(&span.event, &query) {
+        Some((own, rating)) => (Some(own), rating),
+        None => (None, rater.rate_tokens(&query)),
+    };
+    let (provider, model) = (priced_as.provider.clone(), priced_as.model.clone());
+    Priced { unobserved: Unobserved { usage, provider, model, rating }, own }
 }
 
 /// What a wrapper reports beyond what is below it, side by side.

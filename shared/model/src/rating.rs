@@ -157,6 +157,12 @@ pub trait Rater: Send + Sync {
     fn rate(&self, event: &Event) -> Rating;
     /// The rating of tokens alone.
     fn rate_tokens(&self, query: &PriceQuery<'_>) -> Rating;
+    /// The ratings of a wrapper's quantity and of what only it saw (EVT-5), rounded together: they are one event's (MON-1).
+    /// `None` where one of both has no price, or there is no quantity: then each is rated for itself.
+    fn rate_wrapper(&self, event: &Event, excess: &PriceQuery<'_>) -> Option<(Rating, Rating)> {
+        let _ = (event, excess);
+        None
+    }
     /// The tariff of a model at the query's instant, where there is one; its usage is not looked at. It gives the
     /// same cost and parts as [`Self::rate_tokens`], and as [`Self::rate`] of an event that reports nothing but tokens.
     fn tariff(&self, query: &PriceQuery<'_>) -> Option<Tariff> {

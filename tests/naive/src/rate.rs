@@ -132,6 +132,18 @@ pub fn rate_tokens(history: &History, seller: Seller<'_>, usage: Usage) -> Optio
     token_products(organisation, seller, usage).ok().map(|products| book(seller, &products))
 }
 
+/// What a wrapper bought by the piece and what only it saw, in one rounding (MON-1); `None` where one of them has no price.
+#[must_use]
+pub fn rate_wrapper(history: &History, event: &Event, seller: Seller<'_>, usage: Usage) -> Option<Vec<Bought>> {
+    event.quantity.as_ref()?;
+    let units = products(history, event, None).ok()?;
+    let tokens = token_products(organisation_at(history, seller.at_ns), seller, usage).ok()?;
+    let all = [&units[..], &tokens[..]].concat();
+    let (own, seen) = (book(seller_of(event), &all), book(seller, &all));
+    let own = own.into_iter().take(units.len());
+    Some(own.chain(seen.into_iter().skip(units.len()).map(|part| Bought { unobserved: true, ..part })).collect())
+}
+
 fn token_products(organisation: &Organisation, seller: Seller<'_>, usage: Usage) -> Result<Vec<Product>, Missing> {
     let (provider, model) = (seller.provider.ok_or(Missing::Price)?, seller.model.ok_or(Missing::Price)?);
     let fits = |price: &&OwnPrice| price.provider.as_ref() == Some(provider) && price.model.as_ref() == Some(model);

@@ -10,7 +10,7 @@ use recoup_model::organisation::{History, Organisation};
 use recoup_model::{Event, Id, Kind, Recorded, Status, Tags, Usage};
 
 use crate::number::Q;
-use crate::rate::{Bought, Seller, What, excess, organisation_at, rate_event, rate_tokens};
+use crate::rate::{Bought, Seller, What, excess, organisation_at, rate_event, rate_tokens, rate_wrapper};
 
 /// (trace, event) by name; an event without a trace is one of its own.
 pub type Name = (Option<Id>, Id, Id);
@@ -389,8 +389,7 @@ fn add_unobserved(history: &History, trace: &mut Trace) {
             let more = excess(own, below);
             inclusive.insert(at, add(below, more));
             if more != Usage::NONE && span.counts() {
-                let bought = buy_unobserved(history, trace, at, more);
-                trace.spans[at].bought.extend(bought);
+                buy_unobserved(history, trace, at, more);
             }
         } else {
             inclusive.insert(at, add(below, own));
@@ -416,7 +415,7 @@ fn add(left: Usage, right: Usage) -> Usage {
 }
 
 /// Priced at the wrapper's model, else at the only model that is named below it, else unpriced.
-fn buy_unobserved(history: &History, trace: &Trace, at: usize, usage: Usage) -> Vec<Bought> {
+fn buy_unobserved(history: &History, trace: &mut Trace, at: usize, usage: Usage) {
     let event = &trace.spans[at].event;
     let below: BTreeSet<(Option<Id>, Option<Id>)> = trace
         .below(at)
@@ -437,13 +436,17 @@ fn buy_unobserved(history: &History, trace: &Trace, at: usize, usage: Usage) -> 
         tier: event.service_tier.as_ref(),
         at_ns: event.used_at_ns,
     };
+    if let Some(bought) = rate_wrapper(history, event, seller, usage) {
+        trace.spans[at].bought = bought;
+        return;
+    }
     let mut bought = rate_tokens(history, seller, usage).unwrap_or_else(|| {
         let quantity = crate::number::whole(usage.total());
         let (provider, model) = (provider.clone(), model.clone());
         vec![Bought { provider, model, what: What::Unpriced, quantity, cost: Q::zero(), unobserved: false }]
     });
     bought.iter_mut().for_each(|part| part.unobserved = true);
-    bought
+    trace.spans[at].bought.extend(bought);
 }
 
 /// ATR-2: a frame starts where the agent differs from the parent's, and at each `agent` span that names one.

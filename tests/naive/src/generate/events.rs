@@ -128,7 +128,7 @@ fn buy(chance: &mut Chance, temper: Temper, event: &mut Event) {
             event.usage = Some(usage(chance, 900));
             name_model(chance, temper, event, 60);
         }
-        if chance.percent(temper.wrappers / 10) {
+        if chance.percent(temper.wrappers / 4) {
             event.quantity = Some(quantity(chance, temper));
         }
         if chance.percent(temper.prices / 5) {

@@ -130,7 +130,7 @@ fn policy(chance: &mut Chance, grid: &str, fixed: &Fixed) -> Vec<String> {
             if fixed.forgetful { *chance.pick(&[1, 2, 7]) } else { *chance.pick(&[7, 7, 3, 30]) }
         ),
         format!("min_tasks = {}", chance.pick(&[1, 2, 3, 30])),
-        format!("min_days = {}", chance.pick(&[1, 2, 3])),
+        format!("min_days = {}", chance.pick(if fixed.by_time { &[1, 1, 2] } else { &[1, 2, 3] })),
         format!("variance = \"{}\"", chance.pick(&["settle", "settle", "carry", "absorb"])),
     ];
     lines.push(match chance.below(4) {
