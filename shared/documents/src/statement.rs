@@ -77,7 +77,7 @@ pub struct Statement {
     pub exact_total: Amount,
     /// The total in the currency's minor unit.
     pub total: String,
-    /// Events whose cost is not known.
+    /// Events whose cost is not known, and bills that no exchange rate converts (MON-4).
     pub unpriced_events: u64,
     /// What it was made from.
     pub manifest: ManifestRef,
@@ -164,9 +164,10 @@ fn notes(mode: Mode, unpriced_events: u64, (corrected, currency): (BTreeMap<Peri
         notes.push("Showback: for information only. Nothing is booked.".to_owned());
     }
     if unpriced_events > 0 {
-        let events = if unpriced_events == 1 { "event has" } else { "events have" };
+        let (unpriced, cost) =
+            if unpriced_events == 1 { ("event or bill has", "its") } else { ("events or bills have", "their") };
         notes.push(format!(
-            "{unpriced_events} {events} no price yet: their cost is not in this statement and not zero."
+            "{unpriced_events} {unpriced} no price in {currency} yet: {cost} cost is not in this statement and not zero."
         ));
     }
     notes.extend(corrected.into_iter().map(|(period, sum)| {

@@ -284,7 +284,7 @@ fn clo_2_notes_say_what_a_reader_must_know() {
     let shown = statement(Mode::Showback);
     let notes = [
         "Showback: for information only. Nothing is booked.",
-        "2 events have no price yet: their cost is not in this statement and not zero.",
+        "2 events or bills have no price in USD yet: their cost is not in this statement and not zero.",
         "Corrections of 2026-09: -0.13 USD; the statements of that month stay as they are.",
     ];
     assert_eq!(shown.notes, notes);

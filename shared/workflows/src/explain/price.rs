@@ -5,8 +5,8 @@ use num_rational::BigRational;
 use recoup_ledger::{PriceModel, PriceNight, PriceOrigin, PriceVersion, PricedKey};
 use recoup_model::Digest;
 use recoup_model::organisation::PriceLock;
-use recoup_money::{Amount, PICO_PER_UNIT, round_to_step};
-use recoup_pricing::internal::{PriceState, alpha_pico};
+use recoup_money::{Amount, PICO_PER_UNIT};
+use recoup_pricing::internal::{PricePolicy, PriceState, alpha_pico};
 
 use super::case::Case;
 use super::ratio;
@@ -102,7 +102,7 @@ fn tell_nights(mut step: Step, found: &mut Explained, key: &PricedKey, behind: &
         found.tie(format!("S_C of {}", night.day), again.0, night.after.cost);
         found.tie(format!("S_{letter} of {}", night.day), again.1, night.after.quantity);
     }
-    for line in price_arithmetic(&behind.state, letter, behind.nights.last().map(|night| &night.policy))? {
+    for line in price_arithmetic(&behind.state, letter, behind.nights.last().map(|night| &night.policy)) {
         step = step.calculate(line);
     }
     if behind.nights.is_empty() {
@@ -168,40 +168,98 @@ fn arithmetic(night: &PriceNight, letter: &str) -> Result<Vec<String>, Refusal> 
     ])
 }
 
-fn price_arithmetic(
-    state: &PriceState,
-    letter: &str,
-    policy: Option<&recoup_pricing::internal::PricePolicy>,
-) -> Result<Vec<String>, Refusal> {
-    let mut lines = Vec::new();
-    let (Some(candidate), Some(price)) = (state.candidate, state.price) else { return Ok(lines) };
-    if let Some(policy) = policy {
-        let grid = policy.price_grid;
-        let exact = round_to_step(state.cost.pico(), state.quantity.pico(), grid.pico(), PICO_PER_UNIT);
-        let at_least = exact.map(Amount::from_pico).unwrap_or_default().max(grid);
-        let words = if at_least == candidate {
-            ""
-        } else {
-            " (the candidate of an earlier night: nothing smooths to a quantity)"
-        };
-        lines.push(format!(
-            "candidate = S_C / S_{letter} = {} / {} = {candidate} on the grid of {grid}, half to even{words}",
-            state.cost, state.quantity
-        ));
-        lines.push(match (policy.lock, policy.band_percent) {
-            (PriceLock::Floating, _) => format!("floating: the price is the candidate, {price}"),
-            (PriceLock::Locked, _) => {
-                format!("locked: candidates come into force when a month begins; the price is {price}")
-            }
-            (PriceLock::Banded, band) => {
-                let band = band.unwrap_or_default();
-                format!("banded: the price moves by {band} % a night at most, by one grid step at least; it is {price}")
-            }
-        });
-        lines.push(format!(
-            "evidence: {} completed tasks on {} days with tasks; {} or {} days are enough",
-            state.completed, state.days_with_tasks, policy.min_tasks, policy.min_days
-        ));
+/// Why a night gave no candidate of its own (PRC-2); none where it gave one.
+fn lacks(state: &PriceState, policy: &PricePolicy) -> Option<&'static str> {
+    let enough = state.completed >= u64::from(policy.min_tasks) || state.days_with_tasks >= policy.min_days;
+    match enough {
+        false => Some("there is not enough evidence"),
+        true if state.quantity <= Amount::ZERO => Some("nothing smooths to a quantity"),
+        true => None,
     }
-    Ok(lines)
+}
+
+fn price_arithmetic(state: &PriceState, letter: &str, policy: Option<&PricePolicy>) -> Vec<String> {
+    let (Some(candidate), Some(price), Some(policy)) = (state.candidate, state.price, policy) else { return Vec::new() };
+    let (grid, lacks) = (policy.price_grid, lacks(state, policy));
+    let found = match lacks {
+        Some(why) => format!("no candidate, {why}: that of an earlier night was {candidate}"),
+        None => format!(
+            "candidate = S_C / S_{letter} = {} / {} = {candidate} on the grid of {grid}, half to even",
+            state.cost, state.quantity
+        ),
+    };
+    let held = match (policy.lock, lacks) {
+        (PriceLock::Locked, _) => {
+            format!("locked: candidates come into force when a month begins; the price is {price}")
+        }
+        (_, Some(_)) => format!("{}: without a candidate the last price holds, {price}", lock_name(policy.lock)),
+        (PriceLock::Floating, None) => format!("floating: the price is the candidate, {price}"),
+        (PriceLock::Banded, None) => {
+            let band = policy.band_percent.unwrap_or_default();
+            format!("banded: the price moves by {band} % a night at most, by one grid step at least; it is {price}")
+        }
+    };
+    let evidence = format!(
+        "evidence: {} completed tasks on {} days with tasks; {} or {} days are enough",
+        state.completed, state.days_with_tasks, policy.min_tasks, policy.min_days
+    );
+    vec![found, held, evidence]
+}
+
+const fn lock_name(lock: PriceLock) -> &'static str {
+    match lock {
+        PriceLock::Floating => "floating",
+        PriceLock::Locked => "locked",
+        PriceLock::Banded => "banded",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::NaiveDate;
+
+    use super::*;
+
+    fn state(quantity: &str, completed: u64) -> PriceState {
+        let day = NaiveDate::from_ymd_opt(2026, 10, 31).unwrap();
+        PriceState {
+            cost: "7".parse().unwrap(),
+            quantity: quantity.parse().unwrap(),
+            completed,
+            tasks: completed,
+            days_with_tasks: 1,
+            candidate: Some("0.35".parse().unwrap()),
+            price: Some("0.35".parse().unwrap()),
+            first_day: day,
+            last_day: day,
+        }
+    }
+
+    fn policy(lock: PriceLock) -> PricePolicy {
+        PricePolicy {
+            half_life_days: 7,
+            price_grid: "0.01".parse().unwrap(),
+            min_tasks: 20,
+            min_days: 3,
+            lock,
+            band_percent: None,
+            period_starts_tomorrow: true,
+        }
+    }
+
+    #[test]
+    fn prc_2_a_night_without_a_candidate_says_that_the_last_price_holds() {
+        let lines = |state: &PriceState, lock| price_arithmetic(state, "N", Some(&policy(lock)));
+        let found = lines(&state("20", 20), PriceLock::Floating);
+        assert!(found[0].starts_with("candidate = S_C / S_N = 7 / 20 = 0.35 on the grid"), "{found:?}");
+        assert_eq!(found[1], "floating: the price is the candidate, 0.35");
+        let few = lines(&state("19", 19), PriceLock::Floating);
+        assert_eq!(few[0], "no candidate, there is not enough evidence: that of an earlier night was 0.35");
+        assert_eq!(few[1], "floating: without a candidate the last price holds, 0.35");
+        let none = lines(&state("0", 20), PriceLock::Banded);
+        assert_eq!(none[0], "no candidate, nothing smooths to a quantity: that of an earlier night was 0.35");
+        assert_eq!(none[1], "banded: without a candidate the last price holds, 0.35");
+        let locked = lines(&state("0", 20), PriceLock::Locked);
+        assert_eq!(locked[1], "locked: candidates come into force when a month begins; the price is 0.35");
+    }
 }
