@@ -99,6 +99,26 @@ async fn parts_of_one_night_may_be_done_at_the_same_time() {
     assert_eq!((record.done, record.total, record.state.as_str()), (13, 13, "done"));
 }
 
+/// Whoever comes second to the ledger books nothing twice.
+#[tokio::test]
+async fn led_1_a_night_that_two_settle_at_once_is_booked_once() {
+    let (whole, twice) = (Stage::new().await, Stage::new().await);
+    let app = whole.alone();
+    app.nightly(&Principal::operator(), &app.new_run().unwrap(), Through::All).await.unwrap();
+    let run = app.new_run().unwrap();
+    let plan = twice.process().night_plan(&Principal::operator(), &run, Through::All).await.unwrap();
+    for part in 0..plan.parts {
+        twice.process().night_part(&run, part).await.unwrap();
+    }
+    let [one, other] = twice.meeting_processes();
+    let (first, second) = tokio::join!(one.night_settle(&run), other.night_settle(&run));
+    assert!(first.is_ok() || second.is_ok(), "{first:?} {second:?}");
+    let balances = |app: Arc<App>| async move { app.balances(month()).await.unwrap() };
+    assert_eq!(balances(twice.process()).await.accounts(), balances(app).await.accounts());
+    let outcome = twice.process().night_settle(&run).await.unwrap();
+    assert_eq!(twice.process().run(&run).await.unwrap().state, "done", "{outcome}");
+}
+
 #[tokio::test]
 async fn a_night_settles_only_when_every_part_is_done() {
     let stage = Stage::new().await;

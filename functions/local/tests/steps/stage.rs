@@ -126,6 +126,32 @@ impl Books for Breaking {
     }
 }
 
+/// Books whose process, before it first goes on from the entries of a ledger, waits until another one has read them too.
+struct Meeting {
+    books: Arc<dyn Books>,
+    place: Arc<tokio::sync::Barrier>,
+    has_met: AtomicBool,
+}
+
+#[async_trait]
+impl Books for Meeting {
+    async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
+        self.books.get(key).await
+    }
+
+    async fn scan(&self, partition: &str, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
+        let page = self.books.scan(partition, prefix, after, limit).await?;
+        if partition.starts_with("ledger/") && !self.has_met.swap(true, Ordering::SeqCst) {
+            self.place.wait().await;
+        }
+        Ok(page)
+    }
+
+    async fn write(&self, writes: Vec<Write>) -> Result<(), WriteError> {
+        self.books.write(writes).await
+    }
+}
+
 /// Books with a month of events that no night has seen.
 pub(crate) struct Stage {
     store: Arc<SqliteStore>,
@@ -230,6 +256,16 @@ impl Stage {
         let books = Arc::new(Breaking { books: self.store.clone(), left: AtomicUsize::new(writes) });
         let ports = Ports { books, ..self.ports() };
         Arc::new(App::new(ports, [7; 32], 1).unwrap())
+    }
+
+    /// Two that meet where both have read the ledger and neither has posted.
+    pub(crate) fn meeting_processes(&self) -> [Arc<App>; 2] {
+        let place = Arc::new(tokio::sync::Barrier::new(2));
+        [(), ()].map(|()| {
+            let has_met = AtomicBool::new(false);
+            let books = Arc::new(Meeting { books: self.store.clone(), place: place.clone(), has_met });
+            Arc::new(App::new(Ports { books, ..self.ports() }, [7; 32], 1).unwrap().sharing(true))
+        })
     }
 
     /// Everything that was issued: the manifest and each statement, byte for byte, and the balances of the month.

@@ -1,6 +1,6 @@
 //! Issuing: what was computed is frozen, written as documents and booked; then the month is closed for good.
 
-use recoup_ledger::{Balances, post};
+use recoup_ledger::Balances;
 use recoup_model::period::format_instant;
 use recoup_model::{Digest, Period};
 use recoup_money::Amount;
@@ -97,10 +97,8 @@ impl App {
         let after = Balances::from_iter(frozen)
             .with_rounding(&record.rounding)
             .map_err(|error| Refusal::computation("book the rounding", error))?;
-        let entries = post(&self.booked(record.period).await?, &after)
-            .map_err(|error| Refusal::computation("post the close to the ledger", error))?;
-        let run = format!("{}-close-{}", record.run, self.new_run()?);
-        records::write_in_groups(self.books(), self.entry_puts(record.period, &run, entries)?).await?;
+        let transaction = format!("{}-close-{}", record.run, self.new_run()?);
+        self.post_balances(record.period, &transaction, &after).await?;
         let closed = PeriodRecord { state: PeriodState::Closed, closed_at: Some(self.now_text()), ..record };
         let told = outbox_put(&Tell::StatementReady { period: closed.period })?;
         self.books().write(vec![records::put(key.clone(), &closed, Expect::Version(version))?, told]).await?;

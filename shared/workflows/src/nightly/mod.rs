@@ -7,6 +7,7 @@
 mod day;
 mod load;
 mod mark;
+mod post;
 mod rows;
 mod settle;
 mod steps;

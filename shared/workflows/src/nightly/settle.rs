@@ -9,13 +9,12 @@ use std::sync::Arc;
 use chrono::NaiveDate;
 use recoup_attribution::DayFacts;
 use recoup_ledger::{
-    Balances, Booked, Carried, Correction, Entry, Opening, PeriodInput, PoolRecord, PriceVersion, Settlement, Totals,
-    VarianceRecord, post, settle,
+    Balances, Booked, Carried, Correction, Opening, PeriodInput, PoolRecord, PriceVersion, Settlement, Totals,
+    VarianceRecord, settle,
 };
 use recoup_model::organisation::{VariancePolicy, Version};
 use recoup_model::{Digest, Finding, Period};
-use recoup_money::Amount;
-use recoup_store::{Expect, Key, Write};
+use recoup_store::{Expect, Key};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -68,17 +67,6 @@ impl SettledPeriod {
             "findings": self.settlement.findings.len(),
         })
     }
-}
-
-/// One side of a transaction as it is kept.
-#[derive(Serialize, Deserialize)]
-struct Booking {
-    booked_at: String,
-    entry: Entry,
-}
-
-fn ledger_partition(period: Period) -> String {
-    format!("ledger/{period}")
 }
 
 pub(crate) fn settled_partition(period: Period) -> String {
@@ -268,12 +256,8 @@ impl App {
         writes.extend(records::list_puts(&partition, &format!("{run}/variances/"), settlement.variances.iter())?);
         writes.extend(records::list_puts(&partition, &format!("{run}/findings/"), settlement.findings.iter())?);
         writes.extend(next_card_puts(world, settled, (&partition, &run))?);
-        // What the entries sum to is what was booked, whatever a crash has left out of the records beside them.
-        let balances = self.booked(settled.period).await?;
-        let entries: Vec<Entry> = post(&balances, &settlement.balances)
-            .map_err(|error| Refusal::computation("post a night to the ledger", error))?;
-        writes.extend(self.entry_puts(settled.period, &run, entries)?);
         records::write_in_groups(self.books(), writes).await?;
+        self.post_balances(settled.period, &run, &settlement.balances).await?;
         let totals = settlement.totals;
         let record =
             SettledRecord { period: settled.period, run, through: settled.through, totals, prices, prices_run };
@@ -283,13 +267,6 @@ impl App {
             records::remove_all(self.books(), &partition, &format!("{}/", old.run)).await?;
         }
         Ok(())
-    }
-
-    /// The puts of one balanced transaction.
-    pub(crate) fn entry_puts(&self, period: Period, run: &str, entries: Vec<Entry>) -> Result<Vec<Write>, Refusal> {
-        let booked_at = self.now_text();
-        let rows = entries.into_iter().map(|entry| Booking { booked_at: booked_at.clone(), entry });
-        Ok(records::list_puts(&ledger_partition(period), &format!("{run}/"), rows)?)
     }
 
     pub(crate) async fn settled_list<T: serde::de::DeserializeOwned>(
@@ -340,18 +317,6 @@ impl App {
     pub async fn balances(&self, period: Period) -> Result<Balances, Refusal> {
         self.settled_record(period).await?.ok_or_else(|| no_night(period))?;
         self.booked(period).await
-    }
-
-    /// The sum of a period's ledger entries.
-    pub(crate) async fn booked(&self, period: Period) -> Result<Balances, Refusal> {
-        let mut sums: BTreeMap<String, Amount> = BTreeMap::new();
-        for booked in records::list::<Booking>(self.books(), &ledger_partition(period), "").await? {
-            let sum = sums.entry(booked.entry.account).or_default();
-            *sum = sum
-                .checked_add(booked.entry.amount)
-                .ok_or_else(|| Refusal::computation("add up the ledger", "the balance of an account overflows"))?;
-        }
-        Ok(sums.into_iter().collect())
     }
 
     /// The internal prices of a period as they are now.
