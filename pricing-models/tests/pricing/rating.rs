@@ -242,7 +242,10 @@ fn mon_1_a_wrapper_s_quantity_and_excess_are_rounded_together() {
         used_at_ns: wrapper.used_at_ns,
         usage: Usage::NONE.with(TokenClass::Input, 1),
     };
-    assert_eq!((book.rate(&wrapper).cost(), book.rate_tokens(&excess).cost()), (Some(Amount::ZERO), Some(Amount::ZERO)));
+    assert_eq!(
+        (book.rate(&wrapper).cost(), book.rate_tokens(&excess).cost()),
+        (Some(Amount::ZERO), Some(Amount::ZERO))
+    );
     let (units, tokens) = book.rate_wrapper(&wrapper, &excess).unwrap();
     // SPL-1: equal remainders and weights, so the smaller id.
     let pico = |rating: &Rating| rating.cost().map(Amount::pico);

@@ -179,7 +179,9 @@ fn lacks(state: &PriceState, policy: &PricePolicy) -> Option<&'static str> {
 }
 
 fn price_arithmetic(state: &PriceState, letter: &str, policy: Option<&PricePolicy>) -> Vec<String> {
-    let (Some(candidate), Some(price), Some(policy)) = (state.candidate, state.price, policy) else { return Vec::new() };
+    let (Some(candidate), Some(price), Some(policy)) = (state.candidate, state.price, policy) else {
+        return Vec::new();
+    };
     let (grid, lacks) = (policy.price_grid, lacks(state, policy));
     let found = match lacks {
         Some(why) => format!("no candidate, {why}: that of an earlier night was {candidate}"),
