@@ -37,7 +37,15 @@ use verbs::Desk;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    use_small_pages();
     failure::finish(start())
+}
+
+/// A huge page is cleared whole before a little of it is used, and a night uses a little of many: a third of its time went
+/// there. Where this cannot be set, all that follows is slower and nothing else.
+fn use_small_pages() {
+    #[cfg(target_os = "linux")]
+    drop(nix::sys::prctl::set_thp_disable(true));
 }
 
 fn start() -> Result<Verdict, Failure> {
