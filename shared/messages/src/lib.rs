@@ -5,6 +5,12 @@
 //! Does not own: when something is told and to whom (`recoup-workflows`), how it travels (`recoup-channels`).
 //! Start reading at [`Notice`].
 
+pub mod amazon_q;
+pub mod email;
 mod notice;
+pub mod slack;
+mod table;
+mod text;
 
 pub use notice::{Action, Audience, Fact, Notice, Outcome, Severity, Table};
+pub use text::{ascii_line, grouped, one_line, when};

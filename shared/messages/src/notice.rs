@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::one_line;
+
 /// How urgent it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -105,7 +107,7 @@ pub struct Notice {
     /// More figures.
     #[serde(default)]
     pub table: Option<Table>,
-    /// What to do.
+    /// What to do. What is typed stands in backticks, at the end after a colon.
     #[serde(default)]
     pub next_steps: Vec<String>,
     /// What can be done from the message.
@@ -124,4 +126,27 @@ pub struct Notice {
     pub outcome: Option<Outcome>,
     /// When, RFC 3339.
     pub at: String,
+}
+
+impl Notice {
+    /// Its title on one line; what it is, where it has none.
+    pub(crate) fn heading(&self) -> String {
+        let named = [&self.title, &self.kind].map(|text| one_line(text)).into_iter().find(|text| !text.is_empty());
+        named.unwrap_or_else(|| "Notice".to_owned())
+    }
+
+    /// Its pages: words and address. What is no address of a page is left out.
+    pub(crate) fn links(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.actions.iter().filter_map(|action| match action {
+            Action::Open { label, url } => Some((if label.trim().is_empty() { "Open" } else { label }, page(url)?)),
+            _ => None,
+        })
+    }
+}
+
+/// An address that may be opened: of a page, and without letters that would end it.
+pub(crate) fn page(url: &str) -> Option<&str> {
+    let is_page = url.starts_with("https://") || url.starts_with("http://");
+    let ends = |letter: char| letter.is_whitespace() || letter.is_control() || "<>|\"'`".contains(letter);
+    (is_page && !url.contains(ends)).then_some(url)
 }
