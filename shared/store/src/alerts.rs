@@ -24,6 +24,8 @@ pub struct Alert {
     pub text: String,
     /// For programs: a JSON object as text.
     pub json: String,
+    /// For chats that read the topic themselves (Amazon Q Developer): a JSON object as text.
+    pub chat: Option<String>,
     /// What subscriptions filter by: `kind`, `team`, `period` and so on.
     pub attributes: BTreeMap<String, String>,
 }
@@ -66,11 +68,13 @@ fn check_attributes(alert: &Alert) -> Option<String> {
 }
 
 fn check_size(alert: &Alert) -> Option<String> {
-    if alert.text.is_empty() || alert.json.is_empty() {
+    let chat = alert.chat.as_deref();
+    if alert.text.is_empty() || alert.json.is_empty() || chat == Some("") {
         return Some("its text or its JSON is empty".to_owned());
     }
     let attributes = alert.attributes.iter().map(|(name, value)| name.len().saturating_add(value.len()));
     let texts = [&alert.subject, &alert.text, &alert.json, &alert.id].map(String::len);
+    let texts = texts.into_iter().chain(chat.map(str::len));
     let bytes = attributes.chain(texts).fold(0, usize::saturating_add);
     (bytes > ALERT_BYTES_MAX).then(|| format!("it has {bytes} bytes, at most {ALERT_BYTES_MAX} fit"))
 }
