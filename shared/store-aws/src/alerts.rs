@@ -1,7 +1,10 @@
 //! Alerts through a topic of SNS.
 //!
-//! People who take e-mail get the text, every other protocol (Lambda, SQS, HTTPS) the JSON. What a subscription filters by
-//! are message attributes, with the alert's id among them.
+//! People who take e-mail get the text, every other protocol (Lambda, SQS, HTTPS) the JSON. Where Amazon Q Developer
+//! subscribes, HTTPS gets the form for chats instead. What a subscription filters by are message attributes, with the
+//! alert's id among them.
+
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use aws_config::SdkConfig;
@@ -21,13 +24,20 @@ const ID: &str = "id";
 pub struct SnsAlerts {
     client: aws_sdk_sns::Client,
     topic: String,
+    has_chats: bool,
 }
 
 impl SnsAlerts {
     /// A topic by its ARN.
     #[must_use]
     pub fn new(topic_arn: impl Into<String>, config: &SdkConfig) -> Self {
-        Self { client: sns_client(config), topic: topic_arn.into() }
+        Self { client: sns_client(config), topic: topic_arn.into(), has_chats: false }
+    }
+
+    /// HTTPS subscriptions get the form for chats, of those alerts that have one.
+    #[must_use]
+    pub fn with_chats(self) -> Self {
+        Self { has_chats: true, ..self }
     }
 }
 
@@ -35,7 +45,9 @@ impl SnsAlerts {
 impl Alerts for SnsAlerts {
     async fn publish(&self, alert: &Alert) -> Result<(), StoreError> {
         check_alert(alert)?;
-        let message = serde_json::json!({ "default": alert.json, "email": alert.text }).to_string();
+        let mut forms = BTreeMap::from([("default", &alert.json), ("email", &alert.text)]);
+        forms.extend(alert.chat.as_ref().filter(|_| self.has_chats).map(|chat| ("https", chat)));
+        let message = serde_json::json!(forms).to_string();
         let mut call = self.client.publish().topic_arn(&self.topic).subject(&alert.subject);
         let mut bytes = message.len().saturating_add(alert.subject.len());
         for (name, value) in

@@ -29,6 +29,7 @@ const CAUSES_MAX: usize = 6;
 pub(crate) enum Service {
     DynamoDb,
     S3,
+    SecretsManager,
     Sns,
     Sqs,
 }
@@ -38,6 +39,7 @@ impl Service {
         match self {
             Self::DynamoDb => "DynamoDB",
             Self::S3 => "S3",
+            Self::SecretsManager => "Secrets Manager",
             Self::Sns => "SNS",
             Self::Sqs => "SQS",
         }
@@ -101,7 +103,7 @@ where
 }
 
 /// An error with its causes, without repetition.
-fn causes(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
     let mut words: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(cause) = next.filter(|_| words.len() < CAUSES_MAX) {

@@ -11,13 +11,18 @@
 //! | books | `@trace#FINGERPRINT` | `state` | what is kept of a trace, with its newest blocks |
 //! | books | `@trace#FINGERPRINT` | `page#FIRST` | its earlier blocks |
 //! | books | `@beyond#DAY#LANE` | fingerprint | the other UTC days of a trace that has several |
-//! | books | `@counter#LENGTH#SCOPE#PERIOD` | shard | a part of a counter |
+//! | books | `@counter#LENGTH#SCOPE#PERIOD` | `sum` | a counter |
+//! | books | `@lease#MINUTE#ID` | `lease` | a lease |
+//! | books | `@lease#MINUTE#ID` | `settled#PAGE` | which of its reservations are settled |
+//! | books | `@ending#MINUTE` | ID | a lease that ends at this minute |
+//! | books | `@uncounted#DIGIT` | `TIME#DAY#LANE#DIGEST` | a block that names reservations and is not counted yet |
 //!
-//! A day is `2026-10-01`, a lane has three digits or more, a number twenty, a fingerprint sixteen hexadecimal ones.
+//! A day is `2026-10-01`, a lane has three digits or more, a number twenty, a fingerprint sixteen hexadecimal ones, a minute
+//! and a page ten, a time in nanoseconds twenty.
 
 use chrono::NaiveDate;
 use recoup_model::Digest;
-use recoup_store::{BlockName, CounterKey};
+use recoup_store::{BlockName, CounterKey, LeaseName};
 
 /// Names an item: its partition and its sort key.
 pub(crate) type ItemKey = (String, String);
@@ -34,6 +39,12 @@ pub(crate) const DAYS: &str = "@days";
 pub(crate) const STATE: &str = "state";
 /// What the sort keys of a trace's pages begin with.
 pub(crate) const PAGE: &str = "page#";
+/// Sort key of a counter.
+pub(crate) const SUM: &str = "sum";
+/// Sort key of a lease. It lies before its pages.
+pub(crate) const LEASE: &str = "lease";
+/// Digits of a time in nanoseconds.
+const TIME_DIGITS: usize = 20;
 /// Bytes of a partition key that `DynamoDB` takes.
 const PARTITION_BYTES_MAX: usize = 2_048;
 
@@ -101,9 +112,39 @@ pub(crate) fn counter(key: &CounterKey) -> Option<String> {
     (partition.len() <= PARTITION_BYTES_MAX).then_some(partition)
 }
 
-/// The sort key of a part of a counter.
-pub(crate) fn shard(shard: u16) -> String {
-    format!("{shard:03}")
+/// The partition of a lease.
+pub(crate) fn lease(name: LeaseName) -> String {
+    format!("@lease#{:010}#{}", name.ends_minute, fingerprint(name.id))
+}
+
+/// The sort key of a page of settled reservations.
+pub(crate) fn settled(page: u32) -> String {
+    format!("settled#{page:010}")
+}
+
+/// The partition of the leases that end at a minute; they sort by their ids.
+pub(crate) fn ending(minute: u32) -> String {
+    format!("@ending#{minute:010}")
+}
+
+/// A block that names reservations and is not counted yet: by when the first of its events was recorded.
+pub(crate) fn uncounted(name: &BlockName, recorded_at_ns: i64) -> ItemKey {
+    let (place, digest) = block(name);
+    let first: String = digest.chars().take(1).collect();
+    let time = recorded_at_ns.max(0);
+    (format!("@uncounted#{first}"), format!("{time:0width$}#{place}#{digest}", width = TIME_DIGITS))
+}
+
+/// The partitions of such blocks, by the first digit of their digests.
+pub(crate) fn uncounted_partitions() -> impl Iterator<Item = String> {
+    (0..16_u32).map(|digit| format!("@uncounted#{digit:x}"))
+}
+
+/// When the first event of such a block was recorded, and the block's key in the table of events.
+pub(crate) fn parse_uncounted(sort: &str) -> Option<(i64, ItemKey)> {
+    let (time, block) = sort.split_at_checked(TIME_DIGITS)?;
+    let (place, digest) = block.strip_prefix('#')?.rsplit_once('#')?;
+    Some((time.parse().ok()?, (place.to_owned(), digest.to_owned())))
 }
 
 #[cfg(test)]
@@ -134,6 +175,18 @@ mod tests {
         assert!(pages.iter().all(|page| page.as_str() < STATE));
         for trace in [0, 7, u64::MAX] {
             assert_eq!(parse_fingerprint(&fingerprint(trace)), Some(trace));
+        }
+    }
+
+    #[test]
+    fn bud_3_a_block_that_is_not_counted_is_found_by_its_time() {
+        let name = BlockName { utc_day: "2026-10-01".parse().unwrap(), lane: 7, digest: Digest::of(b"x"), events: 3 };
+        let (partition, sort) = uncounted(&name, 1_790_812_800_000_000_001);
+        assert_eq!(parse_uncounted(&sort), Some((1_790_812_800_000_000_001, block(&name))));
+        assert!(uncounted_partitions().any(|one| one == partition));
+        assert!(uncounted(&name, 9).1 < uncounted(&name, 10).1);
+        for wrong in ["", "5#2026-10-01#000#ab", &sort[1..]] {
+            assert_eq!(parse_uncounted(wrong), None, "{wrong}");
         }
     }
 

@@ -1,8 +1,7 @@
 //! Live state: traces in progress and counters, each group of changes in one transaction.
 //!
 //! A trace's item: `v` its version, `b` its newest blocks, `p` what is posted for it, `k` how many earlier blocks lie in
-//! pages of their own (absent: none). A counter is the sum of its shards' `c` (whole picounits); a group chooses one shard,
-//! by its first trace.
+//! pages of their own (absent: none). Counters are those of `counters`.
 //!
 //! What a post writes before its transaction changes nothing by itself and is the same whoever writes it: pages hold
 //! blocks that the standing state has already, and the days of a trace are those of blocks that are recorded. So a crash
@@ -13,6 +12,9 @@
 //! | `traces` | a read unit per 4 KB of each state |
 //! | `post` | two write units per KB of each state, two per counter; a write unit per day of a trace that gets another day; per [`PAGE_BLOCKS`] blocks of a trace one write unit for a page |
 //! | `counters` | a read unit each |
+//!
+//! States and the days of traces never expire: an event is accepted for 400 days after its use, its trace's root may be
+//! older, and a statement is explained from the blocks that they lead to.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +25,7 @@ use recoup_money::Amount;
 use recoup_store::{BlockName, CounterKey, Live, PostError, StoreError, TraceChange, TraceState, counter_changes};
 
 use crate::change::{Change, Item, SORT, binary, damaged, item_key, number, read_binary, read_number, read_text};
+use crate::counters;
 use crate::gather::gather;
 use crate::keys;
 use crate::numbers::unpacked;
@@ -40,8 +43,6 @@ const NEW_BLOCKS_MAX: usize = 8_000;
 const TRACE_BLOCKS_MAX: usize = 200_000;
 /// Bytes of a trace's item, below the 400 KB of `DynamoDB`.
 const STATE_BYTES_MAX: usize = 380_000;
-/// Digits of a change of a counter, so that a sum of very many of them keeps below 28.
-const DELTA_DIGITS_MAX: u32 = 26;
 
 const READING: &str = "read traces";
 const POSTING: &str = "post traces";
@@ -74,12 +75,11 @@ impl Live for AwsStore {
 
     async fn post(&self, changes: Vec<TraceChange>) -> Result<(), PostError> {
         let deltas = counter_changes(&changes)?;
-        let Some(first) = changes.first() else { return Ok(()) };
-        let shard = first.trace.checked_rem(u64::from(self.counter_shards)).unwrap_or_default();
-        let counters: Vec<Change> = deltas
-            .iter()
-            .map(|(key, delta)| counter_change(key, *delta, u16::try_from(shard).unwrap_or_default()))
-            .collect::<Result<_, _>>()?;
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let posts = deltas.iter().map(|(key, delta)| counters::post(key, *delta));
+        let counters: Vec<Change> = posts.collect::<Result<_, _>>().map_err(PostError::TooLarge)?;
         let paged = self.paged(&changes).await?;
         let mut before = Vec::new();
         let mut transaction = Vec::with_capacity(changes.len().saturating_add(counters.len()));
@@ -104,19 +104,8 @@ impl Live for AwsStore {
     }
 
     async fn counters(&self, keys: &[CounterKey]) -> Result<Vec<Amount>, StoreError> {
-        let wanted: Vec<CounterKey> = keys.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
-        // A name that is too long for a key was never counted.
-        let partitions: Vec<Option<String>> = wanted.iter().map(keys::counter).collect();
-        let read = |partition: Option<String>| {
-            let table = self.books.clone();
-            async move {
-                let Some(partition) = partition else { return Ok(Amount::ZERO) };
-                sum_of_shards(&table.query_all(COUNTING, Query { partition, ..Query::default() }).await?)
-            }
-        };
-        let values = gather(COUNTING, partitions, read).await?;
-        let values: BTreeMap<CounterKey, Amount> = wanted.into_iter().zip(values).collect();
-        Ok(keys.iter().map(|key| values.get(key).copied().unwrap_or_default()).collect())
+        let balances = self.balances_of(COUNTING, keys).await?;
+        Ok(balances.into_iter().map(|balance| balance.posted).collect())
     }
 }
 
@@ -251,26 +240,4 @@ fn beyond_updates(change: &TraceChange) -> Vec<Change> {
         (!others.is_empty()).then(update)
     };
     all.iter().filter_map(|day| update(*day)).collect()
-}
-
-/// Adds to a shard of a counter.
-fn counter_change(key: &CounterKey, delta: Amount, shard: u16) -> Result<Change, PostError> {
-    let shown: String = key.scope.chars().take(100).collect();
-    if delta.pico().unsigned_abs() >= 10_u128.pow(DELTA_DIGITS_MAX) {
-        return Err(PostError::TooLarge(format!("{delta} for {shown} is more than a counter takes at once")));
-    }
-    let partition = keys::counter(key);
-    let partition = partition.ok_or_else(|| PostError::TooLarge(format!("the name {shown}... is too long")))?;
-    let key = item_key(&partition, &keys::shard(shard));
-    Ok(Change::update(key, "ADD c :d").value(":d", number(delta.pico())))
-}
-
-fn sum_of_shards(items: &[Item]) -> Result<Amount, StoreError> {
-    let count = |item: &Item| {
-        let count: Option<i128> = read_number(item, "c");
-        count.map(Amount::from_pico).ok_or_else(|| damaged(item, "it has no count"))
-    };
-    let counts: Vec<Amount> = items.iter().map(count).collect::<Result<_, _>>()?;
-    let overflow = || StoreError::unavailable(COUNTING, "the sum of its shards does not fit");
-    Amount::checked_sum(counts).ok_or_else(overflow)
 }

@@ -24,13 +24,14 @@ use recoup_store::{
     Appended, BlockInfo, BlockName, EventLog, Incoming, Live as _, ResponseUse, StoreError, StoredBlock,
 };
 
-use crate::change::{Change, Item, SORT, binary, damaged, item_key, number, read_binary, read_text, text};
+use crate::change::{Change, Item, SORT, binary, damaged, item_key, number, read_binary, read_number, read_text, text};
 use crate::gather::gather;
 use crate::keys;
 use crate::numbers::place_of;
 use crate::open::AwsStore;
 use crate::packed::date_of;
 use crate::table::{Applied, Query, Table, random_name};
+use crate::uncounted;
 
 const APPENDING: &str = "append events";
 const READING: &str = "read blocks";
@@ -46,14 +47,19 @@ impl EventLog for AwsStore {
         let mut puts = Vec::with_capacity(packed.len());
         for mut block in packed {
             let own: Vec<usize> = block.members.iter().filter_map(|member| fresh.get(*member).copied()).collect();
-            let recorded = own.iter().filter_map(|at| events.get(*at)).map(|event| event.recorded.recorded_at_ns);
-            puts.push(block_put(&mut block, recorded.min().unwrap_or_default())?);
+            let of_block = own.iter().filter_map(|at| events.get(*at));
+            let recorded = of_block.clone().map(|event| event.recorded.recorded_at_ns).min().unwrap_or_default();
+            let note = uncounted::note_of(&block.name, of_block, recorded);
+            puts.push((block_put(&mut block, recorded)?, note));
             members.push(own);
         }
-        let table = &self.events;
-        let put = |(put, name): (Change, String)| {
-            let table = table.clone();
-            async move { put_block(&table, &put, &name).await }
+        let put = |(put, note): ((Change, String), Option<keys::ItemKey>)| {
+            let (events, books) = (self.events.clone(), self.books.clone());
+            async move {
+                let Some(note) = note else { return put_block(&events, &put).await };
+                uncounted::note(&books, &note).await?;
+                put_noted(&events, &books, (&put, &note)).await
+            }
         };
         let put = gather(APPENDING, puts, put).await?;
         for (outcome, own) in put.into_iter().zip(members) {
@@ -203,12 +209,30 @@ fn block_put(block: &mut Packed, recorded_at_ns: i64) -> Result<(Change, String)
     Ok((Change::put(item).when("attribute_not_exists(pk)"), name))
 }
 
-async fn put_block(table: &Table, put: &Change, name: &str) -> Result<Appended, StoreError> {
+async fn put_block(table: &Table, put: &(Change, String)) -> Result<Appended, StoreError> {
+    Ok(if standing_for(table, put).await?.is_none() { Appended::Accepted } else { Appended::Duplicate })
+}
+
+/// The same for a block that was noted: where another one stands for it, the note of that one says whether it is counted.
+async fn put_noted(
+    events: &Table,
+    books: &Table,
+    (put, note): (&(Change, String), &keys::ItemKey),
+) -> Result<Appended, StoreError> {
+    let Some(standing) = standing_for(events, put).await? else { return Ok(Appended::Accepted) };
+    if read_number::<i64>(&standing, "t") != read_number(&put.0.item, "t") {
+        uncounted::forget(books, note).await?;
+    }
+    Ok(Appended::Duplicate)
+}
+
+/// Puts a block, or gives back the one that stands in its place.
+async fn standing_for(table: &Table, (put, name): &(Change, String)) -> Result<Option<Item>, StoreError> {
     Ok(match table.apply(APPENDING, put).await? {
-        Applied::Done => Appended::Accepted,
+        Applied::Done => None,
         // Our own put whose answer was lost, and which the SDK repeated.
-        Applied::Refused(Some(standing)) if read_text(&standing, "w") == Some(name) => Appended::Accepted,
-        Applied::Refused(_) => Appended::Duplicate,
+        Applied::Refused(Some(standing)) if read_text(&standing, "w") == Some(name) => None,
+        Applied::Refused(standing) => Some(standing.unwrap_or_default()),
     })
 }
 

@@ -12,8 +12,6 @@ use crate::meter::Meter;
 use crate::remembered::Remembered;
 use crate::table::{Applied, Table};
 
-/// Shards of a counter, where nothing else is said: 8,000 changes a second.
-pub const COUNTER_SHARDS_DEFAULT: NonZeroU16 = NonZeroU16::MIN.saturating_add(7);
 /// Bytes of the key that pseudonyms of users are made with.
 pub(crate) const USER_KEY_BYTES: usize = 32;
 
@@ -30,19 +28,12 @@ pub struct Settings {
     pub books_table: String,
     /// Lanes of the log, fixed when it is first opened. `None`: what it has, or one.
     pub lanes: Option<NonZeroU16>,
-    /// Items that the changes of one counter are spread over. May be changed at any time.
-    pub counter_shards: NonZeroU16,
 }
 
 impl Settings {
     /// Two tables, and what is usual.
     pub fn new(events_table: impl Into<String>, books_table: impl Into<String>) -> Self {
-        Self {
-            events_table: events_table.into(),
-            books_table: books_table.into(),
-            lanes: None,
-            counter_shards: COUNTER_SHARDS_DEFAULT,
-        }
+        Self { events_table: events_table.into(), books_table: books_table.into(), lanes: None }
     }
 }
 
@@ -70,7 +61,6 @@ pub struct AwsStore {
     pub(crate) events: Table,
     pub(crate) books: Table,
     pub(crate) lanes: u16,
-    pub(crate) counter_shards: u16,
     pub(crate) remembered: Remembered,
     meter: Arc<Meter>,
 }
@@ -93,14 +83,7 @@ impl AwsStore {
         let table = |name| Table::new(client.clone(), name, Arc::clone(&meter));
         let [events, books] = [settings.events_table, settings.books_table].map(table);
         let lanes = fixed_lanes(&books, settings.lanes).await?;
-        Ok(Self {
-            events,
-            books,
-            lanes,
-            counter_shards: settings.counter_shards.get(),
-            remembered: Remembered::default(),
-            meter,
-        })
+        Ok(Self { events, books, lanes, remembered: Remembered::default(), meter })
     }
 
     /// Lanes of the log.

@@ -5,8 +5,10 @@
 //! | `get` | one `GetItem` |
 //! | `get_all` | one `BatchGetItem` per [`BATCH_KEYS_MAX`] keys, more while keys are left unprocessed |
 //! | `query` | one `Query`, a page of at most 1 MB |
-//! | `apply` | one `PutItem`, `UpdateItem` or `DeleteItem`, again while a transaction holds the item |
+//! | `apply`, `update` | one `PutItem`, `UpdateItem` or `DeleteItem`, again while a transaction holds the item |
 //! | `transact` | one `TransactWriteItems`, again while another transaction holds an item |
+//!
+//! A repeated transaction is known by its token for ten minutes, which is longer than any call is tried.
 //!
 //! Reads are strongly consistent.
 
@@ -20,7 +22,7 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::error::TransactionCanceledException;
 use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, ConditionCheck, ConsumedCapacity, Delete, KeysAndAttributes, Put,
-    ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+    ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 use recoup_store::StoreError;
 use tokio::task::JoinSet;
@@ -211,24 +213,45 @@ impl Table {
 
     /// A change of one item. A put whose answer was lost may be refused by itself: compare what stands there.
     pub(crate) async fn apply(&self, doing: &'static str, change: &Change) -> Result<Applied, StoreError> {
+        Ok(match self.applied(doing, change, ReturnValue::None).await? {
+            Ok(_) => Applied::Done,
+            Err(standing) => Applied::Refused(standing),
+        })
+    }
+
+    /// An update with the attributes that it changed, or what stands there where its condition did not hold.
+    pub(crate) async fn update(
+        &self,
+        doing: &'static str,
+        change: &Change,
+    ) -> Result<Result<Item, Option<Item>>, StoreError> {
+        self.applied(doing, change, ReturnValue::UpdatedNew).await
+    }
+
+    async fn applied(
+        &self,
+        doing: &'static str,
+        change: &Change,
+        wanted: ReturnValue,
+    ) -> Result<Result<Item, Option<Item>>, StoreError> {
         for attempt in 1..=CONTENDED_ATTEMPTS_MAX {
             let done = match change.kind {
                 Kind::Put => self.put(doing, change).await,
-                Kind::Update => self.update(doing, change).await,
+                Kind::Update => self.update_once(doing, change, wanted.clone()).await,
                 Kind::Delete | Kind::Check => self.delete(doing, change).await,
             }?;
             match done {
-                Single::Done => return Ok(Applied::Done),
-                Single::Refused(item) => return Ok(Applied::Refused(item)),
+                Single::Done(item) => return Ok(Ok(item)),
+                Single::Refused(item) => return Ok(Err(item)),
                 Single::Contended => pause(attempt).await,
             }
         }
         Err(StoreError::unavailable(doing, CONTENDED))
     }
 
-    fn done(&self, consumed: Option<ConsumedCapacity>) -> Single {
+    fn done(&self, consumed: Option<ConsumedCapacity>, item: Option<Item>) -> Single {
         self.meter.written(consumed.as_slice());
-        Single::Done
+        Single::Done(item.unwrap_or_default())
     }
 
     async fn put(&self, doing: &'static str, change: &Change) -> Result<Single, StoreError> {
@@ -239,7 +262,7 @@ impl Table {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         match call.send().await {
-            Ok(answer) => Ok(self.done(answer.consumed_capacity)),
+            Ok(answer) => Ok(self.done(answer.consumed_capacity, None)),
             Err(error) => {
                 let item = error.as_service_error().map(|error| match error {
                     aws_sdk_dynamodb::operation::put_item::PutItemError::ConditionalCheckFailedException(failed) => {
@@ -252,16 +275,22 @@ impl Table {
         }
     }
 
-    async fn update(&self, doing: &'static str, change: &Change) -> Result<Single, StoreError> {
+    async fn update_once(
+        &self,
+        doing: &'static str,
+        change: &Change,
+        wanted: ReturnValue,
+    ) -> Result<Single, StoreError> {
         let call = self.client.update_item().table_name(&self.name).set_key(Some(change.item.clone()));
         let call = call
             .set_update_expression(change.update.clone())
             .set_condition_expression(change.condition.clone())
             .set_expression_attribute_values(some_values(change))
+            .return_values(wanted)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         match call.send().await {
-            Ok(answer) => Ok(self.done(answer.consumed_capacity)),
+            Ok(answer) => Ok(self.done(answer.consumed_capacity, answer.attributes)),
             Err(error) => {
                 let item = error.as_service_error().map(|error| match error {
                     aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(
@@ -281,13 +310,23 @@ impl Table {
             .set_expression_attribute_values(some_values(change))
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         match call.send().await {
-            Ok(answer) => Ok(self.done(answer.consumed_capacity)),
+            Ok(answer) => Ok(self.done(answer.consumed_capacity, None)),
             Err(error) => single(doing, None, error),
         }
     }
 
     /// All of the changes or none; each of another item.
     pub(crate) async fn transact(&self, doing: &'static str, changes: &[Change]) -> Result<(), TransactError> {
+        self.transact_within(doing, changes, CONTENDED_ATTEMPTS_MAX).await
+    }
+
+    /// The same in so many attempts, for callers who look again before they go on.
+    pub(crate) async fn transact_within(
+        &self,
+        doing: &'static str,
+        changes: &[Change],
+        attempts_max: u32,
+    ) -> Result<(), TransactError> {
         check_size(changes)?;
         if changes.is_empty() {
             return Ok(());
@@ -297,7 +336,7 @@ impl Table {
         // The same token with each attempt: one whose answer was lost is not done twice.
         let token = random_name().map_err(|error| TransactError::Store(StoreError::unavailable(doing, error)))?;
         let mut standing = TransactError::Contended;
-        for attempt in 1..=CONTENDED_ATTEMPTS_MAX {
+        for attempt in 1..=attempts_max {
             let call = self.client.transact_write_items().set_transact_items(Some(items.clone()));
             let call = call.client_request_token(&token).return_consumed_capacity(ReturnConsumedCapacity::Total);
             match call.send().await {
@@ -340,11 +379,11 @@ impl Table {
     }
 }
 
-const CONTENDED: &str = "DynamoDB: other transactions kept changing the same records";
+pub(crate) const CONTENDED: &str = "DynamoDB: other transactions kept changing the same records";
 
 /// Where one attempt of a change of one item led to.
 enum Single {
-    Done,
+    Done(Item),
     Refused(Option<Item>),
     Contended,
 }

@@ -9,7 +9,10 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use emulator::failure;
-use recoup_store::{Books, Documents, Expect, Key, Write, WriteError};
+use recoup_money::Amount;
+use recoup_store::{
+    Books, CounterKey, Documents, Expect, Grant, Granted, Key, LeaseName, Leases as _, Room, Write, WriteError,
+};
 use recoup_store_aws::{AwsStore, DocumentSettings, OpenError, S3Documents, Settings};
 
 /// An answer of `DynamoDB`: status and body.
@@ -208,6 +211,65 @@ async fn rat_3_reasons_of_a_cancelled_transaction_are_told_apart() {
     let error = store_on(&server).await.write(group()).await.expect_err("invalid");
     let expected = "could not write records: DynamoDB refused the request: because (ValidationError)";
     assert_eq!(emulator::words(&error), expected);
+}
+
+/// A lease of one counter with so much free.
+fn lease_with(free: u32, drawn: u32) -> Answer {
+    let counters = "AQEGdGVhbTphBzIwMjYtMTAA";
+    let item = format!(
+        r#"{{"pk":{{"S":"l"}},"sk":{{"S":"lease"}},"g":{{"N":"900"}},"f":{{"N":"{free}"}},"n":{{"N":"{drawn}"}},"b":{{"B":"{counters}"}}}}"#
+    );
+    (200, format!(r#"{{"Item":{item}}}"#))
+}
+
+fn grant() -> Grant {
+    let counter = CounterKey { scope: "team:a".into(), period: "2026-10".into() };
+    let rooms = vec![Room { counter, limit: Some(Amount::from_pico(1_000)) }];
+    let amount = Amount::from_pico(10);
+    Grant { lease: LeaseName { ends_minute: 29_000_000, id: 7 }, rooms, amount, drawn: amount }
+}
+
+/// What others were granted meanwhile is drawn from: no emulator lets transactions get in each other's way.
+#[tokio::test]
+async fn bud_3_a_grant_in_the_way_of_another_draws_from_what_that_one_was_granted() {
+    let conflict = cancelled(["TransactionConflict", "None"]);
+    let nothing = (200, "{}".to_owned());
+    let drawn = (200, r#"{"Attributes":{"n":{"N":"6"},"f":{"N":"80"}}}"#.to_owned());
+    let server = Server::start(vec![lanes(), nothing, conflict.clone(), conflict, lease_with(90, 5), drawn]);
+    let granted = store_on(&server).await.grant(grant()).await.expect("granted");
+    assert_eq!(granted, Granted::Done(6));
+    let asked = server.asked();
+    assert_eq!(asked.len(), 6);
+    assert!(asked[5].contains("DynamoDB_20120810.UpdateItem"), "{}", asked[5]);
+}
+
+#[tokio::test]
+async fn bud_3_a_counter_without_room_is_told_from_one_that_is_busy() {
+    let reasons = cancelled(["ConditionalCheckFailed", "TransactionConflict"]);
+    let server = Server::start(vec![lanes(), lease_with(0, 5), reasons]);
+    let granted = store_on(&server).await.grant(grant()).await.expect("an answer");
+    assert_eq!(granted, Granted::Full(vec![CounterKey { scope: "team:a".into(), period: "2026-10".into() }]));
+    // The lease changed since it was read: it is read again, and then there is room.
+    let moved = cancelled(["None", "ConditionalCheckFailed"]);
+    let nothing = (200, "{}".to_owned());
+    let answers = vec![lanes(), lease_with(0, 5), moved, lease_with(3, 8), nothing];
+    let server = Server::start(answers);
+    assert_eq!(store_on(&server).await.grant(grant()).await.expect("an answer"), Granted::Done(9));
+}
+
+#[tokio::test]
+async fn bud_3_a_lease_that_others_keep_changing_is_given_up_in_words() {
+    let moved = cancelled(["None", "ConditionalCheckFailed"]);
+    let mut answers = vec![lanes()];
+    answers.extend((0..40).flat_map(|_| [lease_with(0, 5), moved.clone()]));
+    let server = Server::start(answers);
+    let words = failure(store_on(&server).await.grant(grant()).await);
+    assert_eq!(words, "could not change a lease: DynamoDB: other transactions kept changing the same records");
+    assert_eq!(server.asked().len(), 1 + 14 * 2);
+    let throttled = dynamodb_error("ThrottlingException", "slow down");
+    let server = Server::start(vec![lanes(), throttled]);
+    let words = failure(store_on(&server).await.draw(grant().lease, grant().amount).await);
+    assert_eq!(words, "could not change a lease: DynamoDB is throttling: slow down (ThrottlingException)");
 }
 
 #[tokio::test]

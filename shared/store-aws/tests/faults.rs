@@ -2,21 +2,16 @@
 #![expect(clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod emulator;
+mod faulty;
 mod made_up;
 mod rollup;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::interceptors::{
-    BeforeDeserializationInterceptorContextMut, BeforeDeserializationInterceptorContextRef,
-    BeforeTransmitInterceptorContextMut,
-};
-use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_dynamodb::error::BoxError;
+use faulty::{Faults, LoseOne, NEVER};
 use recoup_money::Amount;
 use recoup_store::conformance::event_log::{event, incoming};
 use recoup_store::{
@@ -24,65 +19,9 @@ use recoup_store::{
 };
 use recoup_store_aws::{AwsStore, Settings};
 
-/// No call fails.
-const NEVER: usize = usize::MAX;
 const DAY_NS: i64 = 24 * 3_600 * 1_000_000_000;
 /// Blocks that the long trace has before: enough that the next post moves some of them to a page.
 const BLOCKS_BEFORE: usize = 20;
-
-/// Where a process ends: nothing is sent from this call on, or its answer and all later ones are lost.
-#[derive(Debug)]
-struct Faults {
-    sent: AtomicUsize,
-    answered: AtomicUsize,
-    ends_before: AtomicUsize,
-    ends_after: AtomicUsize,
-}
-
-#[derive(Clone, Debug)]
-struct Injected(Arc<Faults>);
-
-impl Faults {
-    fn set(&self, before: usize, after: usize) {
-        self.sent.store(0, Ordering::SeqCst);
-        self.answered.store(0, Ordering::SeqCst);
-        self.ends_before.store(before, Ordering::SeqCst);
-        self.ends_after.store(after, Ordering::SeqCst);
-    }
-}
-
-impl Intercept for Injected {
-    fn name(&self) -> &'static str {
-        "faults"
-    }
-
-    fn modify_before_transmit(
-        &self,
-        _context: &mut BeforeTransmitInterceptorContextMut<'_>,
-        _components: &RuntimeComponents,
-        _config: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let faults = &self.0;
-        let sent = faults.sent.fetch_add(1, Ordering::SeqCst);
-        let is_over = faults.answered.load(Ordering::SeqCst) > faults.ends_after.load(Ordering::SeqCst);
-        if sent >= faults.ends_before.load(Ordering::SeqCst) || is_over {
-            Err("the process ended".into())
-        } else {
-            Ok(())
-        }
-    }
-
-    fn read_after_transmit(
-        &self,
-        _context: &BeforeDeserializationInterceptorContextRef<'_>,
-        _components: &RuntimeComponents,
-        _config: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let faults = &self.0;
-        let answered = faults.answered.fetch_add(1, Ordering::SeqCst);
-        if answered >= faults.ends_after.load(Ordering::SeqCst) { Err("the process ended".into()) } else { Ok(()) }
-    }
-}
 
 /// Tables, and what is in them before anything fails.
 struct World {
@@ -97,16 +36,7 @@ impl World {
         let config = emulator::config().await;
         let client = recoup_store_aws::dynamodb_client(&config);
         let settings = emulator::make_tables(&client).await;
-        let faults = Arc::new(Faults {
-            sent: AtomicUsize::new(0),
-            answered: AtomicUsize::new(0),
-            ends_before: AtomicUsize::new(NEVER),
-            ends_after: AtomicUsize::new(NEVER),
-        });
-        let own = aws_sdk_dynamodb::config::Builder::from(&config)
-            .retry_config(RetryConfig::disabled())
-            .interceptor(Injected(Arc::clone(&faults)));
-        let faulty = Client::from_conf(own.build());
+        let (faults, faulty) = Faults::client(&config);
         let world = Self { client, settings, faults, faulty };
         let store = AwsStore::with_client(world.settings.clone(), world.client.clone()).await.expect("open");
         made_up::post_blocks(&store, trace(), (0..BLOCKS_BEFORE).map(made_up::made_up_block).collect()).await;
@@ -114,7 +44,7 @@ impl World {
         world
     }
 
-    /// Everything in both tables, except the names of single puts.
+    /// Everything in both tables, except the names of single puts and when something expires.
     async fn contents(&self) -> BTreeMap<String, String> {
         let mut contents = BTreeMap::new();
         for table in [&self.settings.events_table, &self.settings.books_table] {
@@ -124,6 +54,7 @@ impl World {
                 let page = page.send().await.expect("scan");
                 for mut item in page.items.unwrap_or_default() {
                     item.remove("w");
+                    item.remove("x");
                     let key = format!("{:?} {:?}", item["pk"], item["sk"]);
                     let sorted: BTreeMap<_, _> = item.into_iter().map(|(name, value)| (name, shown(value))).collect();
                     contents.insert(key, format!("{sorted:?}"));
@@ -230,9 +161,8 @@ async fn bud_1_a_process_that_ends_anywhere_leaves_nothing_to_repair() {
 async fn evt_2_an_append_whose_answer_was_lost_and_was_repeated_is_accepted() {
     let world = World::new().await;
     let config = emulator::config().await;
-    let lose = LoseOne(Arc::new(AtomicBool::new(false)));
-    let own = aws_sdk_dynamodb::config::Builder::from(&config).interceptor(lose.clone());
-    let store = AwsStore::with_client(world.settings.clone(), Client::from_conf(own.build())).await.expect("open");
+    let (lose, client) = LoseOne::client(&config);
+    let store = AwsStore::with_client(world.settings.clone(), client).await.expect("open");
     lose.0.store(true, Ordering::SeqCst);
     let outcomes = store.append(vec![incoming(event("once", "a", 1))]).await.expect("append");
     assert!(!lose.0.load(Ordering::SeqCst), "an answer was lost");
@@ -246,9 +176,8 @@ async fn evt_2_an_append_whose_answer_was_lost_and_was_repeated_is_accepted() {
 async fn bud_1_a_post_whose_answer_was_lost_and_was_repeated_counts_once() {
     let world = World::new().await;
     let config = emulator::config().await;
-    let lose = LoseOne(Arc::new(AtomicBool::new(false)));
-    let own = aws_sdk_dynamodb::config::Builder::from(&config).interceptor(lose.clone());
-    let store = AwsStore::with_client(world.settings.clone(), Client::from_conf(own.build())).await.expect("open");
+    let (lose, client) = LoseOne::client(&config);
+    let store = AwsStore::with_client(world.settings.clone(), client).await.expect("open");
     let amount = Amount::from_pico(5);
     let posted = BTreeMap::from([(counter("organisation"), amount)]);
     let new_blocks = vec![made_up::made_up_block(1)];
@@ -259,26 +188,4 @@ async fn bud_1_a_post_whose_answer_was_lost_and_was_repeated_counts_once() {
     assert!(matches!(outcome, Ok(()) | Err(PostError::Contended)), "{outcome:?}");
     assert_eq!(store.counters(&[counter("organisation")]).await.expect("counters"), [amount]);
     assert_eq!(store.traces(&[9]).await.expect("traces")[0].version, 1);
-}
-
-/// Turns the next answer into one that the SDK repeats the call for.
-#[derive(Clone, Debug)]
-struct LoseOne(Arc<AtomicBool>);
-
-impl Intercept for LoseOne {
-    fn name(&self) -> &'static str {
-        "lose one"
-    }
-
-    fn modify_before_deserialization(
-        &self,
-        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
-        _components: &RuntimeComponents,
-        _config: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        if self.0.swap(false, Ordering::SeqCst) {
-            *context.response_mut().status_mut() = 503.try_into()?;
-        }
-        Ok(())
-    }
 }

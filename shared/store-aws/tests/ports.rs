@@ -1,4 +1,4 @@
-//! The behaviours of books, documents and alerts, shown by this adapter on an emulator of AWS.
+//! The behaviours of books, leases, documents and alerts, shown by this adapter on an emulator of AWS.
 #![expect(clippy::indexing_slicing, reason = "tests")]
 
 mod emulator;
@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use recoup_store::conformance::alerts::{Arrived, Watched};
+use recoup_store::conformance::leases::Both;
 use recoup_store::{Books, Documents};
 use recoup_store_aws::{DeadLetter, DeadLetters, DocumentSettings, S3Documents, SnsAlerts, sns_client, sqs_client};
 use serde_json::Value;
@@ -24,6 +25,17 @@ mod books {
     }
 
     recoup_store::books_conformance!(open_books);
+}
+
+mod leases {
+    use super::*;
+
+    fn open_leases() -> ((), Both) {
+        let store = emulator::block(emulator::open_store());
+        ((), (store.clone(), store))
+    }
+
+    recoup_store::leases_conformance!(open_leases);
 }
 
 mod documents {
@@ -66,7 +78,7 @@ async fn watched() -> Watched {
     let probe = move |wanted: usize| -> std::pin::Pin<Box<dyn Future<Output = Vec<Arrived>> + Send>> {
         Box::pin(receive(sqs.clone(), queue.clone(), wanted))
     };
-    Watched { alerts: Arc::new(SnsAlerts::new(topic, &config)), arrived: Arc::new(probe) }
+    Watched { alerts: Arc::new(SnsAlerts::new(topic, &config).with_chats()), arrived: Arc::new(probe) }
 }
 
 async fn receive(sqs: aws_sdk_sqs::Client, queue: String, wanted: usize) -> Vec<Arrived> {

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use recoup_money::Amount;
 
 use crate::error::StoreError;
-use crate::live::CounterKey;
+use crate::live::{BlockName, CounterKey};
 
 /// Counters of one chain: every scope with its kinds of period, and a period's end within reach.
 pub const CHAIN_COUNTERS_MAX: usize = 40;
@@ -92,7 +92,8 @@ pub struct Lease {
 pub trait Leases: Send + Sync {
     /// Counters as they stand, in the order asked for; an unknown one is empty.
     async fn balances(&self, counters: &[CounterKey]) -> Result<Vec<Balance>, StoreError>;
-    /// Takes room at every counter, or at none.
+    /// Takes room at every counter, or at none. Where others enlarged the lease at the same time, what is to be drawn may
+    /// be drawn from that, and nothing more is taken.
     async fn grant(&self, grant: Grant) -> Result<Granted, StoreError>;
     /// Draws from what is free and gives the number of the reservation; `None`: not that much is free, or there is no such lease.
     async fn draw(&self, lease: LeaseName, amount: Amount) -> Result<Option<u32>, StoreError>;
@@ -111,7 +112,13 @@ pub trait Leases: Send + Sync {
     /// Moves a reservation to a lease of the same chain that nobody draws from, and gives its number there; `None`: it is
     /// settled, or its lease has ended.
     async fn extend(&self, reservation: Settlement, to: LeaseName) -> Result<Option<u32>, StoreError>;
-    /// An instant before which everything that was recorded is counted, nanoseconds since 1970-01-01T00:00:00Z, where the
+    /// Blocks of which some events name reservations are posted, and these settled; with the instant at which the first of
+    /// its events was recorded. A store that knows what is counted in another way does nothing.
+    async fn note_counted(&self, blocks: &[(BlockName, i64)]) -> Result<(), StoreError> {
+        let _ = blocks;
+        Ok(())
+    }
+    /// An instant before which everything that was recorded and names a reservation is counted, nanoseconds since 1970-01-01T00:00:00Z, where the
     /// store knows; asking brings it on. `None`: not yet, or whoever counts knows and not the store.
     async fn counted_through(&self, now_ns: i64) -> Result<Option<i64>, StoreError> {
         let _ = now_ns;

@@ -36,6 +36,7 @@ fn alert(id: &str) -> Alert {
         subject: format!("Statement {id}"),
         text: format!("The statement {id} is ready.\n\"Total\": 12.50 \u{20ac}"),
         json: format!(r#"{{"id":"{id}","total":"12.50","note":"\"quoted\" \u00e9 é"}}"#),
+        chat: Some(format!(r#"{{"version":"1.0","source":"custom","id":"{id}"}}"#)),
         attributes: attributes.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
     }
 }
@@ -44,7 +45,7 @@ fn as_arrived(alert: &Alert) -> Arrived {
     Arrived { json: alert.json.clone(), attributes: alert.attributes.clone() }
 }
 
-/// Letters that JSON escapes among them.
+/// Letters that JSON escapes among them; a form for chats changes nothing for programs.
 pub async fn rat_2_an_alert_arrives_with_its_json_and_attributes(watched: Watched) {
     let sent = alert("a");
     watched.alerts.publish(&sent).await.expect("publish");
@@ -80,6 +81,8 @@ pub async fn rat_2_alerts_beyond_a_limit_are_refused_in_words(watched: Watched) 
         (Alert { attributes: with_attribute("id", "c"), ..alert("a") }, "`id` cannot name an attribute"),
         (Alert { id: String::new(), ..alert("a") }, "the attribute `id` is empty"),
         (Alert { json: String::new(), ..alert("a") }, "its text or its JSON is empty"),
+        (Alert { chat: Some(String::new()), ..alert("a") }, "its text or its JSON is empty"),
+        (Alert { chat: Some("x".repeat(ALERT_BYTES_MAX)), ..alert("a") }, "bytes, at most 262144 fit"),
         (Alert { text: "x".repeat(ALERT_BYTES_MAX), ..alert("a") }, "bytes, at most 262144 fit"),
     ];
     for (refused, words) in refused {
