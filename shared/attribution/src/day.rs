@@ -18,6 +18,7 @@ use crate::resolve::Context;
 use crate::sum::{add_amount, add_count};
 use crate::task::{Task, is_billed_by_time};
 use crate::trace::{Span, Trace};
+use crate::work::{Calls, DEAREST_MAX, TaskWork, Work, WorkKey, bounded_retries};
 
 /// Identity and content digest of an event: what a manifest hashes.
 type Fingerprint = [u8; 48];
@@ -31,6 +32,7 @@ pub struct DayBuilder {
     findings: BTreeMap<FindingKind, BTreeSet<Finding>>,
     models: BTreeSet<(Option<Id>, Option<Id>)>,
     skus: BTreeSet<Id>,
+    dearest_max: usize,
 }
 
 /// One rating of a span, with the names that it was bought under.
@@ -54,7 +56,15 @@ impl DayBuilder {
             findings: BTreeMap::new(),
             models: BTreeSet::new(),
             skus: BTreeSet::new(),
+            dearest_max: DEAREST_MAX,
         }
+    }
+
+    /// The same, but so many of the dearest tasks are kept.
+    #[must_use]
+    pub(crate) const fn keeping(mut self, dearest_max: usize) -> Self {
+        self.dearest_max = dearest_max;
+        self
     }
 
     /// Adds what a trace contributes to the day; nothing where it has no span on it. Each trace once.
@@ -82,6 +92,7 @@ impl DayBuilder {
         self.add_agents(trace)?;
         if let Some(task) = trace.task.as_ref().filter(|task| task.of.ended_on == day) {
             self.add_task(trace, task, context)?;
+            self.add_work(trace, task)?;
         }
         self.add_findings(trace)
     }
@@ -230,6 +241,33 @@ impl DayBuilder {
         add_count(&mut user.tasks, 1, "users.tasks")
     }
 
+    fn add_work(&mut self, trace: &Trace, task: &Task) -> Result<(), AttributionError> {
+        let Some(root) = trace.root_span() else { return Ok(()) };
+        let mut models: BTreeMap<Id, Calls> = BTreeMap::new();
+        let (mut calls, mut retries) = (0_u64, 0_u64);
+        for span in trace.spans.iter().filter(|span| span.counts()) {
+            let booked = bookings_of(span).filter(|booking| *booking.rating != Rating::Free);
+            for (number, booking) in booked.enumerate() {
+                let (name, tokens) = call_of(span, &booking);
+                let cost = cost_of(&booking);
+                models.entry(name).or_default().add(&Calls { calls: 1, tokens, cost })?;
+                calls = calls.saturating_add(1);
+                let is_retry = number == 0 && span.event.retry_of.is_some();
+                retries = retries.saturating_add(u64::from(is_retry));
+            }
+        }
+        let key = WorkKey { agent: task.of.agent.clone(), task_type: task.of.task_type.clone() };
+        let work = self.facts.work.entry(key).or_insert_with(|| Work::new(self.dearest_max));
+        let task = TaskWork {
+            trace: Id::clone(&trace.trace),
+            team: trace.payer.team.clone(),
+            ended_at_ns: root.event.used_at_ns,
+            retries: bounded_retries(retries, calls),
+            models,
+        };
+        work.add(root.identity.trace, task)
+    }
+
     fn add_findings(&mut self, trace: &Trace) -> Result<(), AttributionError> {
         let day = self.facts.day;
         let concerns = |at: &usize| trace.spans.get(*at).is_some_and(|span| span.local_day == day);
@@ -291,6 +329,26 @@ fn bookings_of(span: &Span) -> impl Iterator<Item = Booking<'_>> {
     let swap = is_unpriced(&unobserved) && !is_unpriced(&own);
     let (first, second) = if swap { (unobserved, own) } else { (own, unobserved) };
     first.into_iter().chain(second).chain(frame)
+}
+
+/// What a booking is called by, and its tokens.
+fn call_of(span: &Span, booking: &Booking<'_>) -> (Id, u64) {
+    let event = &span.event;
+    let bucket = || Id::from(event.kind.name());
+    if booking.unobserved {
+        let tokens = span.unobserved.as_ref().map_or(0, |unobserved| unobserved.usage.total());
+        return (booking.model.cloned().unwrap_or_else(bucket), tokens);
+    }
+    let usage = event.usage.as_ref().filter(|_| !span.is_wrapper());
+    let sku = event.quantity.as_ref().filter(|_| usage.is_none()).map(|quantity| &quantity.sku);
+    (sku.or(booking.model).cloned().unwrap_or_else(bucket), usage.map_or(0, |usage| usage.total()))
+}
+
+fn cost_of(booking: &Booking<'_>) -> Amount {
+    match booking.rating {
+        Rating::Priced { cost, .. } => *cost,
+        Rating::Free | Rating::Unpriced(_) => Amount::ZERO,
+    }
 }
 
 fn whole(count: u64) -> Amount {

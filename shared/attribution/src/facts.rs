@@ -9,6 +9,8 @@ use recoup_model::{Digest, Finding, FindingKind, Id, Kind, TokenClass};
 use recoup_money::Amount;
 use serde::{Deserialize, Serialize};
 
+use crate::work::{Work, WorkKey};
+
 /// Findings of one kind that are kept in full for one day and lane; all of them are counted.
 pub const FINDINGS_PER_KIND_MAX: usize = 1_000;
 
@@ -233,4 +235,7 @@ pub struct DayFacts {
     pub finding_counts: BTreeMap<FindingKind, u64>,
     /// the first [`FINDINGS_PER_KIND_MAX`] of each kept, in order.
     pub findings: Vec<Finding>,
+    /// What the tasks used that ended on this day. It enters no price and no statement and is stored beside the facts.
+    #[serde(skip)]
+    pub work: BTreeMap<WorkKey, Work>,
 }

@@ -41,6 +41,7 @@ impl DayFacts {
         coarse.counted.clone_from(&self.counted);
         coarse.context = self.context;
         coarse.price_names.clone_from(&self.price_names);
+        coarse.work.clone_from(&self.work);
         Ok(coarse)
     }
 }

@@ -25,6 +25,7 @@ mod sum;
 mod task;
 mod trace;
 mod tree;
+pub mod work;
 mod wrapper;
 
 pub use day::DayBuilder;

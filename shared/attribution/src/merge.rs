@@ -8,6 +8,7 @@ use recoup_model::{Digest, Finding, FindingKind};
 use crate::error::AttributionError;
 use crate::facts::{AgentCost, CellValue, DayFacts, EventSet, FINDINGS_PER_KIND_MAX, PoolUse, TaskValue, UserValue};
 use crate::sum::{add_amount, add_count};
+use crate::work::Work;
 
 impl DayFacts {
     /// A day on which nothing happened.
@@ -25,6 +26,7 @@ impl DayFacts {
             price_names: BTreeSet::new(),
             finding_counts: BTreeMap::new(),
             findings: Vec::new(),
+            work: BTreeMap::new(),
         }
     }
 
@@ -55,7 +57,7 @@ impl DayFacts {
         self.findings.extend(other.findings);
         self.findings.sort_unstable();
         cap_findings(&mut self.findings);
-        Ok(())
+        merge_maps(&mut self.work, other.work, Work::merge)
     }
 }
 

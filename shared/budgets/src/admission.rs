@@ -13,8 +13,9 @@ use crate::counter::{Counter, PeriodKind, scope_of};
 pub const TASK_PERIOD: &str = "task";
 /// The tier that is the kill switch, percent.
 pub const KILL_SWITCH_PERCENT: u32 = 100;
-/// Draws that a lease is made large enough for, while there is room.
-const DRAWS_PER_GRANT: i128 = 64;
+/// Draws that a lease is made large enough for, while there is room: at least so many, and as many as there were already.
+const DRAWS_PER_GRANT_MIN: u32 = 64;
+const DRAWS_PER_GRANT_MAX: u32 = 4_096;
 /// A grant takes at most this part of what is left, so that chains beside it find room.
 const ROOM_PARTS: i128 = 16;
 
@@ -104,8 +105,8 @@ pub fn chain(
             continue;
         }
         let Some(kind) = PeriodKind::from_name(&budget.period) else { continue };
-        let (now, then) = (kind.period_of(span.from), kind.period_of(span.until));
-        let next = (then != now).then_some(then);
+        let now = kind.period_of(span.from);
+        let next = (span.until != span.from).then(|| kind.period_of(span.until)).filter(|then| *then != now);
         links.extend([Some(now), next].into_iter().flatten().map(|period| Link {
             limit: limit_of(budget, &period, extended),
             counter: Counter { scope: scope_of(budget, pseudonym_of), period },
@@ -209,15 +210,17 @@ pub fn is_reached(tier: u32, limit: Amount, posted: Amount) -> bool {
 }
 
 /// How much room to take for an estimate: enough for many more of its kind while there is plenty, the estimate alone near a
-/// limit.
+/// limit. What was drawn from a lease so often already is granted in larger slices.
 #[must_use]
-pub fn slice(links: &[Link], standings: &[Standing], estimate: Amount) -> Amount {
+pub fn slice(links: &[Link], standings: &[Standing], estimate: Amount, drawn: u32) -> Amount {
     let left = |(link, standing): (&Link, &Standing)| {
         standing.committed().and_then(|committed| link.limit.checked_sub(committed)).unwrap_or_default().pico()
     };
     let left = links.iter().zip(standings).map(left).min().unwrap_or_default();
     let share = left.checked_div(ROOM_PARTS).unwrap_or_default();
-    let draws = share.checked_div(estimate.pico()).unwrap_or_default().clamp(1, DRAWS_PER_GRANT);
+    let draws = share.checked_div(estimate.pico()).unwrap_or_default();
+    let most = drawn.clamp(DRAWS_PER_GRANT_MIN, DRAWS_PER_GRANT_MAX);
+    let draws = draws.clamp(1, i128::from(most));
     estimate.checked_mul(draws).unwrap_or(estimate)
 }
 
@@ -369,11 +372,13 @@ mod tests {
     fn bud_3_slices_shrink_to_the_estimate_near_the_limit() {
         let links = [link("organisation", "1000"), link("team:a", "100")];
         let taken = |posted: &str, estimate: &str| {
-            slice(&links, &[standing("0", "0"), standing(posted, "0")], amount(estimate)).to_string()
+            slice(&links, &[standing("0", "0"), standing(posted, "0")], amount(estimate), 0).to_string()
         };
         assert_eq!(taken("0", "0.01"), "0.64");
         assert_eq!(taken("0", "1"), "6", "whole estimates");
         assert_eq!(taken("92", "1"), "1");
         assert_eq!(taken("120", "1"), "1");
+        let busy = |drawn| slice(&links[..1], &[standing("0", "0")], amount("0.01"), drawn).to_string();
+        assert_eq!([busy(64), busy(1_000), busy(u32::MAX)], ["0.64", "10", "40.96"]);
     }
 }

@@ -138,6 +138,7 @@ fn facts() -> DayFacts {
         price_names: std::collections::BTreeSet::new(),
         finding_counts: BTreeMap::new(),
         findings: Vec::new(),
+        work: BTreeMap::new(),
     }
 }
 

@@ -132,15 +132,15 @@ pub const REGISTRY: &[Invariant] = &[
     Invariant {
         id: "ANO-1",
         rule: "Baseline of (agent, task_type) = the 7 complete local days before, the candidate excluded",
-        enforced: false,
+        enforced: true,
     },
     Invariant {
         id: "ANO-2",
         rule: "A day whose cost per task exceeds 3x the 7-day mean (or mean + 3 sd with at least 5 days) is an anomaly even i",
-        enforced: false,
+        enforced: true,
     },
-    Invariant { id: "ANO-3", rule: "Fewer than 3 days or 20 tasks", enforced: false },
-    Invariant { id: "ANO-4", rule: "Forecast of month end per budget", enforced: false },
+    Invariant { id: "ANO-3", rule: "Fewer than 3 days or 20 tasks", enforced: true },
+    Invariant { id: "ANO-4", rule: "Forecast of month end per budget", enforced: true },
     Invariant { id: "REC-1", rule: "Per provider and UTC month, by line (model, token class)", enforced: false },
     Invariant {
         id: "REC-2",

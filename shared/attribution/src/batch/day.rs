@@ -9,6 +9,7 @@ use super::Batch;
 use super::measure::{Measure, PayerNames, Today};
 use super::organisations::Organisations;
 use super::sums::{Sums, finding};
+use super::work::Works;
 use crate::day::DayBuilder;
 use crate::error::AttributionError;
 use crate::facts::{DayFacts, FINDINGS_PER_KIND_MAX};
@@ -58,7 +59,7 @@ pub fn day_facts(
             night.builder.add(&resolve(&events, excluded, context)?, context)?;
         }
     }
-    night.finish(batch, context)
+    night.finish(batch, context, source)
 }
 
 fn place(row: u32) -> usize {
@@ -78,6 +79,7 @@ struct Night<'h> {
     organisations: Organisations<'h>,
     measure: Measure,
     sums: Sums,
+    works: Works,
     builder: DayBuilder,
     notes: Notes,
 }
@@ -99,7 +101,8 @@ impl<'h> Night<'h> {
             organisations,
             measure: Measure::default(),
             sums: Sums::default(),
-            builder: DayBuilder::new(day),
+            works: Works::new(batch.dearest_max),
+            builder: DayBuilder::new(day).keeping(batch.dearest_max),
             notes: Notes::default(),
         }
     }
@@ -121,6 +124,9 @@ impl<'h> Night<'h> {
         }
         let added = self.measure.add(batch, &mut self.organisations, self.today, &mut self.sums)?;
         let Some(payer) = added else { return Ok(false) };
+        if let Some(ended) = self.measure.ended {
+            self.works.add(ended, &self.measure.calls)?;
+        }
         for spot in &self.measure.spots {
             let Some(rated) = batch.rows.get(place(spot.row)) else { continue };
             let used_at_ns = spot.is_today.then_some(rated.row.used_at_ns);
@@ -154,7 +160,12 @@ impl<'h> Night<'h> {
         Ok(())
     }
 
-    fn finish(self, batch: &Batch<'_>, context: &Context<'_>) -> Result<DayFacts, AttributionError> {
+    fn finish(
+        self,
+        batch: &Batch<'_>,
+        context: &Context<'_>,
+        source: &impl Source,
+    ) -> Result<DayFacts, AttributionError> {
         let mut facts = self.builder.finish();
         if self.today.grain == Grain::Settlement {
             facts = facts.in_settlement_grain(context.history)?;
@@ -162,6 +173,7 @@ impl<'h> Night<'h> {
         let mut regular = self.sums.into_facts(self.today.day, batch);
         regular.finding_counts = self.notes.counts;
         regular.findings = self.notes.kept.into_values().flatten().collect();
+        self.works.into_facts(&mut regular, batch, |row| source.trace_name(place(row)))?;
         facts.merge(regular)?;
         Ok(facts)
     }

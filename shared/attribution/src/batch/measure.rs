@@ -10,6 +10,7 @@ use recoup_money::Amount;
 use super::organisations::Organisations;
 use super::regular::{NONE, Tree};
 use super::sums::{CellCode, FRAME, PoolCode, REPORTED, Sums, TaskCode, TaskSumCode, UNITS, UserCode, whole};
+use super::work::{CallList, Ended, called};
 use super::{Batch, KeyNames, Name, Rated, classes_of};
 use crate::error::AttributionError;
 use crate::grain::Grain;
@@ -73,6 +74,9 @@ pub(super) struct Today {
 pub(super) struct Measure {
     pub(super) tree: Tree,
     pub(super) spots: Vec<Spot>,
+    /// The task, if it ended today, and what it called.
+    pub(super) ended: Option<Ended>,
+    pub(super) calls: CallList,
     running: Vec<i128>,
 }
 
@@ -85,6 +89,7 @@ impl Measure {
         today: Today,
         sums: &mut Sums,
     ) -> Result<Option<PayerNames>, AttributionError> {
+        self.ended = None;
         self.inherit(batch, organisations, today);
         let payer = self.payer(batch, organisations, today);
         let task = match self.task(batch, organisations, (today, &payer))? {
@@ -113,6 +118,7 @@ impl Measure {
         }
         if let Some(task) = task.filter(|task| task.code.ended_on == today.day) {
             self.add_task(batch, sums, (&payer, &task, today.grain))?;
+            self.gather_calls(batch, (payer.team, task.code))?;
         }
         Ok(Some(payer))
     }
@@ -378,6 +384,26 @@ impl Measure {
             let user = sums.users.entry(user_code(payer, &self.spots[0], (batch, root))).or_default();
             add_count(&mut user.tasks, 1, "users.tasks")?;
         }
+        Ok(())
+    }
+
+    /// What the task called, on whatever day (ANO-1).
+    fn gather_calls(&mut self, batch: &Batch<'_>, (team, task): (Name, TaskCode)) -> Result<(), AttributionError> {
+        self.calls.clear();
+        for spot in &self.spots {
+            let rated = &batch.rows[spot.row as usize];
+            if rated.row.kind == Kind::Agent {
+                continue;
+            }
+            let sku = if rated.row.sku == 0 { 0 } else { batch.skus[rated.row.sku as usize].sku };
+            let called = called(sku, batch.products[rated.row.product as usize].model, rated.row.kind);
+            let tokens = tokens_of(batch, rated).iter().fold(0_u64, |sum, tokens| sum.saturating_add(*tokens));
+            self.calls.add(called, tokens, rated.cost_pico)?;
+        }
+        let root = self.spots[0].row;
+        let row = &batch.rows[root as usize].row;
+        let (agent, task_type) = (task.agent, task.task_type);
+        self.ended = Some(Ended { agent, task_type, team, trace: row.identity.trace, root, at_ns: row.used_at_ns });
         Ok(())
     }
 

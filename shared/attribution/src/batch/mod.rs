@@ -13,6 +13,7 @@ mod measure;
 mod organisations;
 mod regular;
 mod sums;
+mod work;
 
 use std::collections::BTreeMap;
 
@@ -23,6 +24,8 @@ use recoup_model::{
 use recoup_money::{Currency, PICO_PER_UNIT, mul_div_half_even};
 
 pub use self::day::{Source, day_facts};
+
+use crate::work::DEAREST_MAX;
 
 /// A place in the table of names; 0: no name.
 pub type Name = u32;
@@ -208,6 +211,7 @@ pub struct Batch<'r> {
     quantities: Vec<i128>,
     keys: Vec<KeyNames>,
     key_places: BTreeMap<KeyNames, u32>,
+    dearest_max: usize,
 }
 
 impl<'r> Batch<'r> {
@@ -231,7 +235,15 @@ impl<'r> Batch<'r> {
             quantities: Vec::new(),
             keys: vec![KeyNames::default()],
             key_places: BTreeMap::from([(KeyNames::default(), 0)]),
+            dearest_max: DEAREST_MAX,
         }
+    }
+
+    /// The same, but so many of the dearest tasks of each agent and task type are kept.
+    #[must_use]
+    pub const fn keeping(mut self, dearest_max: usize) -> Self {
+        self.dearest_max = dearest_max;
+        self
     }
 
     /// Rows so far: the number of the next one.

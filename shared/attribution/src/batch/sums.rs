@@ -15,7 +15,7 @@ use crate::facts::{
 };
 use crate::sum::{add_amount, add_count};
 
-type Map<K, V> = HashMap<K, V, FxBuildHasher>; // tidy: allow(hash-order) as above
+pub(super) type Map<K, V> = HashMap<K, V, FxBuildHasher>; // tidy: allow(hash-order) as above
 
 /// What was bought, as [`Item`] has it: a class of tokens, a reported cost, a frame, or from [`UNITS`] on a SKU.
 pub(super) type ItemCode = u32;

@@ -222,3 +222,34 @@ fn atr_5_a_regular_trace_with_every_dimension_gives_the_same_facts() {
         assert_eq!(careful, fast);
     }
 }
+
+#[test]
+fn ano_1_a_task_used_all_its_calls_on_whatever_day_and_in_whatever_pool() {
+    let name = |at: usize| format!("{at:016x}");
+    let trace = |retried: bool| {
+        let again = span(&name(5)).below(&name(0)).tokens(7).ends(-5);
+        events([
+            span(&name(0)).frame("triage").team("support").task("resolve").status(Status::Error).lasts(60),
+            span(&name(1)).below(&name(0)).tokens(100).lasts(5).ends(-86_400),
+            span(&name(2)).below(&name(0)).agent("guardrail").tokens(10).ends(-30),
+            span(&name(3)).below(&name(0)).kind(Kind::Tool).reported(5),
+            span(&name(4)).below(&name(0)).kind(Kind::Tool).units(3).ends(-10),
+            if retried { again.retry_of(&name(1)) } else { again },
+        ])
+    };
+    for retried in [false, true] {
+        let (careful, fast) = both(1, &[trace(retried)], &BTreeSet::new());
+        assert_eq!(careful.work, fast.work);
+        let (key, work) = fast.work.first_key_value().unwrap();
+        assert_eq!((key.agent.as_deref(), &*key.task_type), (Some("triage"), "resolve"));
+        assert_eq!((work.tasks, work.retries), (1, u64::from(retried)));
+        let calls = |of: &str| work.models[of];
+        assert_eq!((calls("m").calls, calls("m").tokens, pico(calls("m").cost)), (3, 117, 117_000));
+        assert_eq!((calls("tool").calls, calls("tool").tokens, pico(calls("tool").cost)), (1, 0, 5));
+        assert_eq!((calls("s").calls, calls("s").tokens, pico(calls("s").cost)), (1, 0, 1_500));
+        let (cost, task) = work.dearest.tasks().next().unwrap();
+        assert_eq!((pico(cost), &*task.trace, task.team.as_deref()), (118_505, "t", Some("support")));
+        assert_eq!((work.squares.high, work.squares.low), (0, 118_505 * 118_505));
+        assert!(both(2, &[trace(retried)], &BTreeSet::new()).1.work.is_empty(), "it ended the day before");
+    }
+}

@@ -52,6 +52,16 @@ impl Spent {
         Ok(())
     }
 
+    /// Adds several calls of a model, of which `retries` try an earlier one again.
+    ///
+    /// # Errors
+    /// [`AnomalyError::Overflow`].
+    pub fn add_calls(&mut self, model: &Id, used: &ModelUse, retries: u64) -> Result<(), AnomalyError> {
+        self.models.entry(Id::clone(model)).or_default().add(used)?;
+        self.retries = self.retries.checked_add(retries).ok_or(AnomalyError::Overflow("retries"))?;
+        Ok(())
+    }
+
     /// What it cost.
     ///
     /// # Errors
@@ -78,6 +88,12 @@ impl Spent {
 pub struct SumOfSquares(BigUint);
 
 impl SumOfSquares {
+    /// A number of 256 bits, by its higher and its lower half.
+    #[must_use]
+    pub fn of_halves(high: u128, low: u128) -> Self {
+        Self((BigUint::from(high) << 128_u32) + BigUint::from(low))
+    }
+
     pub(super) fn to_int(&self) -> BigInt {
         BigInt::from(self.0.clone())
     }
@@ -129,6 +145,21 @@ impl TaskSums {
         let mut sums = Self::default();
         sums.add(spent)?;
         Ok(sums)
+    }
+
+    /// Those of so many tasks that were added up elsewhere: of each its retries are at most all its calls but one, and the
+    /// square of its cost is in `squares`. The cost is that of the models.
+    ///
+    /// # Errors
+    /// [`AnomalyError::Overflow`].
+    pub fn added_up(
+        (tasks, retries): (u64, u64),
+        squares: SumOfSquares,
+        models: BTreeMap<Id, ModelUse>,
+    ) -> Result<Self, AnomalyError> {
+        let cost = Amount::checked_sum(models.values().map(|used| used.cost));
+        let cost = cost.ok_or(AnomalyError::Overflow("costs"))?;
+        Ok(Self { tasks, cost, squares, retries, models })
     }
 
     /// Adds a task.

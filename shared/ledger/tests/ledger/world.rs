@@ -278,6 +278,7 @@ fn empty_day(on: NaiveDate) -> DayFacts {
         price_names: std::collections::BTreeSet::new(),
         finding_counts: BTreeMap::new(),
         findings: Vec::new(),
+        work: BTreeMap::new(),
     }
 }
 
