@@ -33,13 +33,14 @@ pub(crate) async fn put_organisation(
     arguments: Arguments,
     request: Body,
 ) -> Result<Json<Applied>, Problem> {
-    shared.principal(&headers).await?.may_administer()?;
+    let principal = shared.principal(&headers).await?;
+    principal.may_administer()?;
     arguments.only(&["effective", "dry_run"])?;
     let effective = arguments.parsed::<NaiveDate>("effective", "a day as 2026-11-01")?;
     let dry_run = arguments.flag("dry_run")?;
     let bytes = body::read(&headers, request, ORGANISATION_BYTES_MAX).await?;
     let text = utf8(&bytes)?;
-    Ok(Json(shared.app.apply_organisation(text, effective, dry_run).await?))
+    Ok(Json(shared.app.apply_organisation_by(&principal, text, effective, dry_run).await?))
 }
 
 fn utf8(bytes: &[u8]) -> Result<&str, Problem> {
@@ -66,7 +67,8 @@ pub(crate) async fn post_key(
     headers: HeaderMap,
     request: Body,
 ) -> Result<(StatusCode, Json<NewKey>), Problem> {
-    shared.principal(&headers).await?.may_administer()?;
+    let principal = shared.principal(&headers).await?;
+    principal.may_administer()?;
     let bytes = body::read(&headers, request, KEY_BYTES_MAX).await?;
     let wanted: KeyRequest = serde_json::from_slice(&bytes).map_err(|error| {
         Problem::invalid("invalid-key", "body", format!("{error}; write {{\"role\":\"ingest\",\"team\":\"support\"}}"))
@@ -75,7 +77,12 @@ pub(crate) async fn post_key(
         let detail = format!("there is no role `{}`; use ingest, viewer, lead, finance or admin", wanted.role);
         Problem::invalid("unknown-value", "role", detail)
     })?;
-    Ok((StatusCode::CREATED, Json(shared.app.create_key(role, wanted.team, wanted.tags, wanted.person).await?)))
+    let KeyRequest { team, tags, person, .. } = wanted;
+    let detail = json!({ "role": role, "team": team, "person": person });
+    let made = shared.app.create_key(role, team, tags, person).await?;
+    // Before anybody is told the secret: a key that can be used is in the record.
+    shared.app.audit(&principal, "key-created", &made.id, detail).await?;
+    Ok((StatusCode::CREATED, Json(made)))
 }
 
 pub(crate) async fn get_keys(
@@ -94,8 +101,11 @@ pub(crate) async fn delete_key(
     headers: HeaderMap,
     At(id): At<String>,
 ) -> Result<Json<KeySummary>, Problem> {
-    shared.principal(&headers).await?.may_administer()?;
-    Ok(Json(shared.app.revoke_key(&id).await?))
+    let principal = shared.principal(&headers).await?;
+    principal.may_administer()?;
+    let revoked = shared.app.revoke_key(&id).await?;
+    shared.app.audit(&principal, "key-revoked", &id, json!({ "role": revoked.role, "person": revoked.person })).await?;
+    Ok(Json(revoked))
 }
 
 pub(crate) async fn get_prices(

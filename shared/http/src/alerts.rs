@@ -7,12 +7,13 @@ use axum::http::{HeaderMap, StatusCode};
 use chrono::{DateTime, Utc};
 use recoup_money::Amount;
 use recoup_workflows::extensions::{Extension, ExtensionRequest};
+use recoup_workflows::notify::DeliveryState;
 use recoup_workflows::queries::Rows;
 use recoup_workflows::reviews::{Review, ReviewState};
 use recoup_workflows::watch::{AlertRecord, AlertState};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::arguments::{Arguments, At};
 use crate::problem::Problem;
@@ -47,6 +48,38 @@ pub(crate) async fn get_alerts(
     let mut alerts = shared.app.budget_alerts(&principal).await?;
     alerts.retain(|alert| state.is_none_or(|state| alert.state == state));
     Ok(Json(arguments.paging()?.cut(alerts.iter().map(|alert| json!(alert)).collect())))
+}
+
+pub(crate) async fn get_deliveries(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    arguments: Arguments,
+) -> Result<Json<Rows>, Problem> {
+    let principal = shared.principal(&headers).await?;
+    arguments.only(&["state", "limit", "cursor"])?;
+    let state = arguments.text("state").map(|name| {
+        let detail = format!("there is no state `{name}`; use waiting, sent, dead or undeliverable");
+        DeliveryState::from_name(name).ok_or_else(|| Problem::invalid("unknown-value", "state", detail))
+    });
+    let deliveries = shared.app.deliveries(&principal, state.transpose()?).await?;
+    Ok(Json(arguments.paging()?.cut(deliveries.iter().map(|delivery| json!(delivery)).collect())))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Again {
+    alert: String,
+}
+
+pub(crate) async fn post_delivery(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    request: Body,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let principal = shared.principal(&headers).await?;
+    let Again { alert } = read(&headers, request, "{\"alert\":\"alr_..\"}").await?;
+    let deliveries = shared.app.deliver_again(&principal, &alert).await?;
+    Ok((StatusCode::ACCEPTED, Json(json!({ "deliveries": deliveries }))))
 }
 
 pub(crate) async fn get_alert(
@@ -165,6 +198,5 @@ pub(crate) async fn get_audit(
     arguments.only(&["from", "limit", "cursor"])?;
     let from = arguments.parsed::<DateTime<Utc>>("from", "an instant as 2026-11-01T00:00:00Z")?;
     let from_ns = from.and_then(|from| from.timestamp_nanos_opt()).unwrap_or_default();
-    let entries = shared.app.audit_entries(&principal, from_ns).await?;
-    Ok(Json(arguments.paging()?.cut(entries.iter().map(|entry| json!(entry)).collect())))
+    Ok(Json(shared.app.audit_page(&principal, from_ns, arguments.paging()?).await?))
 }

@@ -58,8 +58,12 @@ pub(crate) async fn post_authorize(
     let principal = shared.principal(&headers).await?;
     arguments.only(&[])?;
     let bytes = body::read(&headers, request, AUTHORIZE_BYTES_MAX).await?;
-    let wanted: Wanted = serde_json::from_slice(&bytes)
+    let mut wanted: Wanted = serde_json::from_slice(&bytes)
         .map_err(|error| Problem::invalid("invalid-request", "body", format!("{error}; {SHAPE}")))?;
+    if let Some(estimate) = wanted.estimate.as_mut().filter(|estimate| estimate.amount.is_some()) {
+        let own = shared.app.organisation_today().await?.currency;
+        estimate.currency.get_or_insert(own);
+    }
     Ok(Json(shared.app.authorize(&principal, read(wanted)?).await?))
 }
 

@@ -6,6 +6,7 @@
 
 mod admin;
 mod alerts;
+mod anomalies;
 mod arguments;
 mod authorize;
 mod body;
@@ -13,11 +14,13 @@ mod budgets;
 mod events;
 mod explanations;
 mod jobs;
+mod origin;
 mod problem;
 mod rate_cards;
 mod reports;
 mod runs;
 mod simulations;
+mod slack;
 mod statements;
 
 use std::sync::Arc;
@@ -27,6 +30,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use axum::middleware::from_fn;
 use axum::routing::{delete, get, post};
 use recoup_workflows::{App, Principal, Refusal};
 use serde_json::{Value, json};
@@ -34,6 +38,8 @@ use tower::limit::GlobalConcurrencyLimitLayer;
 
 pub use crate::events::Counted;
 pub use crate::jobs::{InProcess, Jobs};
+pub use crate::origin::Origin;
+pub use crate::slack::{Answering, SlackDoor};
 
 use crate::problem::Problem;
 
@@ -55,13 +61,15 @@ struct Shared {
     app: Arc<App>,
     access: Access,
     jobs: Arc<dyn Jobs>,
+    slack: Option<SlackDoor>,
 }
 
 impl Shared {
     /// Who asks.
     async fn principal(&self, headers: &HeaderMap) -> Result<Principal, Problem> {
+        let from = origin::of(headers);
         if self.access == Access::Operator {
-            return Ok(Principal::operator());
+            return Ok(Principal { from, ..Principal::operator() });
         }
         let header = headers.get(AUTHORIZATION).ok_or(Refusal::Unauthenticated(
             "no API key: send `Authorization: Bearer KEY`; make a key with `recoup keys create`",
@@ -69,13 +77,18 @@ impl Shared {
         let bearer = header.to_str().ok().and_then(|text| text.split_once(' '));
         let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, key)| key);
         let bearer = bearer.ok_or(Refusal::Unauthenticated("the header has to read `Authorization: Bearer KEY`"))?;
-        Ok(self.app.authenticate(bearer.trim()).await?)
+        Ok(Principal { from, ..self.app.authenticate(bearer.trim()).await? })
     }
 }
 
 /// The whole API over one application; nights and closes are run by `jobs`.
 pub fn router(app: Arc<App>, access: Access, jobs: Arc<dyn Jobs>) -> Router {
-    let shared = Shared { app, access, jobs };
+    router_with_slack(app, access, jobs, None)
+}
+
+/// The same with a door for Slack, where there is one.
+pub fn router_with_slack(app: Arc<App>, access: Access, jobs: Arc<dyn Jobs>, slack: Option<SlackDoor>) -> Router {
+    let shared = Shared { app, access, jobs, slack };
     Router::new()
         .route("/healthz", get(health))
         .route("/openapi.json", get(openapi))
@@ -99,15 +112,18 @@ pub fn router(app: Arc<App>, access: Access, jobs: Arc<dyn Jobs>) -> Router {
         .route("/v1/authorize", post(authorize::post_authorize))
         .route("/v1/reservations/{id}", delete(authorize::delete_reservation))
         .route("/v1/reservations/{id}/extension", post(authorize::post_extension))
-        .route("/v1/budgets", get(budgets::get_budgets))
+        .route("/v1/budgets", get(budgets::get_budgets).post(budgets::post_budget))
         .route("/v1/budgets/extensions", get(alerts::get_extensions).post(alerts::post_extension))
         .route("/v1/budgets/extensions/{id}/decision", post(alerts::post_decision))
         .route("/v1/alerts", get(alerts::get_alerts))
+        .route("/v1/alerts/deliveries", get(alerts::get_deliveries).post(alerts::post_delivery))
         .route("/v1/alerts/{id}", get(alerts::get_alert))
         .route("/v1/alerts/{id}/acknowledgement", post(alerts::post_acknowledgement))
+        .route("/v1/slack/actions", post(slack::post_actions))
         .route("/v1/reviews", get(alerts::get_reviews))
         .route("/v1/reviews/{task}/decision", post(alerts::post_review))
         .route("/v1/audit", get(alerts::get_audit))
+        .route("/v1/anomalies", get(anomalies::get_anomalies))
         .route("/v1/unpriced", get(reports::get_unpriced))
         .route("/v1/findings", get(reports::get_findings))
         .route("/v1/nights", get(reports::get_nights))
@@ -121,6 +137,7 @@ pub fn router(app: Arc<App>, access: Access, jobs: Arc<dyn Jobs>) -> Router {
         .route("/v1/keys/{id}", delete(admin::delete_key))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn(origin::note))
         .layer(GlobalConcurrencyLimitLayer::new(REQUESTS_AT_ONCE_MAX))
         .with_state(shared)
 }

@@ -1,5 +1,7 @@
 //! API keys: roles, default tags, who may see what. Only a digest of the secret is stored.
 
+use std::sync::Arc;
+
 use recoup_model::{Tags, limits};
 use recoup_store::{Expect, Key};
 use serde::{Deserialize, Serialize};
@@ -64,8 +66,10 @@ pub struct Principal {
     pub tags: Tags,
     /// The person who holds it, where it is somebody's own.
     pub person: Option<String>,
-    /// Where the request came from: `machine`, `api`, `slack`.
+    /// By which door the request came: `machine`, `api`, `slack`.
     pub via: String,
+    /// From where it came, as far as it is known: an address, a user of the machine.
+    pub from: Option<String>,
 }
 
 impl Principal {
@@ -79,6 +83,7 @@ impl Principal {
             tags: Tags::default(),
             person: None,
             via: "machine".to_owned(),
+            from: None,
         }
     }
 
@@ -355,7 +360,8 @@ impl App {
                 let changes = self.changes();
                 let found = records::get::<KeyRecord>(self.books(), &Key::new(KEYS, id)).await?;
                 let (record, _) = found.ok_or(UNKNOWN)?;
-                self.cache_key(record.clone(), changes);
+                let record = Arc::new(record);
+                self.cache_key(Arc::clone(&record), changes);
                 record
             }
         };
@@ -365,8 +371,16 @@ impl App {
         if record.revoked_at.is_some() {
             return Err(Refusal::Unauthenticated("the API key was revoked; make one with `recoup keys create`"));
         }
-        let KeyRecord { id, role, team, tags, person, .. } = record;
-        Ok(Principal { key_id: Some(id), role, team, tags, person, via: "api".to_owned() })
+        let KeyRecord { id, role, team, tags, person, .. } = record.as_ref();
+        Ok(Principal {
+            key_id: Some(id.clone()),
+            role: *role,
+            team: team.clone(),
+            tags: tags.clone(),
+            person: person.clone(),
+            via: "api".to_owned(),
+            from: None,
+        })
     }
 
     /// Whoever holds the key that stands in no books.
@@ -378,7 +392,8 @@ impl App {
 
 /// In constant time for a secret of any length.
 fn is_secret(secret: &str, digest_hex: &str) -> bool {
-    hex::encode(Sha256::digest(secret)).as_bytes().ct_eq(digest_hex.as_bytes()).into()
+    let mut expected = [0_u8; 32];
+    hex::decode_to_slice(digest_hex, &mut expected).is_ok() && Sha256::digest(secret).as_slice().ct_eq(&expected).into()
 }
 
 fn check_person(person: Option<&str>) -> Result<(), Refusal> {

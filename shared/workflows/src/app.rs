@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
 
 use recoup_model::Organisation;
 use recoup_model::organisation::{History, Version};
@@ -20,8 +21,13 @@ use crate::facts::FactsCache;
 use crate::people::Pseudonyms;
 use crate::runs::Runs;
 use crate::watch::Quiet;
+use crate::weekly::Weekly;
 use crate::{catalogue, organisation};
 
+/// How long what other processes change may go unnoticed: organisation files, prices, keys.
+const REMEMBERED_NS: i64 = 10_000_000_000;
+/// How long it is looked whether they did.
+const LOOK_WITHIN: Duration = Duration::from_secs(1);
 /// Keys remembered between requests; beyond it the memory is emptied.
 const KEYS_REMEMBERED_MAX: usize = 1_000;
 
@@ -74,15 +80,20 @@ pub struct App {
     pub(crate) nonce: u64,
     pub(crate) approved: Approved,
     pub(crate) quiet: Quiet,
+    pub(crate) weekly: Weekly,
     /// Alerts that are known to be told.
     pub(crate) told: Told,
     /// Whether other processes work on the same books.
     pub(crate) sharing: bool,
+    /// How long somebody waits for leave to begin.
+    pub(crate) authorize_within: Option<Duration>,
     pub(crate) admin: Option<AdminKey>,
     /// Grows with each change; what was read before a change is not remembered after it.
     changes: AtomicU64,
-    world: RwLock<Option<Arc<World>>>,
-    keys: Mutex<BTreeMap<String, KeyRecord>>,
+    /// With when it was read, or found to be as it was read.
+    world: RwLock<Option<(Arc<World>, i64)>>,
+    /// With when each was read.
+    keys: Mutex<BTreeMap<String, (Arc<KeyRecord>, i64)>>,
 }
 
 impl App {
@@ -111,8 +122,10 @@ impl App {
             nonce: getrandom::u64().unwrap_or_default(),
             approved: Approved::default(),
             quiet: Quiet::default(),
+            weekly: Weekly::default(),
             told: Told::default(),
             sharing: false,
+            authorize_within: None,
             admin: None,
             changes: AtomicU64::new(0),
             world: RwLock::new(None),
@@ -125,6 +138,14 @@ impl App {
     #[must_use]
     pub fn sharing(mut self, sharing: bool) -> Self {
         self.sharing = sharing;
+        self
+    }
+
+    /// The same where whoever asks for leave to begin is answered in time: after that a budget counts as one that cannot be
+    /// read (BUD-5).
+    #[must_use]
+    pub fn answering_within(mut self, time: Duration) -> Self {
+        self.authorize_within = Some(time);
         self
     }
 
@@ -155,11 +176,16 @@ impl App {
     /// # Errors
     /// [`Refusal::Conflict`] without an organisation file.
     pub async fn world(&self) -> Result<Arc<World>, Refusal> {
+        let changes = self.changes.load(Ordering::SeqCst);
         let remembered = self.world.read().ok().and_then(|world| world.clone());
-        if let Some(world) = remembered {
+        if let Some((world, seen_ns)) = remembered
+            && (!self.is_stale(seen_ns) || self.still_holds(&world).await)
+        {
+            if self.is_stale(seen_ns) {
+                self.remember_world(&world, changes);
+            }
             return Ok(world);
         }
-        let changes = self.changes.load(Ordering::SeqCst);
         let history = organisation::load(self.books(), &self.pseudonyms).await?.ok_or_else(|| Refusal::Conflict {
             kind: "no-organisation",
             detail: "no organisation file was applied yet; run `recoup apply recoup.toml`".into(),
@@ -169,12 +195,40 @@ impl App {
         let prices = PriceBook::new(&catalogues, &history)
             .map_err(|error| Refusal::computation("put the prices together", error))?;
         let world = Arc::new(World { history, prices: Arc::new(prices), catalogues });
+        self.remember_world(&world, changes);
+        Ok(world)
+    }
+
+    /// What was read after `changes` changes, unless there were more meanwhile.
+    fn remember_world(&self, world: &Arc<World>, changes: u64) {
         if let Ok(mut remembered) = self.world.write()
             && self.changes.load(Ordering::SeqCst) == changes
         {
-            *remembered = Some(Arc::clone(&world));
+            *remembered = Some((Arc::clone(world), self.now_ns()));
         }
-        Ok(world)
+    }
+
+    /// Whether others may have changed what was read then.
+    fn is_stale(&self, read_ns: i64) -> bool {
+        self.sharing && self.now_ns().saturating_sub(read_ns) >= REMEMBERED_NS
+    }
+
+    /// Whether no process has applied a file or imported prices since. While that cannot be read what is known holds.
+    async fn still_holds(&self, world: &World) -> bool {
+        let look = async {
+            let versions = organisation::digests(self.books()).await?;
+            let imports = self.imports().await?;
+            let ours = world.history.versions().iter().map(|version| version.digest);
+            Ok::<_, Refusal>(ours.eq(versions) && world.catalogues.len() == imports.len().saturating_add(1))
+        };
+        match tokio::time::timeout(LOOK_WITHIN, look).await {
+            Ok(Ok(holds)) => holds,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "it cannot be seen whether the organisation file is another one");
+                true
+            }
+            Err(_) => true,
+        }
     }
 
     pub(crate) fn forget_world(&self) {
@@ -198,8 +252,9 @@ impl App {
         Ok(world.history.on(today).clone())
     }
 
-    pub(crate) fn cached_key(&self, id: &str) -> Option<KeyRecord> {
-        self.keys.lock().ok()?.get(id).cloned()
+    pub(crate) fn cached_key(&self, id: &str) -> Option<Arc<KeyRecord>> {
+        let keys = self.keys.lock().ok()?;
+        keys.get(id).filter(|(_, read_ns)| !self.is_stale(*read_ns)).map(|(record, _)| Arc::clone(record))
     }
 
     /// How many changes there were: to be read before a key is, and passed on with it.
@@ -207,14 +262,14 @@ impl App {
         self.changes.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn cache_key(&self, record: KeyRecord, changes: u64) {
+    pub(crate) fn cache_key(&self, record: Arc<KeyRecord>, changes: u64) {
         if let Ok(mut keys) = self.keys.lock()
             && self.changes() == changes
         {
             if keys.len() >= KEYS_REMEMBERED_MAX {
                 keys.clear();
             }
-            keys.insert(record.id.clone(), record);
+            keys.insert(record.id.clone(), (record, self.now_ns()));
         }
     }
 

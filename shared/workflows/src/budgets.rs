@@ -21,6 +21,7 @@ use crate::app::{App, World};
 use crate::error::Refusal;
 use crate::records;
 use crate::rollup::ArrivedBlock;
+use crate::spend::ForecastRow;
 
 /// Blocks rolled up in one step.
 const BLOCKS_PER_STEP: usize = 32;
@@ -60,6 +61,8 @@ pub struct BudgetRow {
     pub percent: Option<u64>,
     /// Its tiers in percent of the limit, lowest first.
     pub tiers: Vec<TierRow>,
+    /// What the period will have cost when it ends (ANO-4); `None` for a task, which has no days to tell from.
+    pub forecast: Option<ForecastRow>,
 }
 
 /// A tier of a budget.
@@ -74,6 +77,13 @@ pub struct TierRow {
 /// How far the log is rolled up, on one machine.
 #[derive(Default)]
 pub(crate) struct Rolled(tokio::sync::Mutex<Option<Cursor>>);
+
+impl Rolled {
+    /// Waits until nothing is being rolled up, and lets nothing begin while what this gives is held.
+    pub(crate) async fn still(&self) -> impl Sized + '_ {
+        self.0.lock().await
+    }
+}
 
 #[derive(Clone, Copy)]
 struct Cursor {
@@ -121,12 +131,15 @@ impl App {
         let world = self.world().await?;
         let extended = self.extended(&world, self.now_ns()).await?;
         let balances = self.ports.leases.balances(&keys).await?;
+        let spend = self.spend().await?;
         let rows = budgets.iter().zip(&keys).zip(balances).filter_map(|((budget, key), balance)| {
             let counter = Counter { scope: key.scope.clone(), period: key.period.clone() };
             // What is set aside and nobody has drawn is room for whoever comes next.
             let reserved = balance.reserved.checked_sub(self.desk.free(&counter))?;
             let limit = limit_of(budget, &key.period, &extended);
-            row((budget, limit), (balance.posted, reserved), (&organisation, today))
+            let row = row((budget, limit), (balance.posted, reserved), (&organisation, today))?;
+            let forecast = spend.forecast((&key.scope, &row.kind), today, (row.committed, limit));
+            Some(BudgetRow { forecast, ..row })
         });
         Ok(rows.collect())
     }
@@ -283,5 +296,6 @@ fn row(
         currency: organisation.currency,
         percent: used.percent,
         tiers: used.tiers.iter().map(tier).collect(),
+        forecast: None,
     })
 }

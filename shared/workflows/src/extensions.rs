@@ -51,7 +51,8 @@ impl App {
     /// Asks for more in the period that it is now.
     ///
     /// # Errors
-    /// [`Refusal::Forbidden`] unless the key acts for the team or finance, [`Refusal::Invalid`] naming the field.
+    /// [`Refusal::Forbidden`] unless the key acts for the team or finance, [`Refusal::Invalid`] naming the field,
+    /// [`Refusal::NotFound`] for a budget or an alert that there is not.
     pub async fn request_extension(
         &self,
         principal: &Principal,
@@ -70,6 +71,9 @@ impl App {
         if reason.is_empty() || reason.chars().count() > REASON_CHARS_MAX {
             let detail = format!("an extension needs a reason of 1 to {REASON_CHARS_MAX} characters");
             return Err(Refusal::invalid("invalid-reason", "reason", detail));
+        }
+        if let Some(alert) = &request.alert {
+            self.budget_alert(principal, alert).await?;
         }
         let Some(kind) = PeriodKind::from_name(&budget.period) else {
             return Err(Refusal::computation("ask for an extension", format!("`{}`?", budget.period)));
@@ -114,10 +118,7 @@ impl App {
             let detail = format!("it is {} already, by {by}", name_of(extension.state));
             return Err(Refusal::Conflict { kind: "already-decided", detail });
         }
-        if extension.requested_by == principal.who() {
-            let detail = "whoever asked for more cannot decide about it; somebody else with the role `finance` may";
-            return Err(Refusal::Forbidden(detail.to_owned()));
-        }
+        four_eyes(&extension, principal)?;
         let world = self.world().await?;
         let today = world.history.calendar().day_of(self.now_ns());
         let is_over =
@@ -164,6 +165,20 @@ impl App {
         found.sort_by(|one, other| other.requested_at.cmp(&one.requested_at));
         Ok(found)
     }
+}
+
+/// Whoever asked cannot decide (BUD-6). The operator at the machine is one person, whoever types there.
+fn four_eyes(extension: &Extension, principal: &Principal) -> Result<(), Refusal> {
+    let who = principal.who();
+    if extension.requested_by != who {
+        return Ok(());
+    }
+    let by = if who == Principal::operator().who() {
+        "somebody else decides with a key of the role `finance`: `recoup --server URL --key KEY budgets approve ID`"
+    } else {
+        "somebody else with the role `finance` may"
+    };
+    Err(Refusal::Forbidden(format!("whoever asked for more cannot decide about it; {by}")))
 }
 
 const fn name_of(state: ExtensionState) -> &'static str {

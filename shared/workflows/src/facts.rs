@@ -54,6 +54,9 @@ pub struct Night {
     /// Digest of the facts that only queries read; `None`: they were not made yet.
     #[serde(default)]
     pub queries: Option<Digest>,
+    /// Digest of what the tasks used that ended on the day; `None`: a release made the night that did not look at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) work: Option<Digest>,
     /// Events that counted.
     pub events: u64,
     /// Rules version that the facts were made by.

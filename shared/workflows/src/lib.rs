@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod alerts;
+pub mod anomalies;
 pub mod app;
 pub mod audit;
 pub mod authorize;
@@ -20,6 +21,7 @@ pub mod facts;
 pub mod ingest;
 pub mod jobs;
 pub mod nightly;
+pub mod notify;
 pub mod organisation;
 pub mod people;
 pub mod plans;
@@ -30,13 +32,16 @@ mod replay;
 pub mod reviews;
 pub mod rollup;
 pub mod runs;
+pub mod set_budget;
 pub mod shipped;
 pub mod simulate;
+pub mod spend;
 pub mod statements;
 pub mod traces;
 pub mod turn;
 pub mod verify;
 pub mod watch;
+pub mod weekly;
 
 pub use access::{Principal, Role};
 pub use alerts::Tell;

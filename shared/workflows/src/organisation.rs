@@ -9,7 +9,9 @@ use recoup_model::organisation::{
 use recoup_model::{Calendar, Digest, Id, limits};
 use recoup_store::{Books, Expect, Key};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
+use crate::access::Principal;
 use crate::app::App;
 use crate::close;
 use crate::error::Refusal;
@@ -20,6 +22,8 @@ use crate::records;
 const ORGANISATION: &str = "organisation";
 /// Versions of one organisation.
 const VERSIONS_MAX: u32 = 100_000;
+/// Changes of a version that the audit record lists; the version itself has them all.
+const CHANGES_NOTED_MAX: usize = 50;
 
 #[derive(Serialize, Deserialize)]
 struct VersionRecord {
@@ -91,6 +95,34 @@ pub(crate) async fn load(books: &dyn Books, pseudonyms: &Pseudonyms) -> Result<O
     Ok(History::new(versions))
 }
 
+/// The digests of every version, in order.
+pub(crate) async fn digests(books: &dyn Books) -> Result<Vec<Digest>, Refusal> {
+    let versions = records::all::<VersionRecord>(books, ORGANISATION, "").await?;
+    Ok(versions.into_iter().map(|(_, version, _)| version.digest).collect())
+}
+
+/// How a file is to be applied.
+pub(crate) struct Wanted<'a> {
+    pub(crate) effective: Option<NaiveDate>,
+    pub(crate) dry_run: bool,
+    pub(crate) noted: Option<Noted<'a>>,
+}
+
+/// What the audit record is told beside the version and its changes.
+pub(crate) struct Noted<'a> {
+    pub(crate) principal: &'a Principal,
+    pub(crate) action: &'static str,
+    pub(crate) target: String,
+    /// An object.
+    pub(crate) detail: Value,
+}
+
+fn merge(detail: &mut Value, more: Value) {
+    if let (Value::Object(detail), Value::Object(more)) = (detail, more) {
+        detail.extend(more);
+    }
+}
+
 fn refuse(problems: &[FileProblem]) -> Refusal {
     Refusal::Problems {
         kind: "invalid-organisation-file",
@@ -113,6 +145,36 @@ impl App {
         effective: Option<NaiveDate>,
         dry_run: bool,
     ) -> Result<Applied, Refusal> {
+        let history = load(self.books(), &self.pseudonyms).await?;
+        self.apply_over(history.as_ref(), text, Wanted { effective, dry_run, noted: None }).await
+    }
+
+    /// The same for somebody, who is told of in the audit record.
+    ///
+    /// # Errors
+    /// As [`App::apply_organisation`]; [`Refusal::Forbidden`] unless the key may change the organisation.
+    pub async fn apply_organisation_by(
+        &self,
+        principal: &Principal,
+        text: &str,
+        effective: Option<NaiveDate>,
+        dry_run: bool,
+    ) -> Result<Applied, Refusal> {
+        principal.may_administer()?;
+        let history = load(self.books(), &self.pseudonyms).await?;
+        let noted =
+            Noted { principal, action: "organisation-applied", target: "organisation".to_owned(), detail: json!({}) };
+        self.apply_over(history.as_ref(), text, Wanted { effective, dry_run, noted: Some(noted) }).await
+    }
+
+    /// Applies a file that was made from these versions: where there is another one meanwhile, nothing is written.
+    pub(crate) async fn apply_over(
+        &self,
+        history: Option<&History>,
+        text: &str,
+        wanted: Wanted<'_>,
+    ) -> Result<Applied, Refusal> {
+        let Wanted { effective, dry_run, noted } = wanted;
         if text.len() > limits::ORGANISATION_BYTES_MAX {
             let most = limits::ORGANISATION_BYTES_MAX;
             return Err(Refusal::TooLarge(format!("the organisation file has more than {most} bytes")));
@@ -121,17 +183,17 @@ impl App {
         let notices: Vec<String> = notices.iter().map(ToString::to_string).collect();
         self.check_lanes(&organisation)?;
         let digest = Digest::of(text.as_bytes());
-        let Some(history) = load(self.books(), &self.pseudonyms).await? else {
+        let Some(history) = history else {
             let changes = diff(None, &organisation);
             let mut notices = notices;
             if effective.is_some() {
                 notices.push("the first version holds for all time; the effective date was not used".to_owned());
             }
             let applied = Applied { version: 1, effective: None, changes, notices, applied: !dry_run, digest };
-            return self.write_version(applied, text).await;
+            return self.write_version(applied, text, noted).await;
         };
         let number = u32::try_from(history.versions().len()).unwrap_or(VERSIONS_MAX).saturating_add(1);
-        let effective = self.effective_day(&history, effective).await?;
+        let effective = self.effective_day(history, effective).await?;
         let before = parse(&history.on(effective).text).map_err(|problems| refuse(&problems))?;
         let problems = check_succession(&before, &organisation);
         if !problems.is_empty() {
@@ -148,7 +210,7 @@ impl App {
             applied: changed && !dry_run,
             digest,
         };
-        self.write_version(applied, text).await
+        self.write_version(applied, text, noted).await
     }
 
     fn check_lanes(&self, organisation: &Organisation) -> Result<(), Refusal> {
@@ -162,7 +224,12 @@ impl App {
         Err(Refusal::invalid("lanes-fixed", "policy.lanes", detail))
     }
 
-    async fn effective_day(&self, history: &History, wanted: Option<NaiveDate>) -> Result<NaiveDate, Refusal> {
+    /// The first day that a version holds from: the next local midnight unless one is wanted, never in a closed period.
+    pub(crate) async fn effective_day(
+        &self,
+        history: &History,
+        wanted: Option<NaiveDate>,
+    ) -> Result<NaiveDate, Refusal> {
         let calendar: Calendar = history.calendar();
         let today = calendar.day_of(self.now_ns());
         let day = wanted.or_else(|| today.checked_add_days(Days::new(1))).unwrap_or(today);
@@ -178,7 +245,7 @@ impl App {
         }
     }
 
-    async fn write_version(&self, applied: Applied, text: &str) -> Result<Applied, Refusal> {
+    async fn write_version(&self, applied: Applied, text: &str, noted: Option<Noted<'_>>) -> Result<Applied, Refusal> {
         if !applied.applied {
             return Ok(applied);
         }
@@ -196,7 +263,15 @@ impl App {
             digest: applied.digest,
         };
         let key = Key::new(ORGANISATION, format!("{:06}", applied.version));
-        self.books().write(vec![records::put(key, &record, Expect::Absent)?]).await?;
+        let mut writes = vec![records::put(key, &record, Expect::Absent)?];
+        if let Some(Noted { principal, action, target, mut detail }) = noted {
+            let (version, effective) = (applied.version, applied.effective);
+            let changes: Vec<String> =
+                applied.changes.iter().take(CHANGES_NOTED_MAX).map(ToString::to_string).collect();
+            merge(&mut detail, json!({ "version": version, "effective": effective, "changes": changes }));
+            writes.push(self.audit_put(principal, action, &target, detail)?);
+        }
+        self.books().write(writes).await?;
         self.forget_world();
         Ok(applied)
     }

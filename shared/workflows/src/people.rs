@@ -22,7 +22,8 @@ const USERS: &str = "users";
 
 /// Turns users into pseudonyms.
 pub struct Pseudonyms {
-    key: [u8; 32],
+    /// Keyed, to be copied for each use.
+    mac: Hmac<Sha256>,
     known: Mutex<BTreeSet<Id>>,
 }
 
@@ -34,14 +35,15 @@ struct UserName {
 impl Pseudonyms {
     /// Pseudonyms under an organisation's key.
     #[must_use]
-    pub const fn new(key: [u8; 32]) -> Self {
-        Self { key, known: Mutex::new(BTreeSet::new()) }
+    pub fn new(key: [u8; 32]) -> Self {
+        let Ok(mac) = Hmac::new_from_slice(&key) else { unreachable!("HMAC takes any key") };
+        Self { mac, known: Mutex::new(BTreeSet::new()) }
     }
 
     /// The pseudonym of a user.
     #[must_use]
     pub fn of(&self, user: &str) -> Id {
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.key) else { unreachable!("HMAC takes any key") };
+        let mut mac = self.mac.clone();
         mac.update(user.as_bytes());
         let digits = hex::encode(mac.finalize().into_bytes());
         Id::from(format!("u_{}", digits.get(..PSEUDONYM_DIGITS).unwrap_or(&digits)))
@@ -49,7 +51,7 @@ impl Pseudonyms {
 
     /// A seal that only the organisation can make, over bytes that it gives out and gets back; each purpose has its own.
     pub(crate) fn seal(&self, purpose: &str, bytes: &[u8]) -> [u8; 32] {
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.key) else { unreachable!("HMAC takes any key") };
+        let mut mac = self.mac.clone();
         mac.update(purpose.as_bytes());
         // What is sealed is kept apart from the users that the same key names.
         mac.update(&[0]);

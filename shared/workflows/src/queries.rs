@@ -438,7 +438,7 @@ impl App {
         let nights = self.nights().await?;
         let ours = nights.iter().filter(|(night, _)| night.day >= range.from && night.day < range.to);
         // Where its rows lie is nobody else's business.
-        let shown = |night: &Night| json!(Night { rows: String::new(), ..night.clone() });
+        let shown = |night: &Night| json!(Night { rows: String::new(), work: None, ..night.clone() });
         Ok(paging.cut(ours.map(|(night, _)| shown(night)).collect()))
     }
 

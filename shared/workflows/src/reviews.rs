@@ -84,7 +84,11 @@ impl App {
         let Some((review, _)) = records::get::<Review>(self.books(), &review_key(task)).await? else {
             return Ok(None);
         };
-        let is_killed = review.mark == Mark::KilledOverCap && review.state != ReviewState::Resumed;
+        let is_killed = match review.state {
+            ReviewState::Stopped => true,
+            ReviewState::Open => review.mark == Mark::KilledOverCap,
+            ReviewState::Resumed => false,
+        };
         let by = DecidedBy { scope: format!("task:{task}"), tier: None, reason: "task-killed" };
         Ok(is_killed.then_some(by))
     }
@@ -194,8 +198,10 @@ impl App {
             return Err(Refusal::invalid("invalid-note", "note", detail));
         }
         let unknown = || Refusal::NotFound(format!("the task `{task}` is not on the review list"));
+        let team = principal.seen_team()?;
         let found = records::get::<Review>(self.books(), &review_key(task)).await?;
-        let (review, version) = found.ok_or_else(unknown)?;
+        let seen = found.filter(|(review, _)| team.is_none_or(|team| review.team.as_deref() == Some(team)));
+        let (review, version) = seen.ok_or_else(unknown)?;
         principal.may_act_for(review.team.as_deref())?;
         let decided = Review {
             state,

@@ -273,6 +273,7 @@ impl App {
         for part in settlements.chunks(SETTLEMENTS_AT_ONCE_MAX) {
             self.ports.leases.settle(part).await?;
         }
+        self.ports.leases.note_counted(&naming(events)).await?;
         let leases: BTreeSet<LeaseName> = settlements.iter().map(|settlement| settlement.lease).collect();
         if !self.sharing {
             for lease in leases {
@@ -384,6 +385,17 @@ fn settlement(recorded: &Recorded, pseudonyms: &Pseudonyms) -> Option<Settlement
     let named = recorded.event.reservation_id.as_ref()?;
     let reservation = Reservation::from_text(named, pseudonyms)?;
     (reservation.holder == holder(recorded.origin.key_id.as_deref())).then_some(reservation.settlement)
+}
+
+/// The blocks of which an event names a reservation, whoever's, and when the first of their events was recorded.
+fn naming(events: &Events) -> Vec<(BlockName, i64)> {
+    let mut blocks: BTreeMap<BlockName, (i64, bool)> = BTreeMap::new();
+    for (name, recorded) in events.values().flatten() {
+        let (first_ns, names) = blocks.entry(*name).or_insert((recorded.recorded_at_ns, false));
+        *first_ns = (*first_ns).min(recorded.recorded_at_ns);
+        *names |= recorded.event.reservation_id.is_some();
+    }
+    blocks.into_iter().filter(|(_, (_, names))| *names).map(|(name, (first_ns, _))| (name, first_ns)).collect()
 }
 
 /// Changes that fit into one transaction.

@@ -3,7 +3,8 @@
 //!
 //! What fires follows from what is posted and from how far the budget had come, never from a single event: whatever is
 //! missed by a crash is found by the next look. Progress, alert and what there is to tell are one write.
-//! I/O: the balances of the budgets that something was posted to; nothing is written while no tier is reached.
+//! I/O: the balances of the budgets that something was posted to; a write with the first amount of a period, with each tier
+//! that is reached and with each change of the limit.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -102,25 +103,31 @@ struct Kept {
     alerts: Vec<String>,
 }
 
-/// The limit of a budget that was looked at last, and the posted amount from which its next tier fires, if one is left.
-type Silence = (Amount, Option<Amount>);
+/// How a budget was looked at last, and the posted amount from which its next tier fires, if one is left.
+struct Silence {
+    limit: Amount,
+    tiers: Vec<u32>,
+    next: Option<Amount>,
+}
 
 /// The amounts below which nothing fires, by scope and period.
 #[derive(Default)]
 pub(crate) struct Quiet(Mutex<BTreeMap<(String, String), Silence>>);
 
 impl Quiet {
-    fn is_quiet(&self, of: &(String, String), limit: Amount, posted: Amount) -> bool {
+    fn is_quiet(&self, watched: &Watched<'_>) -> bool {
         let Ok(quiet) = self.0.lock() else { return false };
-        quiet.get(of).is_some_and(|(known, next)| *known == limit && next.is_none_or(|next| posted < next))
+        let same = |known: &Silence| known.limit == watched.limit && known.tiers == watched.budget.tiers;
+        let is_below = |known: &Silence| known.next.is_none_or(|next| watched.posted < next);
+        quiet.get(&watched.name()).is_some_and(|known| same(known) && is_below(known))
     }
 
-    fn note(&self, of: (String, String), limit: Amount, next: Option<Amount>) {
+    fn note(&self, watched: &Watched<'_>, next: Option<Amount>) {
         let Ok(mut quiet) = self.0.lock() else { return };
         if quiet.len() >= REMEMBERED_MAX {
             quiet.clear();
         }
-        quiet.insert(of, (limit, next));
+        quiet.insert(watched.name(), Silence { limit: watched.limit, tiers: watched.budget.tiers.clone(), next });
     }
 }
 
@@ -130,6 +137,12 @@ struct Watched<'a> {
     period: String,
     limit: Amount,
     posted: Amount,
+}
+
+impl Watched<'_> {
+    fn name(&self) -> (String, String) {
+        (self.budget.scope.clone(), self.period.clone())
+    }
 }
 
 impl App {
@@ -168,9 +181,8 @@ impl App {
 
     async fn look_at(&self, watched: &Watched<'_>, organisation: &Organisation) -> Result<usize, Refusal> {
         let Watched { budget, period, limit, posted } = watched;
-        let of = (budget.scope.clone(), period.clone());
         for _ in 0..ATTEMPTS_MAX {
-            if self.quiet.is_quiet(&of, *limit, *posted) {
+            if self.quiet.is_quiet(watched) {
                 return Ok(0);
             }
             let key = Key::new(PROGRESS, format!("{period}|{}", budget.scope));
@@ -178,9 +190,10 @@ impl App {
             let before = known.as_ref().map(|(kept, _)| &kept.progress);
             let step = advance(before, *limit, &budget.tiers, *posted);
             let next = next_amount(&step.progress, &budget.tiers);
-            let is_news = before.map_or(step.progress.level > 0, |before| *before != step.progress);
+            // From the first amount on the limit is known: whether it is another one later decides what fires then.
+            let is_news = before.map_or(*posted > Amount::ZERO, |before| *before != step.progress);
             if !is_news {
-                self.quiet.note(of, *limit, next);
+                self.quiet.note(watched, next);
                 return Ok(0);
             }
             let mut kept = known.as_ref().map_or_else(Vec::new, |(kept, _)| kept.alerts.clone());
@@ -201,7 +214,7 @@ impl App {
             writes.push(records::put(key, &Kept { progress: step.progress.clone(), alerts: kept }, expect)?);
             match self.books().write(writes).await {
                 Ok(()) => {
-                    self.quiet.note(of, *limit, next);
+                    self.quiet.note(watched, next);
                     return Ok(alerts.len());
                 }
                 // Somebody else watches the same budget: what it found stands.
@@ -304,7 +317,7 @@ impl App {
         if changed {
             self.publish_alerts().await;
         }
-        Ok(())
+        self.report_week(&world).await
     }
 
     async fn watch_alert(&self, id: &str, world: &World) -> Result<bool, Refusal> {

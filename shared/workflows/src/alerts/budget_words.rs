@@ -1,13 +1,13 @@
 //! What alerts of budgets, extensions and killed tasks say.
 
 use recoup_budgets::PeriodKind;
-use recoup_messages::{Action, Audience, Fact, Notice, Outcome, Severity, Table};
+use recoup_messages::{Action, Audience, Fact, Notice, Outcome, Severity, Table, grouped, one_line, when};
 use recoup_money::{Amount, Currency, div_half_even};
 use recoup_store::Alert;
 use serde_json::json;
 
 use super::Tell;
-use super::words::alert_of;
+use super::words::{alert_of, shell_word};
 use crate::app::{App, World};
 use crate::error::Refusal;
 use crate::extensions::{Extension, ExtensionState};
@@ -22,18 +22,24 @@ impl App {
     pub(super) async fn budget_words(&self, tell: &Tell) -> Result<Vec<Alert>, Refusal> {
         let world = self.world().await?;
         let context = Context::of(&world, self.now_ns());
-        let notice = match tell {
+        let mut notice = match tell {
             Tell::BudgetTier { alert } => {
                 let top = self.top_agents(alert).await;
                 context.tier(alert, top)
             }
             Tell::BudgetEscalation { alert } => context.escalation(alert),
-            Tell::AlertChanged { alert } => context.changed(alert),
+            Tell::AlertChanged { alert } => {
+                let top = self.top_agents(alert).await;
+                context.changed(alert, top)
+            }
             Tell::ExtensionRequested { extension, team } => context.asked(extension, team.clone()),
             Tell::ExtensionDecided { extension, team } => context.decided(extension, team.clone()),
             Tell::TaskKilled { review } => context.killed(review),
             _ => return Ok(Vec::new()),
         };
+        if let Tell::BudgetTier { alert } | Tell::BudgetEscalation { alert } | Tell::AlertChanged { alert } = tell {
+            notice.facts.extend(self.forecast_facts(alert).await);
+        }
         let own = context.attributes(tell);
         let mut alerts = vec![alert_of(&tell.id(), &notice, own.clone())];
         if let Some(kill) = context.kill(tell) {
@@ -85,23 +91,8 @@ impl Context {
             100.. => Severity::Critical,
         };
         let percent = percent_of(*posted, *limit);
-        let left = limit.checked_sub(*posted).unwrap_or_default();
-        let mut facts = vec![
-            fact("Spent", shown(*posted, *currency)),
-            fact("Budget", shown(*limit, *currency)),
-            fact("Used", percent.clone()),
-            fact("Left", shown(left, *currency)),
-        ];
-        facts.extend(self.days_left(alert).map(|days| fact("Days left", days.to_string())));
+        let named = named(scope);
         let killed = "Work that is not declared critical is denied from now on.";
-        let next_steps = match tier {
-            100.. => vec![
-                format!("{killed} Ask for an extension, or wait for the next {}.", alert.kind),
-                "Acknowledge this alert.".to_owned(),
-            ],
-            90..100 => vec!["Acknowledge this alert, or it is escalated.".to_owned()],
-            0..90 => Vec::new(),
-        };
         let mut actions = Vec::new();
         if alert.needs_acknowledgement {
             actions.push(Action::Acknowledge);
@@ -116,16 +107,16 @@ impl Context {
             id: alert.id.clone(),
             kind: "budget-tier".into(),
             severity,
-            title: format!("Budget at {tier}%: {scope}, {period}"),
+            title: format!("Budget at {tier}%: {named}, {period}"),
             summary: format!(
-                "{scope} has spent {} of {} in {period} ({percent}).{}",
+                "The {named} has spent {} of {} in {period} ({percent}).{}",
                 shown(*posted, *currency),
                 shown(*limit, *currency),
                 if *tier >= 100 { format!(" {killed}") } else { String::new() },
             ),
-            facts,
+            facts: self.figures(alert, percent),
             table: top,
-            next_steps,
+            next_steps: steps(alert),
             actions,
             team: alert.team.clone(),
             audience,
@@ -135,6 +126,23 @@ impl Context {
         }
     }
 
+    fn figures(&self, alert: &AlertRecord, percent: String) -> Vec<Fact> {
+        let AlertRecord { limit, posted, currency, .. } = alert;
+        let distance = |of: Amount, less: Amount| shown(of.checked_sub(less).unwrap_or_default(), *currency);
+        let mut facts = vec![
+            fact("Spent", shown(*posted, *currency)),
+            fact("Budget", shown(*limit, *currency)),
+            fact("Used", percent),
+            if posted > limit {
+                fact("Over by", distance(*posted, *limit))
+            } else {
+                fact("Left", distance(*limit, *posted))
+            },
+        ];
+        facts.extend(self.days_left(alert).map(|days| fact("Days left", days.to_string())));
+        facts
+    }
+
     fn escalation(&self, alert: &AlertRecord) -> Notice {
         let base = self.tier(alert, None);
         Notice {
@@ -142,18 +150,18 @@ impl Context {
             kind: "budget-escalation".into(),
             severity: Severity::Critical,
             title: format!("Not acknowledged: {}", base.title),
-            summary: format!("Nobody has acknowledged this since {}. {}", alert.fired_at, base.summary),
+            summary: format!("Nobody has acknowledged this since {}. {}", when(&alert.fired_at), base.summary),
             // The button is that of the alert itself.
             actions: base.actions.iter().filter(|action| matches!(action, Action::Open { .. })).cloned().collect(),
-            next_steps: vec![format!("Acknowledge {}, or ask the team's lead to.", alert.id)],
+            next_steps: vec![format!("Acknowledge it, or ask the team's lead to: `recoup alerts ack {}`", alert.id)],
             audience: vec![Audience::Lead, Audience::FinOps],
             ..base
         }
     }
 
     /// The alert itself, with what was done about it.
-    fn changed(&self, alert: &AlertRecord) -> Notice {
-        let base = self.tier(alert, None);
+    fn changed(&self, alert: &AlertRecord, top: Option<Table>) -> Notice {
+        let base = self.tier(alert, top);
         let outcome = match alert.state {
             AlertState::Resolved => Outcome {
                 what: format!("Resolved: {}", alert.resolution.as_deref().unwrap_or("it is over")),
@@ -164,26 +172,32 @@ impl Context {
                 at: alert.acknowledged_at.clone().unwrap_or_default(),
             },
         };
-        Notice { kind: "budget-tier-changed".into(), outcome: Some(outcome), ..base }
+        let mut actions = base.actions.clone();
+        // Where that is over, more is asked for at the alert that stands.
+        actions.retain(|action| alert.state != AlertState::Resolved || matches!(action, Action::Open { .. }));
+        Notice { kind: "budget-tier-changed".into(), outcome: Some(outcome), actions, ..base }
     }
 
     fn asked(&self, extension: &Extension, team: Option<String>) -> Notice {
         let Extension { id, scope, period, amount, reason, requested_by, requested_at, .. } = extension;
         let amount = shown(*amount, self.currency);
+        let (named, reason) = (named(scope), one_line(reason));
         Notice {
             id: id.clone(),
             kind: "extension-requested".into(),
             severity: Severity::Warning,
-            title: format!("{amount} more asked for: {scope}, {period}"),
-            summary: format!("{requested_by} asks for {amount} more for {scope} in {period}: {reason}"),
+            title: format!("{amount} more asked for: {named}, {period}"),
+            summary: format!("{requested_by} asks for {amount} more for the {named} in {period}: {reason}"),
             facts: vec![
-                fact("Budget", scope.clone()),
+                fact("Budget", format!("{named}, {period}")),
                 fact("More", amount),
                 fact("Asked for by", requested_by.clone()),
-                fact("Reason", reason.clone()),
+                fact("Reason", reason),
             ],
             table: None,
-            next_steps: vec!["Somebody other than the one who asks decides.".to_owned()],
+            next_steps: vec![format!(
+                "Somebody other than the one who asks decides: `recoup budgets approve {id}` or `recoup budgets decline {id}`"
+            )],
             actions: vec![Action::Approve, Action::Decline],
             team,
             audience: vec![Audience::FinOps],
@@ -237,7 +251,10 @@ impl Context {
             ),
             facts,
             table: None,
-            next_steps: vec![format!("Let it go on, or leave it stopped: recoup reviews {task}")],
+            next_steps: vec![
+                format!("Let it go on: `recoup reviews resume {} --note WORDS`", shell_word(task)),
+                format!("Leave it stopped: `recoup reviews stop {} --note WORDS`", shell_word(task)),
+            ],
             actions: self.open("Open review list", "/reviews").into_iter().collect(),
             team: team.clone(),
             audience: if team.is_some() { vec![Audience::Lead] } else { vec![Audience::FinOps] },
@@ -284,14 +301,39 @@ impl Context {
     }
 }
 
-fn fact(label: &str, value: String) -> Fact {
+pub(super) fn fact(label: &str, value: String) -> Fact {
     Fact { label: label.to_owned(), value }
 }
 
+/// What to do at a tier.
+fn steps(alert: &AlertRecord) -> Vec<String> {
+    let acknowledge = format!("`recoup alerts ack {}`", alert.id);
+    let extend = format!("`recoup budgets extend {} --amount AMOUNT --reason WORDS`", shell_word(&alert.scope));
+    match alert.tier {
+        100.. => vec![
+            format!("Ask for an extension, or wait for the next {}: {extend}", alert.kind),
+            format!("Acknowledge this alert: {acknowledge}"),
+        ],
+        90..100 => vec![
+            format!("Acknowledge this alert, or it is escalated: {acknowledge}"),
+            format!("If more is needed this {}, ask for it in time: {extend}", alert.kind),
+        ],
+        0..90 => vec!["Nothing has to be done yet. At 100% work that is not declared critical is denied.".to_owned()],
+    }
+}
+
+/// `team support` for `team:support`.
+fn named(scope: &str) -> String {
+    scope.split_once(':').map_or_else(|| scope.to_owned(), |(kind, name)| format!("{kind} {name}"))
+}
+
 /// An amount in the minor unit of its currency.
-fn shown(amount: Amount, currency: Currency) -> String {
+pub(super) fn shown(amount: Amount, currency: Currency) -> String {
     let units = div_half_even(amount.pico(), currency.minor_unit_pico());
-    units.map_or_else(|| format!("{amount} {currency}"), |units| format!("{} {currency}", currency.format_minor(units)))
+    units.map_or_else(
+        || format!("{amount} {currency}"),
+        |units| format!("{} {currency}", grouped(&currency.format_minor(units))),
+    )
 }
 
 fn percent_of(posted: Amount, limit: Amount) -> String {

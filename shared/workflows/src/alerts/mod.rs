@@ -4,17 +4,21 @@
 //! next run if that did not come to it, and then marked as told, so that nothing is told anew.
 //! I/O: the outbox, the topic; for statements the record of their period.
 
+mod anomaly_words;
 mod budget_words;
+mod weekly_words;
 mod words;
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use chrono::NaiveDate;
+use recoup_budgets::anomaly::TaskAnomaly;
 use recoup_model::{Digest, Period};
 use recoup_store::{Alert, Expect, Key, Write, WriteError};
 use serde::{Deserialize, Serialize};
 
+use crate::anomalies::{DayAnomaly, HourAnomalies};
 use crate::app::App;
 use crate::close;
 use crate::error::Refusal;
@@ -22,6 +26,7 @@ use crate::extensions::Extension;
 use crate::records;
 use crate::reviews::Review;
 use crate::watch::{AlertRecord, AlertState};
+use crate::weekly::WeeklyReport;
 
 /// The partition of what is to be told.
 const OUTBOX: &str = "outbox";
@@ -104,6 +109,32 @@ pub enum Tell {
         /// What the review list says.
         review: Review,
     },
+    /// A task cost far more than those before it.
+    TaskAnomaly {
+        /// Which, by how much and why.
+        found: Box<TaskAnomaly>,
+        /// The team that runs its agent.
+        owner: Option<String>,
+    },
+    /// Tasks of an hour did, none of them so much that it alerts on its own.
+    HourAnomalies {
+        /// Which, by how much and why.
+        found: Box<HourAnomalies>,
+        /// The team that runs their agent.
+        owner: Option<String>,
+    },
+    /// The tasks of a day did.
+    DayAnomaly {
+        /// Which, by how much and why.
+        found: Box<DayAnomaly>,
+        /// The team that runs their agent.
+        owner: Option<String>,
+    },
+    /// What a team has spent in a week.
+    WeeklyReport {
+        /// All of it.
+        report: Box<WeeklyReport>,
+    },
 }
 
 impl Tell {
@@ -128,6 +159,14 @@ impl Tell {
             Self::TaskKilled { review } => {
                 format!("task-killed-{}", Digest::of(format!("{}\n{}", review.task, review.at).as_bytes()))
             }
+            Self::TaskAnomaly { found, .. } => format!("task-anomaly-{}", Digest::of(found.trace.as_bytes())),
+            Self::HourAnomalies { found, .. } => {
+                format!("hour-anomalies-{}-{:02}-{}", found.day, found.hour, anomaly_words::name_of(&found.kind))
+            }
+            Self::DayAnomaly { found, .. } => {
+                format!("day-anomaly-{}-{}", found.day, anomaly_words::name_of(&found.kind))
+            }
+            Self::WeeklyReport { report } => format!("weekly-report-{}-{}", report.week, report.team),
         }
     }
 }
@@ -229,13 +268,21 @@ impl App {
                 let world = self.world().await?;
                 let last = period.days().last().unwrap_or_default();
                 let organisation = &world.history.on(last).organisation;
-                let (name, currency) = (organisation.name.clone(), organisation.currency.to_string());
-                let to_alert = |issued| words::statement_ready((&name, &currency), issued, &record.run);
+                let issuer = words::Issuer {
+                    organisation: &organisation.name,
+                    currency: &organisation.currency.to_string(),
+                    dashboard: organisation.alerts.dashboard_url.as_deref(),
+                };
+                let to_alert = |issued| words::statement_ready(&issuer, issued, &record.run);
                 Ok(record.statements.iter().map(to_alert).collect())
             }
-            Tell::NightFailed { run, error } => Ok(vec![words::night_failed(run, error)]),
-            Tell::CloseFailed { run, error } => Ok(vec![words::close_failed(run, error)]),
-            Tell::UnpricedModel(unpriced) => Ok(vec![words::unpriced_model(&tell.id(), unpriced)]),
+            Tell::TaskAnomaly { .. } | Tell::HourAnomalies { .. } | Tell::DayAnomaly { .. } => {
+                self.anomaly_words(tell).await
+            }
+            Tell::WeeklyReport { report } => self.weekly_words(&tell.id(), report).await,
+            Tell::NightFailed { run, error } => Ok(vec![words::night_failed(run, error, &self.now_text())]),
+            Tell::CloseFailed { run, error } => Ok(vec![words::close_failed(run, error, &self.now_text())]),
+            Tell::UnpricedModel(unpriced) => Ok(vec![words::unpriced_model(&tell.id(), unpriced, &self.now_text())]),
             _ => self.budget_words(tell).await,
         }
     }

@@ -1,8 +1,9 @@
-//! What an alert says: a subject, a text for people, the same for programs.
+//! What an alert says: a notice in the forms of a topic, with a text for people and JSON for programs.
 
 use std::collections::BTreeMap;
 
-use recoup_messages::{Notice, Severity};
+use recoup_messages::email::plain_text;
+use recoup_messages::{Action, Audience, Fact, Notice, Severity, amazon_q, ascii_line, one_line};
 use recoup_store::Alert;
 use recoup_store::alerts::SUBJECT_CHARS_MAX;
 use serde_json::{Map, Value, json};
@@ -13,112 +14,188 @@ use crate::statements::Issued;
 /// Characters of an error that an alert repeats; all of it stands in the record of the run.
 const ERROR_CHARS_MAX: usize = 2_000;
 
-/// A statement was issued. `organisation` is its name and its currency.
-pub(super) fn statement_ready((organisation, currency): (&str, &str), issued: &Issued, run: &str) -> Alert {
-    let Issued { team, period, statement, revision, total, mode, .. } = issued;
-    let api = format!("/v1/statements/{period}/{}?revision={revision}", percent_encoded(team));
+/// Whose statements they are.
+pub(super) struct Issuer<'a> {
+    pub(super) organisation: &'a str,
+    pub(super) currency: &'a str,
+    /// Where the dashboard is.
+    pub(super) dashboard: Option<&'a str>,
+}
+
+/// A statement was issued.
+pub(super) fn statement_ready(issuer: &Issuer<'_>, issued: &Issued, run: &str) -> Alert {
+    let Issuer { organisation, currency, dashboard } = issuer;
+    let Issued { team, period, statement, revision, total, mode, digest, path, .. } = issued;
+    let encoded = percent_encoded(team);
+    let (of, file) = (shell_word(team), shell_word(&format!("{statement}.json")));
     let meaning = match mode.as_str() {
         "chargeback" => "It is booked on your cost centre.",
         _ => "It is for your information: nothing is booked.",
     };
-    let text = format!(
-        "{organisation}: the {mode} statement of the team {team} for {period} was issued.\n\n\
-         Statement  {statement}, revision {revision}\n\
-         Total      {total} {currency}\n\
-         Digest     {digest}\n\
-         Document   {path}\n\n\
-         {meaning}\n\n\
-         What to do\n\
-         - Read it:          recoup statement {team} {period}\n\
-         - Keep it:          recoup statement {team} {period} --format json -o {statement}.json\n\
-         - Check it:         recoup verify {statement}.json\n\
-         - Ask about a line: recoup explain {statement} LINE\n",
-        digest = issued.digest,
-        path = issued.path,
-    );
+    let open = |dashboard: &str| Action::Open {
+        label: "Open statement".into(),
+        url: format!("{dashboard}/statements/{period}/{encoded}?revision={revision}"),
+    };
+    let notice = Notice {
+        id: format!("statement-ready-{statement}-r{revision}"),
+        kind: "statement-ready".into(),
+        severity: Severity::Info,
+        title: format!("Statement of {team} for {period}: {total} {currency}"),
+        summary: format!(
+            "{organisation}: the {mode} statement of the team {team} for {period} was issued.\n\n{meaning}"
+        ),
+        facts: facts([
+            ("Total", format!("{total} {currency}")),
+            ("Statement", format!("{statement}, revision {revision}")),
+            ("Document", path.clone()),
+            ("Digest", digest.to_string()),
+        ]),
+        next_steps: vec![
+            format!("Read it: `recoup statement {of} {period}`"),
+            format!("Keep it: `recoup statement {of} {period} --format json -o {file}`"),
+            format!("Check it: `recoup verify {file}`"),
+            format!("Ask about a line: `recoup explain {} LINE`", shell_word(statement)),
+        ],
+        actions: dashboard.map(open).into_iter().collect(),
+        team: Some(team.clone()),
+        audience: vec![Audience::Lead],
+        // A correction stands below what it corrects.
+        thread: Some(format!("statement-{statement}")),
+        ..plain_notice(&issued.issued_at)
+    };
     let subject = format!("[recoup] {period} {team}: {total} {currency} ({mode})");
+    let api = format!("/v1/statements/{period}/{encoded}?revision={revision}");
     let known = json!({
         "statement": statement, "revision": revision, "organisation": organisation, "total": total,
-        "currency": currency, "mode": mode, "digest": issued.digest, "document": issued.path, "api": api,
+        "currency": currency, "mode": mode, "digest": digest, "document": path, "api": api,
         "issued_at": issued.issued_at,
     });
-    let id = format!("statement-ready-{statement}-r{revision}");
-    let attributes = [("team", team.clone()), ("period", period.to_string()), ("run", run.to_owned())];
-    alert("statement-ready", (id, "info"), (&subject, text), (known, attributes))
+    let own = vec![("team", team.clone()), ("period", period.to_string()), ("run", run.to_owned())];
+    carrying(&notice, "info", (&notice.id, &subject), (known, own))
 }
 
-/// A nightly run failed.
-pub(super) fn night_failed(run: &str, error: &str) -> Alert {
+/// A nightly run failed. `at` is when that is told.
+pub(super) fn night_failed(run: &str, error: &str, at: &str) -> Alert {
     let error = shortened(error);
-    let text = format!(
-        "The nightly run {run} failed.\n\n{error}\n\n\
-         Days that it had done stay done, the others stay marked and are run by the next night. No event is lost. Figures of \
-         the open months are those of the last night that succeeded, and a month cannot be closed before its nights have \
-         run.\n\n\
-         What to do\n\
-         - Mend the cause that is named above.\n\
-         - Look at the run: recoup runs {run} --json\n\
-         - Run the night:   recoup nightly\n"
-    );
-    let subject = format!("[recoup] nightly run failed: {error}");
-    let known = json!({ "error": error, "api": format!("/v1/runs/{run}") });
-    alert(
-        "night-failed",
-        (format!("night-failed-{run}"), "error"),
-        (&subject, text),
-        (known, [("run", run.to_owned())]),
-    )
+    let notice = Notice {
+        title: "The nightly run failed".into(),
+        summary: format!(
+            "The nightly run {run} failed.\n\n{error}\n\n\
+             Days that it had done stay done, the others stay marked and are run by the next night. No event is lost. \
+             Figures of the open months are those of the last night that succeeded, and a month cannot be closed before \
+             its nights have run."
+        ),
+        next_steps: vec![
+            "Mend the cause that is named above.".into(),
+            format!("Look at the run: `recoup runs {run} --json`"),
+            "Run the night: `recoup nightly`".into(),
+        ],
+        ..failure("night-failed", run, at)
+    };
+    failed(&notice, &format!("[recoup] nightly run failed: {error}"), run, &error)
 }
 
-/// A close failed, or findings refused it.
-pub(super) fn close_failed(run: &str, error: &str) -> Alert {
+/// A close failed, or findings refused it. `at` is when that is told.
+pub(super) fn close_failed(run: &str, error: &str, at: &str) -> Alert {
     let error = shortened(error);
-    let text = format!(
-        "The close {run} did not issue the statements.\n\n{error}\n\n\
-         Nothing that was issued before has changed. A close that was interrupted after it had frozen the month is finished \
-         by the next one, with the same figures.\n\n\
-         What to do\n\
-         - Mend the cause that is named above.\n\
-         - See what stands against it: recoup close MONTH --plan\n\
-         - Close again:                recoup close MONTH\n"
-    );
-    let subject = format!("[recoup] close failed: {error}");
-    let known = json!({ "error": error, "api": format!("/v1/runs/{run}") });
-    alert(
-        "close-failed",
-        (format!("close-failed-{run}"), "error"),
-        (&subject, text),
-        (known, [("run", run.to_owned())]),
-    )
+    let notice = Notice {
+        title: "The close issued no statements".into(),
+        summary: format!(
+            "The close {run} did not issue the statements.\n\n{error}\n\n\
+             Nothing that was issued before has changed. A close that was interrupted after it had frozen the month is \
+             finished by the next one, with the same figures."
+        ),
+        next_steps: vec![
+            "Mend the cause that is named above.".into(),
+            "See what stands against it: `recoup close MONTH --plan`".into(),
+            "Close again: `recoup close MONTH`".into(),
+        ],
+        ..failure("close-failed", run, at)
+    };
+    failed(&notice, &format!("[recoup] close failed: {error}"), run, &error)
 }
 
-/// A model without a price was met.
-pub(super) fn unpriced_model(id: &str, unpriced: &UnpricedModel) -> Alert {
+/// A model without a price was met. `at` is when that is told.
+pub(super) fn unpriced_model(id: &str, unpriced: &UnpricedModel, at: &str) -> Alert {
     let UnpricedModel { provider, model, day, events } = unpriced;
     let of = if provider.is_empty() { String::new() } else { format!(" of {provider}") };
-    let text = format!(
-        "No price is known for the model {model}{of}: {events} events on {day} have no cost yet.\n\n\
-         They are counted as unpriced and never as zero: no statement, price or budget contains their cost until there is a \
-         price. Once there is one, the days concerned are computed again, and what is late for a closed month becomes a \
-         correction in the next one.\n\n\
-         What to do\n\
-         - See which events:    recoup unpriced\n\
-         - Import a price list: recoup prices import FILE\n\
-         - Or name its price:   a [[prices]] entry in the organisation file, then recoup apply recoup.toml\n\
-         - Then:                recoup nightly\n"
-    );
+    let is_known = |(_, value): &(&str, String)| !value.is_empty();
+    let known = [
+        ("Model", model.clone()),
+        ("Provider", provider.clone()),
+        ("First day", day.to_string()),
+        ("Events on it", events.to_string()),
+    ];
+    let notice = Notice {
+        id: id.to_owned(),
+        kind: "unpriced-model".into(),
+        severity: Severity::Warning,
+        title: format!("No price for the model {model}{of}"),
+        summary: format!(
+            "No price is known for the model {model}{of}: {events} events on {day} have no cost yet.\n\n\
+             They are counted as unpriced and never as zero: no statement, price or budget contains their cost until there \
+             is a price. Once there is one, the days concerned are computed again, and what is late for a closed month \
+             becomes a correction in the next one."
+        ),
+        facts: facts(known.into_iter().filter(is_known)),
+        next_steps: vec![
+            "See which events: `recoup unpriced`".into(),
+            "Import a price list: `recoup prices import FILE`".into(),
+            "Or name its price: a `[[prices]]` entry in the organisation file, then `recoup apply recoup.toml`".into(),
+            "Then: `recoup nightly`".into(),
+        ],
+        ..plain_notice(at)
+    };
     let subject = format!("[recoup] no price for the model {model}{of}");
     let known = json!({
         "provider": provider, "model": model, "day": day, "events": events, "api": "/v1/unpriced",
     });
-    alert("unpriced-model", (id.to_owned(), "warning"), (&subject, text), (known, []))
+    carrying(&notice, "warning", (id, &subject), (known, Vec::new()))
+}
+
+/// What stands in each notice of this file until it says otherwise.
+fn plain_notice(at: &str) -> Notice {
+    Notice {
+        id: String::new(),
+        kind: String::new(),
+        severity: Severity::Info,
+        title: String::new(),
+        summary: String::new(),
+        facts: Vec::new(),
+        table: None,
+        next_steps: Vec::new(),
+        actions: Vec::new(),
+        team: None,
+        audience: vec![Audience::FinOps],
+        thread: None,
+        outcome: None,
+        at: at.to_owned(),
+    }
+}
+
+fn failure(kind: &str, run: &str, at: &str) -> Notice {
+    Notice {
+        id: format!("{kind}-{run}"),
+        kind: kind.to_owned(),
+        severity: Severity::Critical,
+        facts: facts([("Run", run.to_owned())]),
+        ..plain_notice(at)
+    }
+}
+
+fn facts<'a>(named: impl IntoIterator<Item = (&'a str, String)>) -> Vec<Fact> {
+    named.into_iter().map(|(label, value)| Fact { label: label.to_owned(), value }).collect()
+}
+
+fn failed(notice: &Notice, subject: &str, run: &str, error: &str) -> Alert {
+    let known = json!({ "error": error, "api": format!("/v1/runs/{run}") });
+    carrying(notice, "error", (&notice.id, subject), (known, vec![("run", run.to_owned())]))
 }
 
 /// The alert that carries a notice. `own` is what subscriptions filter by, besides kind and severity.
 pub(super) fn alert_of(id: &str, notice: &Notice, own: Vec<(&'static str, String)>) -> Alert {
     let subject = format!("[recoup] {}", notice.title);
-    let known = json!({ "notice": notice });
-    finish(&notice.kind, (id, notice.severity.name()), (&subject, plain_text(notice)), (known, own))
+    carrying(notice, notice.severity.name(), (id, &subject), (json!({}), own))
 }
 
 /// An alert for programs.
@@ -132,35 +209,19 @@ pub(super) fn machine_alert(
     finish(kind, (id, severity.name()), (&subject, text.to_owned()), (known, own))
 }
 
-/// A notice for people who read e-mail as text.
-fn plain_text(notice: &Notice) -> String {
-    let mut text = format!("{}\n\n", notice.summary);
-    let width = notice.facts.iter().map(|fact| fact.label.chars().count()).max().unwrap_or_default();
-    for fact in &notice.facts {
-        text.push_str(&format!("{:width$}  {}\n", fact.label, fact.value));
-    }
-    if let Some(table) = &notice.table {
-        text.push_str(&format!("\n{}\n", table.title));
-        table.rows.iter().for_each(|row| text.push_str(&format!("- {}\n", row.join(": "))));
-    }
-    if let Some(outcome) = &notice.outcome {
-        text.push_str(&format!("\n{}, {}\n", outcome.what, outcome.at));
-    }
-    if !notice.next_steps.is_empty() {
-        text.push_str("\nWhat to do\n");
-        notice.next_steps.iter().for_each(|step| text.push_str(&format!("- {step}\n")));
-    }
-    text.push_str(&format!("\n{}\n", notice.id));
-    text
-}
-
-fn alert<const N: usize>(
-    kind: &str,
-    (id, severity): (String, &str),
-    (subject, text): (&str, String),
-    (known, own): (Value, [(&str, String); N]),
+/// Failures have the severity `error` where subscriptions filter, as they always had; what `known` says stands beside the
+/// notice.
+fn carrying(
+    notice: &Notice,
+    severity: &str,
+    (id, subject): (&str, &str),
+    (mut known, own): (Value, Vec<(&str, String)>),
 ) -> Alert {
-    finish(kind, (&id, severity), (subject, text), (known, own.into()))
+    if let Some(fields) = known.as_object_mut() {
+        fields.insert("notice".to_owned(), json!(notice));
+    }
+    let alert = finish(&notice.kind, (id, severity), (subject, plain_text(notice)), (known, own));
+    Alert { chat: Some(amazon_q::render(notice).to_string()), ..alert }
 }
 
 fn finish(
@@ -173,7 +234,7 @@ fn finish(
         own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     attributes.insert("kind".into(), kind.to_owned());
     attributes.insert("severity".into(), severity.to_owned());
-    let subject = ascii_line(subject);
+    let subject = ascii_line(subject, SUBJECT_CHARS_MAX);
     let mut json = Map::new();
     json.extend(attributes.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))));
     json.insert("id".into(), Value::String(id.to_owned()));
@@ -181,7 +242,8 @@ fn finish(
     if let Value::Object(known) = known {
         json.extend(known);
     }
-    Alert { id: id.to_owned(), subject, text, json: Value::Object(json).to_string(), attributes }
+    let json = Value::Object(json).to_string();
+    Alert { id: id.to_owned(), subject, text, json, chat: None, attributes }
 }
 
 fn shortened(error: &str) -> String {
@@ -192,72 +254,19 @@ fn shortened(error: &str) -> String {
     format!("{head}...")
 }
 
+/// A name of somebody's choice as one word of a command that may be copied into a shell.
+pub(super) fn shell_word(name: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/@%+=,".contains(&byte);
+    let name = one_line(name);
+    if !name.is_empty() && !name.starts_with('-') && name.bytes().all(is_plain) {
+        return name;
+    }
+    format!("'{}'", name.replace('\'', r"'\''"))
+}
+
 fn percent_encoded(team: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
     team.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
-}
-
-/// One line of at most [`SUBJECT_CHARS_MAX`] printable ASCII characters.
-fn ascii_line(text: &str) -> String {
-    let mut line = String::new();
-    for character in text.chars() {
-        match character {
-            ' '..='~' => line.push(character),
-            _ if character.is_whitespace() || character.is_control() => line.push(' '),
-            _ => match latin(character) {
-                Some(letters) => line.push_str(letters),
-                None => line.extend(character.escape_unicode()),
-            },
-        }
-    }
-    let words = line.split_whitespace().collect::<Vec<_>>().join(" ");
-    if words.len() <= SUBJECT_CHARS_MAX {
-        return words;
-    }
-    let head: String = words.chars().take(SUBJECT_CHARS_MAX.saturating_sub(3)).collect();
-    format!("{head}...")
-}
-
-/// How a letter beyond ASCII is written without its marks.
-const fn latin(character: char) -> Option<&'static str> {
-    Some(match character {
-        'ä' | 'æ' => "ae",
-        'ö' | 'œ' => "oe",
-        'ü' => "ue",
-        'ß' => "ss",
-        'Ä' | 'Æ' => "Ae",
-        'Ö' | 'Œ' => "Oe",
-        'Ü' => "Ue",
-        'à' | 'á' | 'â' | 'ã' | 'å' | 'ą' => "a",
-        'À' | 'Á' | 'Â' | 'Ã' | 'Å' | 'Ą' => "A",
-        'ç' | 'ć' | 'č' => "c",
-        'Ç' | 'Ć' | 'Č' => "C",
-        'è' | 'é' | 'ê' | 'ë' | 'ę' | 'ě' => "e",
-        'È' | 'É' | 'Ê' | 'Ë' | 'Ę' | 'Ě' => "E",
-        'ì' | 'í' | 'î' | 'ï' => "i",
-        'Ì' | 'Í' | 'Î' | 'Ï' => "I",
-        'ł' => "l",
-        'Ł' => "L",
-        'ñ' | 'ń' => "n",
-        'Ñ' | 'Ń' => "N",
-        'ò' | 'ó' | 'ô' | 'õ' | 'ø' => "o",
-        'Ò' | 'Ó' | 'Ô' | 'Õ' | 'Ø' => "O",
-        'ř' => "r",
-        'ś' | 'š' => "s",
-        'Ś' | 'Š' => "S",
-        'ù' | 'ú' | 'û' | 'ů' => "u",
-        'Ù' | 'Ú' | 'Û' | 'Ů' => "U",
-        'ý' | 'ÿ' => "y",
-        'ź' | 'ż' | 'ž' => "z",
-        'Ź' | 'Ż' | 'Ž' => "Z",
-        '–' | '—' => "-",
-        '‘' | '’' => "'",
-        '“' | '”' | '„' => "\"",
-        '…' => "...",
-        '€' => "EUR",
-        '£' => "GBP",
-        _ => return None,
-    })
 }
 
 #[cfg(test)]
@@ -268,6 +277,15 @@ mod tests {
     use recoup_store::alerts::{ALERT_BYTES_MAX, ATTRIBUTES_MAX};
 
     use super::*;
+
+    const AT: &str = "2026-11-04T00:00:00Z";
+    const ISSUER: Issuer<'_> =
+        Issuer { organisation: "Example", currency: "EUR", dashboard: Some("https://recoup.example.com") };
+
+    fn notice(alert: &Alert) -> Notice {
+        let json: Value = serde_json::from_str(&alert.json).unwrap();
+        serde_json::from_value(json["notice"].clone()).unwrap()
+    }
 
     fn issued(team: &str) -> Issued {
         Issued {
@@ -292,10 +310,10 @@ mod tests {
     fn every_alert_fits_a_topic() {
         let long = "ü".repeat(100_000);
         let alerts = [
-            statement_ready((&long, "USD"), &issued(&"é\n".repeat(64)), "r1"),
-            night_failed("r1", &long),
-            close_failed("r1", &long),
-            unpriced_model("u1", &UnpricedModel { model: "模".repeat(128), ..unpriced() }),
+            statement_ready(&Issuer { organisation: &long, ..ISSUER }, &issued(&"é\n".repeat(64)), "r1"),
+            night_failed("r1", &long, AT),
+            close_failed("r1", &long, AT),
+            unpriced_model("u1", &UnpricedModel { model: "模".repeat(128), ..unpriced() }, AT),
         ];
         for alert in alerts {
             assert!(alert.subject.len() <= SUBJECT_CHARS_MAX, "{}", alert.subject);
@@ -310,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_statement_says_what_is_owed_and_how_to_check_it() {
-        let alert = statement_ready(("Example", "EUR"), &issued("support"), "r1");
+        let alert = statement_ready(&ISSUER, &issued("support"), "r1");
         assert_eq!(alert.subject, "[recoup] 2026-10 support: 1234.56 EUR (chargeback)");
         for words in ["1234.56 EUR", "recoup verify 2026-10-support.json", "booked on your cost centre", "Digest"] {
             assert!(alert.text.contains(words), "{words} is not in\n{}", alert.text);
@@ -325,26 +343,74 @@ mod tests {
 
     #[test]
     fn a_failure_says_why_and_what_to_do() {
-        let night = night_failed("r1", "the store failed");
+        let night = night_failed("r1", "the store failed", AT);
         assert_eq!(night.subject, "[recoup] nightly run failed: the store failed");
         assert!(night.text.contains("the store failed") && night.text.contains("recoup nightly"));
-        let close = close_failed("r2", "findings stand");
+        let close = close_failed("r2", "findings stand", AT);
         assert!(close.text.contains("findings stand") && close.text.contains("--plan"));
         assert_eq!(close.attributes["severity"], "error");
     }
 
     #[test]
     fn rat_2_a_model_without_a_price_is_named_with_the_remedy() {
-        let alert = unpriced_model("u1", &unpriced());
+        let alert = unpriced_model("u1", &unpriced(), AT);
         assert_eq!(alert.subject, "[recoup] no price for the model example-large of example");
         assert!(alert.text.contains("7 events on 2026-10-03") && alert.text.contains("recoup prices import"));
         assert!(alert.text.contains("never as zero"));
     }
 
     #[test]
-    fn a_subject_is_one_line_of_plain_letters() {
-        assert_eq!(ascii_line("Größe\n des  Teams – ok"), "Groesse des Teams - ok");
-        assert_eq!(ascii_line("模"), "\\u{6a21}");
-        assert_eq!(ascii_line(&"a".repeat(120)).len(), SUBJECT_CHARS_MAX);
+    fn every_alert_of_people_carries_its_notice_and_a_form_for_chats() {
+        let alerts = [
+            statement_ready(&ISSUER, &issued("support"), "r1"),
+            night_failed("r1", "the store failed", AT),
+            close_failed("r2", "findings stand", AT),
+            unpriced_model("u1", &unpriced(), AT),
+        ];
+        for alert in alerts {
+            let notice = notice(&alert);
+            assert_eq!((&notice.id, &notice.kind), (&alert.id, &alert.attributes["kind"]));
+            assert_eq!(plain_text(&notice), alert.text);
+            let chat: Value = serde_json::from_str(alert.chat.as_deref().unwrap()).unwrap();
+            assert_eq!((&chat["source"], &chat["id"]), (&json!("custom"), &json!(alert.id)));
+        }
+    }
+
+    #[test]
+    fn a_command_that_is_copied_means_one_name() {
+        let cases = [
+            ("support", "support"),
+            ("team:support", "team:support"),
+            ("r & d", "'r & d'"),
+            ("x; rm -rf ~", "'x; rm -rf ~'"),
+            ("it's $(id)", r"'it'\''s $(id)'"),
+            ("a\nb", "'a b'"),
+            ("--all", "'--all'"),
+            ("", "''"),
+        ];
+        for (name, word) in cases {
+            assert_eq!(shell_word(name), word);
+        }
+    }
+
+    #[test]
+    fn a_statement_is_told_to_its_lead_and_leads_to_its_page() {
+        let alert = statement_ready(&ISSUER, &issued("r & d"), "r1");
+        let told = notice(&alert);
+        assert_eq!((told.team.as_deref(), told.audience.as_slice()), (Some("r & d"), [Audience::Lead].as_slice()));
+        let url = "https://recoup.example.com/statements/2026-10/r%20%26%20d?revision=1".to_owned();
+        assert_eq!(told.actions, [Action::Open { label: "Open statement".into(), url }]);
+        assert_eq!(told.thread.as_deref(), Some("statement-2026-10-r & d"));
+        let nowhere = statement_ready(&Issuer { dashboard: None, ..ISSUER }, &issued("support"), "r1");
+        assert_eq!(notice(&nowhere).actions, []);
+    }
+
+    #[test]
+    fn failures_and_models_without_a_price_are_told_to_those_who_look_after_all_budgets() {
+        let alerts = [night_failed("r1", "x", AT), close_failed("r2", "x", AT), unpriced_model("u1", &unpriced(), AT)];
+        for alert in alerts {
+            let told = notice(&alert);
+            assert_eq!((told.team, told.audience, told.at.as_str()), (None, vec![Audience::FinOps], AT));
+        }
     }
 }

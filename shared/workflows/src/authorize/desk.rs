@@ -88,13 +88,18 @@ impl Desk {
     /// Draws from a lease, if it has that much; the number of the reservation.
     pub(crate) fn draw(&self, lease: LeaseName, amount: Amount, now_ns: i64) -> Option<u32> {
         let mut inner = self.inner();
-        let held = inner.leases.get_mut(&lease)?;
+        let Inner { free: free_of, leases, .. } = &mut *inner;
+        let held = leases.get_mut(&lease)?;
         let free = held.free.checked_sub(amount).filter(|free| *free >= Amount::ZERO)?;
         let number = held.drawn.checked_add(1)?;
         (held.free, held.drawn, held.drawn_at_ns) = (free, number, now_ns);
-        let counters = held.counters.clone();
-        inner.take_free(&counters, amount);
+        take_free(free_of, &held.counters, amount);
         Some(number)
+    }
+
+    /// How often was drawn from a lease.
+    pub(crate) fn drawn(&self, lease: LeaseName) -> u32 {
+        self.inner().leases.get(&lease).map_or(0, |held| held.drawn)
     }
 
     /// Adds what was granted to a lease.
@@ -128,7 +133,7 @@ impl Desk {
         }
         for one in &idle {
             // It stays reserved in the store until it is given back there.
-            inner.take_free(&one.counters, one.amount);
+            take_free(&mut inner.free, &one.counters, one.amount);
         }
         idle
     }
@@ -138,7 +143,7 @@ impl Desk {
         let mut inner = self.inner();
         inner.changes = inner.changes.wrapping_add(1);
         let Some(held) = inner.leases.remove(&lease) else { return };
-        inner.take_free(&held.counters, held.free);
+        take_free(&mut inner.free, &held.counters, held.free);
         for counter in &held.counters {
             inner.balances.remove(counter);
         }
@@ -159,14 +164,14 @@ impl Inner {
             reserved: balance.reserved.checked_sub(free).unwrap_or(balance.reserved),
         })
     }
+}
 
-    fn take_free(&mut self, counters: &[Counter], amount: Amount) {
-        for counter in counters {
-            let Some(free) = self.free.get_mut(counter) else { continue };
-            *free = free.checked_sub(amount).unwrap_or_default();
-            if free.is_zero() {
-                self.free.remove(counter);
-            }
+fn take_free(free_of: &mut HashMap<Counter, Amount>, counters: &[Counter], amount: Amount) {
+    for counter in counters {
+        let Some(free) = free_of.get_mut(counter) else { continue };
+        *free = free.checked_sub(amount).unwrap_or_default();
+        if free.is_zero() {
+            free_of.remove(counter);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use chrono::Days;
+use chrono::{Days, NaiveDate};
 use recoup_budgets::PeriodKind;
 use recoup_budgets::admission::Extended;
 use recoup_money::Amount;
@@ -75,7 +75,7 @@ pub(crate) async fn extensions(app: &App, period: Option<&str>) -> Result<Vec<(E
 pub(crate) struct Approved(Mutex<Option<Remembered>>);
 
 struct Remembered {
-    periods: BTreeSet<String>,
+    today: NaiveDate,
     read_ns: i64,
     extended: Arc<Extended>,
 }
@@ -85,17 +85,17 @@ impl App {
     pub(crate) async fn extended(&self, world: &World, now_ns: i64) -> Result<Arc<Extended>, Refusal> {
         let calendar = world.history.calendar();
         let today = calendar.day_of(now_ns);
-        let tomorrow = today.checked_add_days(Days::new(1)).unwrap_or(today);
-        let kinds = [PeriodKind::Month, PeriodKind::Week, PeriodKind::Day];
-        let periods: BTreeSet<String> =
-            kinds.iter().flat_map(|kind| [today, tomorrow].map(|day| kind.period_of(day))).collect();
         if let Ok(approved) = self.approved.0.lock()
             && let Some(known) = &*approved
-            && known.periods == periods
+            && known.today == today
             && (!self.sharing || now_ns.saturating_sub(known.read_ns) < REMEMBERED_NS)
         {
             return Ok(Arc::clone(&known.extended));
         }
+        let tomorrow = today.checked_add_days(Days::new(1)).unwrap_or(today);
+        let kinds = [PeriodKind::Month, PeriodKind::Week, PeriodKind::Day];
+        let periods: BTreeSet<String> =
+            kinds.iter().flat_map(|kind| [today, tomorrow].map(|day| kind.period_of(day))).collect();
         let mut extended = Extended::new();
         for period in &periods {
             for (extension, _) in extensions(self, Some(period)).await? {
@@ -107,7 +107,7 @@ impl App {
         }
         let extended = Arc::new(extended);
         if let Ok(mut approved) = self.approved.0.lock() {
-            *approved = Some(Remembered { periods, read_ns: now_ns, extended: Arc::clone(&extended) });
+            *approved = Some(Remembered { today, read_ns: now_ns, extended: Arc::clone(&extended) });
         }
         Ok(extended)
     }

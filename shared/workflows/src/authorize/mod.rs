@@ -13,13 +13,16 @@ mod reservation;
 mod room;
 mod sweep;
 
+use std::future::Future;
+use std::sync::Arc;
+
 use recoup_budgets::PeriodKind;
 use recoup_budgets::admission::{Asker, Link, Span, Standing, Verdict, admit, chain, tier_reached};
 use recoup_model::organisation::Unavailable;
 use recoup_model::period::format_instant;
-use recoup_model::{Id, Tags};
+use recoup_model::{Id, Organisation, Tags};
 use recoup_money::{Amount, Currency};
-use recoup_store::{CounterKey, Settlement};
+use recoup_store::{CounterKey, Settlement, StoreError};
 use serde::Serialize;
 
 pub(crate) use self::desk::Desk;
@@ -35,6 +38,8 @@ pub const TTL_DEFAULT_S: u32 = 15 * 60;
 /// The longest that a reservation lives.
 pub const TTL_MAX_S: u32 = 24 * 60 * 60;
 const MINUTE_NS: i64 = 60_000_000_000;
+/// Why a task is killed.
+const TASK_CAP: &str = "task-cap";
 
 /// What is asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -116,6 +121,8 @@ pub(crate) struct Case {
     pub(crate) links: Vec<Link>,
     pub(crate) estimate: Amount,
     pub(crate) critical: bool,
+    /// Whether more than the state is asked for.
+    pub(crate) reserves: bool,
     pub(crate) ends_minute: u32,
     pub(crate) now_ns: i64,
 }
@@ -123,9 +130,13 @@ pub(crate) struct Case {
 /// What became of it.
 enum Outcome {
     Reserved(Held, Vec<Standing>),
+    /// Critical work: it is held although the link with this number has not that much room.
+    Beyond(Held, usize, Vec<Standing>),
     /// Nothing had to be reserved.
     Free(Vec<Standing>),
     Denied(DecidedBy, Vec<Standing>),
+    /// Its reservation would have ended before there was room for it.
+    Late,
 }
 
 impl App {
@@ -138,7 +149,15 @@ impl App {
         let world = self.world().await?;
         let case = self.case(principal, &request, &world).await?;
         let currency = world.history.on(world.history.calendar().day_of(case.now_ns)).organisation.currency;
-        match self.decide(&case, request.ask_only).await {
+        let (case, decided) = match self.decided(&case, request.ask_only).await {
+            Ok(Outcome::Late) => {
+                let case = self.case(principal, &request, &world).await?;
+                let decided = self.decided(&case, request.ask_only).await;
+                (case, decided)
+            }
+            decided => (case, decided),
+        };
+        match decided {
             Ok(outcome) => self.answer(principal, &case, outcome, currency).await,
             Err(Refusal::Store(error)) => {
                 tracing::error!(%error, "a budget could not be read; the answer is what BUD-5 says");
@@ -155,6 +174,10 @@ impl App {
     pub async fn release(&self, principal: &Principal, reservation_id: &str) -> Result<(), Refusal> {
         let reservation = self.own_reservation(principal, reservation_id)?;
         self.ports.leases.settle(&[reservation.settlement]).await?;
+        if reservation.holder != holder(principal.key_id.as_deref()) {
+            let detail = serde_json::json!({ "amount": reservation.settlement.amount });
+            self.audit(principal, "reservation-released", reservation_id, detail).await?;
+        }
         self.forget_lease(reservation.settlement.lease).await
     }
 
@@ -204,8 +227,16 @@ impl App {
         let ends_minute = self.ends_minute(request.ttl_s, now_ns)?;
         let calendar = world.history.calendar();
         let organisation = &world.history.on(calendar.day_of(now_ns)).organisation;
-        let asker = self.asker(principal, request);
-        let extended = self.extended(world, now_ns).await?;
+        let asker = self.asker(principal, request, organisation);
+        let extended = match self.in_time(self.extended(world, now_ns)).await {
+            // Without what was approved the limits are lower: a denial too early and never one too late. Where the balances
+            // cannot be read either, BUD-5 says what is answered.
+            Err(Refusal::Store(error)) => {
+                tracing::error!(%error, "what was approved could not be read; the limits of the organisation file hold");
+                Arc::default()
+            }
+            found => found?,
+        };
         let until_ns = i64::from(ends_minute).saturating_mul(MINUTE_NS);
         let span = Span::between(calendar, now_ns, until_ns);
         let pseudonym_of = |user: &str| self.pseudonyms.of(user).to_string();
@@ -215,7 +246,8 @@ impl App {
             None => Amount::ZERO,
         };
         let critical = request.critical && asker.may_be_critical(organisation);
-        Ok(Case { asker, links, estimate, critical, ends_minute, now_ns })
+        let reserves = !request.ask_only;
+        Ok(Case { asker, links, estimate, critical, reserves, ends_minute, now_ns })
     }
 
     /// The minute that a reservation ends at.
@@ -230,12 +262,15 @@ impl App {
         u32::try_from(minute).map_err(|_| Refusal::computation("reserve", "the clock is out of range"))
     }
 
-    fn asker(&self, principal: &Principal, request: &AuthorizeRequest) -> Asker {
+    /// Who asks. As with the root of a trace (ATR-1) the team is the one named, else the user's, else the key's.
+    fn asker(&self, principal: &Principal, request: &AuthorizeRequest, organisation: &Organisation) -> Asker {
         let (own, of_key) = (&request.tags, &principal.tags);
         let tag = |own: &Option<Id>, of_key: &Option<Id>| own.clone().or_else(|| of_key.clone());
         let user = tag(&own.user, &of_key.user).map(|user| self.pseudonyms.of(&user));
+        let person = user.as_ref().and_then(|user| organisation.people.get(user));
+        let of_user = person.and_then(|person| person.team.clone());
         Asker {
-            team: tag(&own.team, &of_key.team),
+            team: own.team.clone().or(of_user).or_else(|| of_key.team.clone()),
             project: tag(&own.project, &of_key.project),
             agent: tag(&own.agent, &of_key.agent),
             user,
@@ -244,19 +279,45 @@ impl App {
         }
     }
 
+    /// Decides in time, where there is a time to answer in. What was reserved for nobody stays so until its lease ends.
+    async fn decided(&self, case: &Case, ask_only: bool) -> Result<Outcome, Refusal> {
+        self.in_time(self.decide(case, ask_only)).await
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, Refusal>> + Send) -> Result<T, Refusal> {
+        let Some(within) = self.authorize_within else { return work.await };
+        match tokio::time::timeout(within, work).await {
+            Ok(done) => done,
+            Err(late) => Err(StoreError::unavailable("answer in time", late).into()),
+        }
+    }
+
     async fn decide(&self, case: &Case, ask_only: bool) -> Result<Outcome, Refusal> {
+        let outcome = self.decide_as_it_stands(case, ask_only).await?;
+        if !matches!(&outcome, Outcome::Denied(by, _) if by.reason == TASK_CAP) {
+            return Ok(outcome);
+        }
+        // What an event has cost counts beside its reservation for a moment, which must not kill a task.
+        let _still = self.rolled.still().await;
+        self.desk.forget(case.links.iter().map(|link| &link.counter));
+        self.decide_as_it_stands(case, ask_only).await
+    }
+
+    async fn decide_as_it_stands(&self, case: &Case, ask_only: bool) -> Result<Outcome, Refusal> {
         if let Some(killed) = self.killed(case).await? {
             return Ok(Outcome::Denied(killed, self.standings(case).await?));
         }
-        let standings = self.standings(case).await?;
-        if let Verdict::Deny(at) = admit(&case.links, &standings, case.estimate, case.critical) {
-            return Ok(Outcome::Denied(denied_by(case, &standings, at), standings));
-        }
         if ask_only || case.estimate.is_zero() || case.links.is_empty() {
-            return Ok(Outcome::Free(standings));
+            let standings = self.standings(case).await?;
+            return Ok(match admit(&case.links, &standings, case.estimate, case.critical) {
+                Verdict::Deny(at) => Outcome::Denied(denied_by(case, &standings, at), standings),
+                Verdict::Admit => Outcome::Free(standings),
+            });
         }
         Ok(match self.reserve(case).await? {
             room::Reserved::Held(held, standings) => Outcome::Reserved(held, standings),
+            room::Reserved::Beyond(held, at, standings) => Outcome::Beyond(held, at, standings),
+            room::Reserved::Late => Outcome::Late,
             room::Reserved::Full(at, standings) => Outcome::Denied(denied_by(case, &standings, at), standings),
         })
     }
@@ -278,27 +339,39 @@ impl App {
             critical: case.critical,
             scopes: Vec::new(),
         };
+        let mut hold = |held: Held| {
+            let reservation = Reservation { settlement: held.0, holder: holder(principal.key_id.as_deref()) };
+            answer.reservation_id = Some(reservation.to_text(&self.pseudonyms));
+            answer.expires_at = Some(format_instant(reservation.expires_ns()));
+        };
         let (standings, more) = match outcome {
             Outcome::Reserved(held, standings) => {
-                let reservation = Reservation { settlement: held.0, holder: holder(principal.key_id.as_deref()) };
-                answer.reservation_id = Some(reservation.to_text(&self.pseudonyms));
-                answer.expires_at = Some(format_instant(reservation.expires_ns()));
+                hold(held);
                 (standings, case.estimate)
             }
-            Outcome::Free(standings) => (standings, Amount::ZERO),
+            Outcome::Beyond(held, at, standings) => {
+                hold(held);
+                answer.decided_by = self.note_exemption(principal, case, (at, &standings)).await?;
+                (standings, case.estimate)
+            }
+            Outcome::Free(standings) => {
+                if let (true, Verdict::Deny(at)) = (case.critical, admit(&case.links, &standings, case.estimate, false))
+                {
+                    answer.decided_by = self.note_exemption(principal, case, (at, &standings)).await?;
+                }
+                (standings, Amount::ZERO)
+            }
             Outcome::Denied(by, standings) => {
-                if by.reason == "task-cap" {
+                if by.reason == TASK_CAP {
                     self.kill_task(principal, case, &standings).await?;
                 }
                 answer.decision = Decision::Deny;
                 answer.decided_by = Some(by);
                 (standings, Amount::ZERO)
             }
+            Outcome::Late => return Ok(unavailable(case, currency)),
         };
         answer.scopes = rows(&case.links, &standings, more);
-        if case.critical && answer.decision == Decision::Allow {
-            answer.decided_by = self.note_exemption(principal, case, &standings).await?;
-        }
         Ok(answer)
     }
 
@@ -307,15 +380,14 @@ impl App {
         &self,
         principal: &Principal,
         case: &Case,
-        standings: &[Standing],
+        (at, standings): (usize, &[Standing]),
     ) -> Result<Option<DecidedBy>, Refusal> {
-        let Verdict::Deny(at) = admit(&case.links, standings, case.estimate, false) else { return Ok(None) };
         let Some(link) = case.links.get(at) else { return Ok(None) };
         let posted = standings.get(at).map(|standing| standing.posted).unwrap_or_default();
         let entry = serde_json::json!({
             "scope": link.scope, "period": link.counter.period, "limit": link.limit, "posted": posted,
             "amount": case.estimate, "agent": case.asker.agent, "task_type": case.asker.task_type,
-            "task": case.asker.task, "team": case.asker.team,
+            "task": case.asker.task, "team": case.asker.team, "reserved": case.reserves,
         });
         self.audit(principal, "critical-exemption", &link.scope, entry).await?;
         Ok(Some(DecidedBy { scope: link.scope.clone(), tier: tier_reached(link, posted), reason: "critical" }))
@@ -336,7 +408,7 @@ fn outlives_no_period(counters: &[CounterKey], world: &World, ends_minute: u32) 
 fn denied_by(case: &Case, standings: &[Standing], at: usize) -> DecidedBy {
     let posted = standings.get(at).map(|standing| standing.posted).unwrap_or_default();
     match case.links.get(at) {
-        Some(link) if link.is_cap() => DecidedBy { scope: link.scope.clone(), tier: None, reason: "task-cap" },
+        Some(link) if link.is_cap() => DecidedBy { scope: link.scope.clone(), tier: None, reason: TASK_CAP },
         Some(link) => {
             let reason = if posted >= link.limit { "kill-switch" } else { "budget-exceeded" };
             DecidedBy { scope: link.scope.clone(), tier: tier_reached(link, posted), reason }

@@ -41,9 +41,13 @@ impl Reservation {
     }
 
     pub(crate) fn to_text(self, pseudonyms: &Pseudonyms) -> String {
-        let body = self.body();
-        let seal = pseudonyms.seal(PURPOSE, &body);
-        format!("{PREFIX}{}{}", hex::encode(&body), hex::encode(seal.get(..SEAL_BYTES).unwrap_or_default()))
+        let mut bytes = self.body();
+        let seal = pseudonyms.seal(PURPOSE, &bytes);
+        bytes.extend(seal.iter().take(SEAL_BYTES));
+        let mut digits = [0; 2 * BYTES];
+        let written = hex::encode_to_slice(&bytes, &mut digits);
+        let digits = written.ok().and_then(|()| std::str::from_utf8(&digits).ok());
+        format!("{PREFIX}{}", digits.unwrap_or_default())
     }
 
     /// The reservation that an id names; `None`: we gave out no such id.
@@ -80,7 +84,7 @@ impl Reservation {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
+    #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
     use super::*;
 
     #[test]

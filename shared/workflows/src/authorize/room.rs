@@ -6,7 +6,7 @@ use recoup_model::Digest;
 use recoup_money::Amount;
 use recoup_store::{Balance, CounterKey, Grant, Granted, LeaseName, Room, Settlement};
 
-use super::Case;
+use super::{Case, MINUTE_NS};
 use crate::app::App;
 use crate::error::Refusal;
 
@@ -20,8 +20,12 @@ pub(crate) struct Held(pub(crate) Settlement);
 pub(crate) enum Reserved {
     /// It is held; how the links stood just before.
     Held(Held, Vec<Standing>),
+    /// It is held although the link with this number has not that much room: the work is critical.
+    Beyond(Held, usize, Vec<Standing>),
     /// The link with this number has not that much room.
     Full(usize, Vec<Standing>),
+    /// The minute of its lease has passed: nobody would end it.
+    Late,
 }
 
 fn key(counter: &Counter) -> CounterKey {
@@ -42,6 +46,12 @@ fn lease_of(links: &[Link], ends_minute: u32, nonce: u64) -> LeaseName {
 /// The lease that reservations of another one are moved to: nobody draws from it.
 pub(crate) fn extended_lease(lease: LeaseName, ends_minute: u32) -> LeaseName {
     LeaseName { ends_minute, id: number(&format!("extended {:016x} {}", lease.id, lease.ends_minute)) }
+}
+
+/// The lease of what critical work is given beyond limits. Its room is granted for one reservation at a time, so that nobody
+/// else draws what no limit holds back.
+fn beyond_lease(lease: LeaseName) -> LeaseName {
+    LeaseName { id: number(&format!("beyond {:016x}", lease.id)), ..lease }
 }
 
 fn number(text: &str) -> u64 {
@@ -88,14 +98,44 @@ impl App {
         Ok(balances.into_iter().map(without_free).collect())
     }
 
-    /// Reserves the estimate at every link, or at none.
+    /// Reserves the estimate at every link, or at none. Critical work takes what limits leave, like everybody; only where
+    /// that is not enough it goes beyond, so that whatever exceeds a limit is known as such.
     pub(crate) async fn reserve(&self, case: &Case) -> Result<Reserved, Refusal> {
         let nonce = if self.sharing { 0 } else { self.nonce };
         let lease = lease_of(&case.links, case.ends_minute, nonce);
+        match self.reserve_within(case, lease).await? {
+            Reserved::Full(at, standings) if case.critical => self.reserve_beyond(case, lease, (at, standings)).await,
+            reserved => Ok(reserved),
+        }
+    }
+
+    async fn reserve_beyond(
+        &self,
+        case: &Case,
+        lease: LeaseName,
+        (at, standings): (usize, Vec<Standing>),
+    ) -> Result<Reserved, Refusal> {
+        let lease = beyond_lease(lease);
+        let room = |link: &Link| Room { counter: key(&link.counter), limit: link.is_cap().then_some(link.limit) };
+        let rooms = case.links.iter().map(room).collect();
+        let grant = Grant { lease, rooms, amount: case.estimate, drawn: case.estimate };
+        match self.ports.leases.grant(grant).await? {
+            Granted::Done(number) => {
+                self.desk.forget(case.links.iter().map(|link| &link.counter));
+                Ok(Reserved::Beyond(held(lease, number, case.estimate), at, standings))
+            }
+            Granted::Full(_) => {
+                let cap = case.links.iter().position(Link::is_cap).unwrap_or(at);
+                Ok(Reserved::Full(cap, standings))
+            }
+        }
+    }
+
+    async fn reserve_within(&self, case: &Case, lease: LeaseName) -> Result<Reserved, Refusal> {
         let mut full = 0;
         for _ in 0..ATTEMPTS_MAX {
             let standings = self.standings(case).await?;
-            if let Verdict::Deny(at) = admit(&case.links, &standings, case.estimate, case.critical) {
+            if let Verdict::Deny(at) = admit(&case.links, &standings, case.estimate, false) {
                 return Ok(Reserved::Full(at, standings));
             }
             if let Some(number) = self.draw(lease, case).await? {
@@ -106,7 +146,11 @@ impl App {
             if let Some(number) = self.draw(lease, case).await? {
                 return Ok(Reserved::Held(held(lease, number, case.estimate), standings));
             }
-            match self.grant(lease, case, slice(&case.links, &standings, case.estimate)).await? {
+            if self.now_ns() >= i64::from(case.ends_minute).saturating_mul(MINUTE_NS) {
+                return Ok(Reserved::Late);
+            }
+            match self.grant(lease, case, slice(&case.links, &standings, case.estimate, self.desk.drawn(lease))).await?
+            {
                 Granted::Done(number) if self.sharing => {
                     return Ok(Reserved::Held(held(lease, number, case.estimate), standings));
                 }
@@ -138,10 +182,7 @@ impl App {
 
     /// Takes a slice of room, or where there is not that much the estimate alone.
     async fn grant(&self, lease: LeaseName, case: &Case, amount: Amount) -> Result<Granted, Refusal> {
-        let room = |link: &Link| Room {
-            counter: key(&link.counter),
-            limit: (!case.critical || link.is_cap()).then_some(link.limit),
-        };
+        let room = |link: &Link| Room { counter: key(&link.counter), limit: Some(link.limit) };
         let drawn = if self.sharing { case.estimate } else { Amount::ZERO };
         let of = |amount| Grant { lease, rooms: case.links.iter().map(room).collect(), amount, drawn };
         let mut taken = amount;
@@ -168,6 +209,17 @@ impl App {
         for idle in self.desk.take_idle(self.now_ns(), wanted) {
             self.ports.leases.give_back(idle.lease, idle.amount).await?;
             self.desk.forget(idle.counters.iter());
+        }
+        Ok(())
+    }
+
+    /// Gives back all that is free: this process ends, and what it has set aside would count until its minute has passed.
+    ///
+    /// # Errors
+    /// When the store fails; then it counts until then.
+    pub async fn give_back_room(&self) -> Result<(), Refusal> {
+        for idle in self.desk.take_idle(i64::MAX, None) {
+            self.ports.leases.give_back(idle.lease, idle.amount).await?;
         }
         Ok(())
     }

@@ -8,6 +8,8 @@ use crate::records;
 
 /// Minutes swept in one call; the next call goes on.
 const MINUTES_MAX: u32 = 1_500;
+/// Minutes before the last sweep that are looked at again: a lease may be granted while its minute passes.
+const LATE_MINUTES: u32 = 5;
 /// Leases of one minute ended in one page.
 const LEASES_MAX: usize = 500;
 /// How far back the first sweep begins: no lease lives longer.
@@ -43,7 +45,7 @@ impl App {
         if swept.minutes == 0 {
             return Ok(swept);
         }
-        for minute in from..to {
+        for minute in from.saturating_sub(LATE_MINUTES)..to {
             swept.leases = swept.leases.saturating_add(self.end_minute(minute).await?);
         }
         self.books().write(vec![records::put(cursor_key(), &to, Expect::Any)?]).await?;

@@ -218,6 +218,7 @@ const fn lock_name(lock: PriceLock) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
     use chrono::NaiveDate;
 
     use super::*;

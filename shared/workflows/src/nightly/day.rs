@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use super::{Cut, DAYS_AT_ONCE, DIRTY, DayOutcome, DayTraces, Prints, facts_in_grain, unreadable};
 use crate::alerts::UnpricedModel;
+use crate::anomalies::work_puts;
 use crate::app::{App, World};
 use crate::close;
 use crate::error::Refusal;
@@ -98,7 +99,9 @@ impl App {
         let before = records::get::<Night>(self.books(), &key).await?;
         let held = before.as_ref().map(|(night, _)| night);
         let changed = held.is_none_or(|night| night.facts != made.digest || night.form != FACTS_FORM);
-        let same = !changed && held.is_some_and(|night| made.queries.is_none() || night.queries == made.queries);
+        let is_held =
+            |night: &Night| night.work == Some(made.work) && (made.queries.is_none() || night.queries == made.queries);
+        let same = !changed && held.is_some_and(is_held);
         let stored = match held.filter(|_| same) {
             Some(held) => (held.run.clone(), held.rows.clone()),
             None => (run.to_owned(), made.name.clone()),
@@ -114,6 +117,7 @@ impl App {
             form: FACTS_FORM,
             facts: made.digest,
             queries: if same { held.and_then(|night| night.queries) } else { made.queries },
+            work: Some(made.work),
             events: made.facts.counted.values().map(|set| set.events).sum(),
             rules: RULES_VERSION,
             catalogue: world.prices.digest(),
@@ -182,6 +186,7 @@ struct Made {
     unpriced: Vec<UnpricedModel>,
     digest: Digest,
     queries: Option<Digest>,
+    work: Digest,
     puts: Vec<Write>,
 }
 
@@ -206,15 +211,18 @@ fn make_facts(
     let mut puts = settlement_puts(&facts, lane, run)?;
     let digest = facts_digest(&puts, run);
     let queries = (grain == Grain::Query).then(|| facts_digest(&fine, run));
-    let both = Digest::of(format!("{digest}{}", queries.unwrap_or(digest)).as_bytes()).to_string();
-    let name = format!("{run}-{}", both.get(..NAME_DIGITS).unwrap_or_default());
+    let mut tasks = work_puts(&facts, world.history.calendar(), (lane, run))?;
+    let work = facts_digest(&tasks, run);
+    let all = Digest::of(format!("{digest}{}{work}", queries.unwrap_or(digest)).as_bytes()).to_string();
+    let name = format!("{run}-{}", all.get(..NAME_DIGITS).unwrap_or_default());
     puts.append(&mut fine);
+    puts.append(&mut tasks);
     for put in &mut puts {
         if let Write::Put { key, .. } = put {
             key.sort = format!("{name}{}", key.sort.strip_prefix(run).unwrap_or_default());
         }
     }
-    Ok(Made { name, facts, unpriced, digest, queries, puts })
+    Ok(Made { name, facts, unpriced, digest, queries, work, puts })
 }
 
 /// The models of a day that no price was found for.

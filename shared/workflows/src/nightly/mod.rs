@@ -17,6 +17,7 @@ use std::collections::BTreeSet;
 use chrono::NaiveDate;
 use recoup_attribution::batch::{Batch, day_facts};
 use recoup_attribution::facts::DayFacts;
+use recoup_attribution::work::DEAREST_MAX;
 use recoup_attribution::{Context, Grain};
 use recoup_model::Period;
 use recoup_money::Amount;
@@ -77,8 +78,17 @@ pub struct DayOutcome {
 
 /// Attributes every trace of a day and adds up what falls on it.
 pub(crate) fn facts_in_grain(world: &World, day: (NaiveDate, Grain), loaded: &DayTraces) -> Result<DayFacts, Refusal> {
+    facts_keeping(world, day, (loaded, DEAREST_MAX))
+}
+
+/// The same, where so many of the dearest tasks of each agent and task type are kept.
+pub(crate) fn facts_keeping(
+    world: &World,
+    day: (NaiveDate, Grain),
+    (loaded, dearest_max): (&DayTraces, usize),
+) -> Result<DayFacts, Refusal> {
     let context = Context { history: &world.history, rater: world.prices.as_ref() };
-    let mut batch = Batch::new(world.prices.as_ref());
+    let mut batch = Batch::new(world.prices.as_ref()).keeping(dearest_max);
     let rows = Rows::fill(&mut batch, &loaded.blocks, &loaded.beyond);
     day_facts(day, &mut batch, &loaded.excluded, &context, &rows)
         .map_err(|error| Refusal::computation("attribute a day", error))

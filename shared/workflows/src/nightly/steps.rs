@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{Cut, DIRTY, Dirty, SettledPeriod, Through};
 use crate::access::Principal;
 use crate::alerts::{Tell, UnpricedModel};
-use crate::app::App;
+use crate::app::{App, World};
 use crate::close;
 use crate::error::Refusal;
 use crate::facts::Night;
@@ -175,9 +175,30 @@ impl App {
         let unread: BTreeSet<&String> = done.iter().flat_map(|part| &part.unread).collect();
         let outcome = json!({ "days": days, "unread": unread, "periods": summary });
         self.remember(&first_met(&done)).await?;
+        self.look_back(&world).await;
         self.run_done(run, NIGHTLY, &outcome).await?;
         self.publish_alerts().await;
         Ok(outcome)
+    }
+
+    /// What follows from the facts of days and enters no figure. It never fails a night: what is missed is found by the next.
+    async fn look_back(&self, world: &World) {
+        let nights = match self.nights().await {
+            Ok(nights) => nights.into_iter().map(|(night, _)| night).collect::<Vec<_>>(),
+            Err(error) => {
+                tracing::error!(%error, "anomalies, forecasts and weekly reports wait for the next night");
+                return;
+            }
+        };
+        if let Err(error) = self.keep_spend(world, &nights).await {
+            tracing::error!(%error, "forecasts wait for the next night");
+        }
+        if let Err(error) = self.judge_days(world, nights).await {
+            tracing::error!(%error, "anomalies wait for the next night");
+        }
+        if let Err(error) = self.note_night().await {
+            tracing::error!(%error, "weekly reports wait for the next night");
+        }
     }
 
     /// Fingerprints save computing them again while a month is open; of closed ones they are room for nothing. A UTC day
