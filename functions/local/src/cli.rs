@@ -15,7 +15,7 @@ const AFTER_HELP: &str = "\
 Exit codes:
   0  done
   1  the answer is no: a statement does not hold, findings refuse a close, an
-     event was rejected or conflicts with another
+     event was rejected or conflicts with another, work may not begin
   2  wrong usage, or input that is not valid
   3  the store or the server failed
 
@@ -101,8 +101,18 @@ pub(crate) enum Verb {
     Prices(verbs::prices::Prices),
     /// Costs by team, agent, task type, project, user, model, kind or day
     Costs(verbs::costs::Costs),
-    /// Budgets: limit, what is posted, what is left, tiers
+    /// Budgets: what is left, set a limit, ask for more, decide about it
     Budgets(verbs::budgets::Budgets),
+    /// Whether work may begin; reserves what it costs at most
+    Authorize(verbs::authorize::Authorize),
+    /// Give back what a reservation holds
+    Release(verbs::authorize::Release),
+    /// Alerts of budgets: list, show, acknowledge
+    Alerts(verbs::alerts::Alerts),
+    /// Tasks that were stopped at their cap: let them go on, or not
+    Reviews(verbs::reviews::Reviews),
+    /// Who did what, when, from where
+    Audit(verbs::audit::Audit),
     /// One trace as a tree: who caused what, what it cost, who pays and why
     Trace(verbs::trace::Trace),
     /// What a person should look at

@@ -4,7 +4,8 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use axum::serve::Listener;
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{UnixListener, UnixStream, unix};
 use tokio::sync::watch;
@@ -74,6 +75,16 @@ impl Listener for Welcoming {
 pub(crate) struct Guest {
     stream: UnixStream,
     _stay: Stay,
+}
+
+/// Which user of the machine is at the other end; `None`: the machine does not say.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct User(pub(crate) Option<u32>);
+
+impl Connected<IncomingStream<'_, Welcoming>> for User {
+    fn connect_info(stream: IncomingStream<'_, Welcoming>) -> Self {
+        Self(stream.io().stream.peer_cred().ok().map(|user| user.uid()))
+    }
 }
 
 impl AsyncRead for Guest {

@@ -5,24 +5,27 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind, Write as _};
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::{ConnectInfo, Request};
+use axum::middleware::map_request;
 use axum::serve::ListenerExt as _;
-use recoup_http::{Access, InProcess, router};
+use recoup_http::{Access, InProcess, Origin, SlackDoor, router, router_with_slack};
 use recoup_store::SystemClock;
 use recoup_store_sqlite::{OpenError, Options, SqliteStore};
+use recoup_workflows::notify::AlertQueue;
 use recoup_workflows::{App, Ports};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::announce::LogAlerts;
 use crate::failure::Failure;
-use crate::guests::{Guests, Welcoming};
+use crate::guests::{Guests, User, Welcoming};
 
 /// The database of a data folder; where it is missing the folder is new.
 const DATABASE: &str = "recoup.sqlite3";
@@ -43,6 +46,7 @@ const LAST_STEP: Duration = Duration::from_millis(2);
 pub(crate) struct Host {
     app: Arc<App>,
     jobs: Arc<InProcess>,
+    queue: AlertQueue,
     stop: watch::Sender<bool>,
     servers: Vec<JoinHandle<io::Result<()>>>,
     socket: Option<PathBuf>,
@@ -74,26 +78,33 @@ impl Host {
         let lanes = store.lanes();
         let documents = Arc::new(store.documents().clone());
         let store = Arc::new(store);
+        let clock = Arc::new(SystemClock);
+        let queue = AlertQueue::new(store.clone(), clock.clone());
         let ports = Ports {
             log: store.clone(),
             live: store.clone(),
             leases: store.clone(),
             books: store,
             documents,
-            alerts: Arc::new(LogAlerts),
-            clock: Arc::new(SystemClock),
+            alerts: Arc::new(queue.clone()),
+            clock,
         };
         let app = App::new(ports, user_key, lanes)
             .map_err(|refusal| NotOpened::Failed(Failure::caused("could not start", refusal)))?;
         let (stop, _) = watch::channel(false);
         let app = Arc::new(app);
         let jobs = Arc::new(InProcess::new(Arc::clone(&app)));
-        Ok(Self { app, jobs, stop, servers: Vec::new(), socket: None, guests: Guests::default() })
+        Ok(Self { app, jobs, queue, stop, servers: Vec::new(), socket: None, guests: Guests::default() })
     }
 
     /// The application.
     pub(crate) const fn app(&self) -> &Arc<App> {
         &self.app
+    }
+
+    /// Alerts that wait to be delivered.
+    pub(crate) const fn queue(&self) -> &AlertQueue {
+        &self.queue
     }
 
     /// Answers the operator on a socket that only the folder's owner can open. A socket that a process left which held
@@ -113,15 +124,20 @@ impl Host {
         }
         let listener = bind_private(socket).map_err(at)?;
         let listener = Welcoming::new(listener, self.guests.clone());
-        let service = router(Arc::clone(&self.app), Access::Operator, self.jobs.clone());
+        let service = router(Arc::clone(&self.app), Access::Operator, self.jobs.clone()).layer(map_request(with_user));
+        let service = service.into_make_service_with_connect_info::<User>();
         let serve = axum::serve(listener, service).with_graceful_shutdown(self.stopped());
         self.servers.push(tokio::spawn(serve.into_future()));
         self.socket = Some(socket.to_owned());
         Ok(())
     }
 
-    /// Answers whoever brings a key on a TCP address.
-    pub(crate) async fn listen_on_tcp(&mut self, address: &str) -> Result<std::net::SocketAddr, Failure> {
+    /// Answers whoever brings a key on a TCP address, and Slack where it has a door.
+    pub(crate) async fn listen_on_tcp(
+        &mut self,
+        address: &str,
+        slack: Option<SlackDoor>,
+    ) -> Result<SocketAddr, Failure> {
         let at = |error: io::Error| Failure::caused(format!("could not listen on {address}"), error);
         let listener = TcpListener::bind(address).await.map_err(at)?;
         let bound = listener.local_addr().map_err(at)?;
@@ -130,7 +146,8 @@ impl Host {
                 tracing::debug!(%error, "a connection keeps small answers back");
             }
         });
-        let service = router(Arc::clone(&self.app), Access::Keys, self.jobs.clone());
+        let service = router_with_slack(Arc::clone(&self.app), Access::Keys, self.jobs.clone(), slack);
+        let service = service.layer(map_request(with_address)).into_make_service_with_connect_info::<SocketAddr>();
         let serve = axum::serve(listener, service).with_graceful_shutdown(self.stopped());
         self.servers.push(tokio::spawn(serve.into_future()));
         Ok(bound)
@@ -185,7 +202,24 @@ impl Host {
         if tokio::time::timeout(LAST_REQUESTS, ended).await.is_err() {
             tracing::warn!("requests were still on their way after {} s", LAST_REQUESTS.as_secs());
         }
+        if let Err(error) = self.app.give_back_room().await {
+            tracing::warn!(%error, "room that was set aside counts until its time is over");
+        }
     }
+}
+
+/// A user of the machine, for the audit record.
+async fn with_user(ConnectInfo(user): ConnectInfo<User>, mut request: Request) -> Request {
+    if let Some(uid) = user.0 {
+        request.extensions_mut().insert(Origin(format!("uid {uid}")));
+    }
+    request
+}
+
+/// The address that connected: a proxy's where one stands in front.
+async fn with_address(ConnectInfo(address): ConnectInfo<SocketAddr>, mut request: Request) -> Request {
+    request.extensions_mut().insert(Origin(address.ip().to_string()));
+    request
 }
 
 fn not_opened(error: OpenError) -> NotOpened {

@@ -4,9 +4,10 @@
 //! Does not own: rules, storage, the HTTP interface. Every verb is a client of that interface, also on this machine.
 //! Start reading at [`cli`], then [`reach`] for where the books are and [`verbs`] for what each verb does.
 
-mod announce;
 mod api;
+mod channels;
 mod cli;
+mod deliver;
 mod failure;
 mod guests;
 mod host;
@@ -45,7 +46,9 @@ fn main() -> ExitCode {
 /// there. Where this cannot be set, all that follows is slower and nothing else.
 fn use_small_pages() {
     #[cfg(target_os = "linux")]
-    drop(nix::sys::prctl::set_thp_disable(true));
+    if let Err(error) = nix::sys::prctl::set_thp_disable(true) {
+        tracing::debug!(%error, "pages stay huge");
+    }
 }
 
 fn start() -> Result<Verdict, Failure> {
@@ -103,6 +106,11 @@ async fn perform(verb: &Verb, desk: &Desk) -> Result<Verdict, Failure> {
         Verb::Statements(verb) => verb.run(desk).await,
         Verb::Ledger(verb) => verb.run(desk).await,
         Verb::Pools(verb) => verb.run(desk).await,
+        Verb::Authorize(verb) => verb.run(desk).await,
+        Verb::Release(verb) => verb.run(desk).await,
+        Verb::Alerts(verb) => verb.run(desk).await,
+        Verb::Reviews(verb) => verb.run(desk).await,
+        Verb::Audit(verb) => verb.run(desk).await,
         Verb::Explain(verb) => verb.run(desk).await,
         Verb::Simulate(verb) => verb.run(desk).await,
         Verb::Verify(verb) => verb.run(desk).await,

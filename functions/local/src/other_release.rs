@@ -12,11 +12,10 @@ use recoup_store_sqlite::{Options, SqliteStore};
 use recoup_workflows::close::{CloseRequest, parse_as_of};
 use recoup_workflows::ingest::Listing;
 use recoup_workflows::nightly::Through;
+use recoup_workflows::notify::AlertQueue;
 use recoup_workflows::statements::Format;
 use recoup_workflows::{App, Ports, Principal};
 use serde_json::{Value, json};
-
-use crate::announce::LogAlerts;
 
 const ORGANISATION: &str = "[organisation]\nname = \"Two releases\"\ncurrency = \"USD\"\ntime_zone = \"Europe/Berlin\"\n\
     [[teams]]\nid = \"support\"\n";
@@ -34,14 +33,16 @@ fn open(folder: &Path, shipped: Catalogue) -> Arc<App> {
     let store = SqliteStore::open(folder, Options::default()).unwrap();
     let documents = Arc::new(store.documents().clone());
     let store = Arc::new(store);
+    let clock = Arc::new(SystemClock);
+    let queue = AlertQueue::new(store.clone(), clock.clone());
     let ports = Ports {
         log: store.clone(),
         live: store.clone(),
         leases: store.clone(),
         books: store,
         documents,
-        alerts: Arc::new(LogAlerts),
-        clock: Arc::new(SystemClock),
+        alerts: Arc::new(queue),
+        clock,
     };
     Arc::new(App::with_catalogue(ports, [7; 32], 1, shipped))
 }

@@ -20,7 +20,8 @@ pub fn recoup_binary() -> PathBuf {
 /// A command of the binary, without what the environment of the tests may say to it.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(recoup_binary());
-    for name in ["RECOUP_DATA", "RECOUP_SERVER", "RECOUP_KEY"] {
+    let ours = std::env::vars_os().map(|(name, _)| name);
+    for name in ours.filter(|name| name.to_string_lossy().starts_with("RECOUP_")) {
         command.env_remove(name);
     }
     command.stdin(Stdio::null());
@@ -182,6 +183,25 @@ impl Books {
 
     /// Serves the data folder.
     pub fn serve(&self) -> Server {
-        Server::start(&self.data(), self.folder.path())
+        self.serve_with(&[])
+    }
+
+    /// Serves the data folder with these variables.
+    pub fn serve_with(&self, variables: &[(&str, String)]) -> Server {
+        let mut command = command();
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        Server::start(command, &self.data(), self.folder.path())
+    }
+
+    /// Serves the data folder as if it were so many minutes later (Debian's `faketime`).
+    pub fn serve_later(&self, minutes: u32) -> Server {
+        // The program itself runs what it is given as a child, which would outlive it when it is killed.
+        let library = Command::new("faketime").args(["-f", "+0m", "printenv", "LD_PRELOAD"]).output();
+        let library = library.unwrap_or_else(|error| panic!("no `faketime` ({error}): apt-get install faketime"));
+        let mut command = command();
+        command.env("LD_PRELOAD", String::from_utf8(library.stdout).unwrap().trim());
+        // Waits are measured by another clock, which has to stay as it is.
+        command.env("FAKETIME", format!("+{minutes}m")).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        Server::start(command, &self.data(), self.folder.path())
     }
 }

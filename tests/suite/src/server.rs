@@ -23,12 +23,13 @@ pub struct Server {
 }
 
 impl Server {
-    pub(crate) fn start(data: &Path, beside: &Path) -> Self {
+    /// Serves a folder with this command of the binary.
+    pub(crate) fn start(binary: Command, data: &Path, beside: &Path) -> Self {
         for attempt in 1..=ATTEMPTS {
             let log = beside.join(format!("server-{attempt}.log"));
             let port = free_port();
             let out = File::create(&log).unwrap();
-            let mut serve = command();
+            let mut serve = again(&binary);
             serve.arg("--data").arg(data).args(["serve", "--listen", &format!("127.0.0.1:{port}")]);
             let child = serve.stdout(out.try_clone().unwrap()).stderr(out).spawn().unwrap();
             let mut server = Self { child, url: format!("http://127.0.0.1:{port}") };
@@ -95,6 +96,19 @@ impl Drop for Server {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// A command once more: each is run once.
+fn again(command: &Command) -> Command {
+    let mut again = Command::new(command.get_program());
+    again.args(command.get_args()).stdin(Stdio::null());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => again.env(name, value),
+            None => again.env_remove(name),
+        };
+    }
+    again
 }
 
 /// A port that was free a moment ago.

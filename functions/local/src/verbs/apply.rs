@@ -40,15 +40,18 @@ pub(crate) struct Apply {
     yes: bool,
 }
 
+/// What applying a file changes, or would change.
 #[derive(Deserialize)]
-struct Applied {
+pub(super) struct Applied {
     version: u32,
     effective: Option<NaiveDate>,
-    changes: Vec<Change>,
+    pub(super) changes: Vec<Change>,
+    #[serde(default)]
+    pub(super) notices: Vec<String>,
 }
 
 #[derive(Deserialize)]
-struct Change {
+pub(super) struct Change {
     kind: String,
     path: String,
     before: Option<String>,
@@ -56,7 +59,7 @@ struct Change {
 }
 
 impl Change {
-    fn line(&self) -> String {
+    pub(super) fn line(&self) -> String {
         let before = self.before.as_deref().unwrap_or_default();
         let after = self.after.as_deref().unwrap_or_default();
         match self.kind.as_str() {
@@ -68,7 +71,7 @@ impl Change {
 }
 
 impl Applied {
-    fn since(&self) -> String {
+    pub(super) fn since(&self) -> String {
         match self.effective {
             Some(day) => format!("version {}, from {day} on", self.version),
             None => format!("version {}, for all time", self.version),

@@ -23,7 +23,7 @@ Examples:
   recoup keys create --role ingest                       sends events
   recoup keys create --role ingest --tag project=arm-r2  with a default tag
   recoup keys create --role viewer --team support        sees one team's numbers
-  recoup keys create --role finance                      sees all, runs, closes
+  recoup keys create --role finance --person finn        sees all, runs, closes
   recoup keys list
   recoup keys revoke 0a1b2c3d4e5f
   recoup keys make-admin --json       the first key of a deployment, made here")]
@@ -59,6 +59,9 @@ struct Create {
     /// A default tag of the events that come with it; repeat for several
     #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = tag)]
     tags: Vec<(String, String)>,
+    /// Whose own it is: told in the audit record, and who cannot approve what it asked for
+    #[arg(long, value_name = "NAME")]
+    person: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -128,7 +131,7 @@ impl Create {
     async fn run(&self, desk: &Desk) -> Result<(), Failure> {
         let tags: Map<String, Value> =
             self.tags.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();
-        let body = json!({ "role": self.role.name(), "team": self.team, "tags": tags });
+        let body = json!({ "role": self.role.name(), "team": self.team, "tags": tags, "person": self.person });
         let answer = desk.api.ask(Ask::post_json(&["v1", "keys"], &body)).await?;
         if desk.screen.json() {
             return desk.screen.document(&answer.bytes);
@@ -163,6 +166,7 @@ async fn list(desk: &Desk) -> Result<(), Failure> {
         Column::Name("id"),
         Column::Name("role"),
         Column::Name("team"),
+        Column::Name("person"),
         Column::Name("tags"),
         Column::Name("created"),
         Column::Name("revoked"),
@@ -174,6 +178,7 @@ async fn list(desk: &Desk) -> Result<(), Failure> {
             plain("id"),
             plain("role"),
             plain("team"),
+            plain("person"),
             tags,
             moment(&plain("created_at")),
             moment(&plain("revoked_at")),

@@ -1,6 +1,9 @@
 //! Every verb, one file each: what it asks of the interface and how it shows the answer.
 
+pub(crate) mod alerts;
 pub(crate) mod apply;
+pub(crate) mod audit;
+pub(crate) mod authorize;
 pub(crate) mod budgets;
 pub(crate) mod close;
 pub(crate) mod costs;
@@ -15,6 +18,7 @@ pub(crate) mod nightly;
 pub(crate) mod pools;
 pub(crate) mod prices;
 pub(crate) mod range;
+pub(crate) mod reviews;
 pub(crate) mod runs;
 pub(crate) mod sample;
 pub(crate) mod serve;

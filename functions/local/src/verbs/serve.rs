@@ -7,7 +7,9 @@ use std::time::Duration;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::channels::Configured;
 use crate::cli::Place;
+use crate::deliver;
 use crate::failure::{Failure, Verdict};
 use crate::host::{Host, NotOpened};
 use crate::logs::LogFormat;
@@ -30,6 +32,13 @@ machine over a socket in the folder, and runs the nights at 04:30 in the
 organisation's time zone. SIGTERM and Ctrl-C end it once requests on their way
 are answered.
 
+Alerts go where the environment says:
+  RECOUP_SLACK_BOT_TOKEN       a bot's token, or
+  RECOUP_SLACK_WEBHOOK_URL     an incoming webhook, which has one channel
+  RECOUP_SLACK_SIGNING_SECRET  for the buttons at /v1/slack/actions
+  RECOUP_SMTP_URL              smtps://USER:PASSWORD@HOST
+  RECOUP_MAIL_FROM             whom e-mail comes from
+
 Examples:
   recoup serve
   recoup serve --listen 0.0.0.0:8080 --log json    behind a proxy that ends TLS
@@ -49,18 +58,24 @@ impl Serve {
         let Place::Folder(folder) = place else {
             return Err(Failure::usage("`recoup serve` serves a data folder; name one with --data, not --server"));
         };
+        let configured = Configured::of_process()?;
         let mut host = open(folder).await?;
         host.listen_on_socket(&socket_of(folder))?;
-        let address = host.listen_on_tcp(&self.listen).await?;
+        let door = configured.door(host.queue());
+        let address = host.listen_on_tcp(&self.listen, door).await?;
         screen.line(format!("recoup serves {} on http://{address}", folder.display()))?;
+        screen.line(configured.words())?;
         hint(&host, folder, screen).await?;
         tracing::info!(%address, folder = %folder.display(), "serving");
         let nights = tokio::spawn(schedule::run_nights(Arc::clone(host.app())));
         let ticks = tokio::spawn(tick::run(Arc::clone(host.app())));
+        let delivery = deliver::run(Arc::clone(host.app()), configured.channels, host.queue().clone());
+        let delivery = tokio::spawn(delivery);
         let name = told_to_stop().await?;
         tracing::info!(signal = name, "stopping once requests on their way are answered");
         nights.abort();
         ticks.abort();
+        delivery.abort();
         host.stop().await;
         tracing::info!("stopped");
         Ok(Verdict::Yes)

@@ -40,7 +40,7 @@ fn prepared(folder: &Path) -> std::path::PathBuf {
 }
 
 /// `recoup serve`, and the address that it prints.
-fn serve(data: &Path) -> (Child, String) {
+pub(crate) fn serve(data: &Path) -> (Child, String) {
     let mut child = command(&["--data", data.to_str().unwrap(), "serve", "--listen", "127.0.0.1:0"]).spawn().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
@@ -50,7 +50,7 @@ fn serve(data: &Path) -> (Child, String) {
     (child, url)
 }
 
-fn end(child: Child) -> crate::Outcome {
+pub(crate) fn end(child: Child) -> crate::Outcome {
     kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
     finish(child)
 }
@@ -222,4 +222,16 @@ fn a_sample_is_what_its_organisation_file_expects() {
     let to_stdout = recoup(&["sample", "--spans", "300", "--seed", "5"]).exits(0);
     assert_eq!(to_stdout.stdout, std::fs::read_to_string(file).unwrap());
     recoup(&["sample", "--days", "0"]).exits(2);
+}
+
+#[test]
+fn serve_does_not_start_with_a_channel_that_cannot_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut serve = command(&["--data", data.to_str().unwrap(), "serve", "--listen", "127.0.0.1:0"]);
+    serve.env("RECOUP_SLACK_SIGNING_SECRET", "hush-hush");
+    let outcome = finish(serve.spawn().unwrap()).exits(2);
+    assert!(outcome.stderr.contains("the variable RECOUP_SLACK_SIGNING_SECRET cannot be used"), "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains("hush"), "{}", outcome.stderr);
+    assert!(!data.exists(), "nothing was made");
 }

@@ -1,6 +1,7 @@
 //! The built command line: against a made-up server, and on real data folders.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+mod budgets;
 mod fake;
 mod folder;
 mod server;

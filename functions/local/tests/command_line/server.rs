@@ -54,7 +54,7 @@ fn a_new_key_is_the_only_line_of_the_result() {
     let outcome = fake.recoup(&["keys", "create", "--role", "viewer", "--team", "support", "--tag", "a=b=c"]).exits(0);
     assert_eq!(outcome.stdout, "recoup_a_b\n");
     let body: Value = serde_json::from_str(&fake.asked().first().unwrap().body).unwrap();
-    assert_eq!(body, json!({ "role": "viewer", "team": "support", "tags": { "a": "b=c" } }));
+    assert_eq!(body, json!({ "role": "viewer", "team": "support", "tags": { "a": "b=c" }, "person": null }));
     let outcome = fake.recoup(&["keys", "create", "--role", "ingest", "--json"]).exits(0);
     assert_eq!(outcome.json().get("key"), Some(&json!("recoup_a_b")));
 }

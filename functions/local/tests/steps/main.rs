@@ -2,11 +2,18 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod alerts;
+mod anomalies;
 mod api;
 mod authorize;
 mod command_line;
+mod notify;
+mod over_http;
 mod parts;
+mod race;
 mod rollup;
+mod sharing;
+mod slack;
 mod stage;
 mod turn;
+mod unavailable;
 mod watch;

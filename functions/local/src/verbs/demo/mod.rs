@@ -109,7 +109,7 @@ fn open(folder: &Path) -> Result<Host, Failure> {
 async fn set_up(host: &mut Host, folder: &Path, screen: Screen, options: SampleOptions) -> Result<Stage, Failure> {
     let socket = socket_of(folder);
     host.listen_on_socket(&socket)?;
-    let address = host.listen_on_tcp("127.0.0.1:0").await?;
+    let address = host.listen_on_tcp("127.0.0.1:0", None).await?;
     let operator = Api::over_socket(&socket)?;
     let organisation = Ask::put(&["v1", "organisation"], "application/toml", organisation_file());
     let applied = operator.ask(organisation).await?.json()?;

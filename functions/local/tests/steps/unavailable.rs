@@ -1,0 +1,174 @@
+//! BUD-5: what is answered while budgets cannot be read.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use recoup_money::Amount;
+use recoup_store::{
+    Balance, Books, CounterKey, Grant, Granted, Key, Lease, LeaseName, Leases, Page, Record, Settlement, StoreError,
+    Write, WriteError,
+};
+use recoup_workflows::authorize::{AuthorizeRequest, Estimate};
+use recoup_workflows::extensions::ExtensionRequest;
+use recoup_workflows::{App, Ports, Principal};
+use serde_json::{Value, json};
+
+use crate::stage::{ORGANISATION, Stage};
+
+const BUDGETS: &str = r#"
+[[agents]]
+id = "pager"
+critical = true
+[[budgets]]
+scope = "team:support"
+limit = "1"
+[[budgets]]
+scope = "project:x"
+limit = "1"
+unavailable = "allow"
+"#;
+
+/// A store of which a part can fail.
+struct Failing<T: ?Sized> {
+    inner: Arc<T>,
+    is_down: AtomicBool,
+}
+
+impl<T: ?Sized> Failing<T> {
+    fn over(inner: Arc<T>) -> Arc<Self> {
+        Arc::new(Self { inner, is_down: AtomicBool::new(false) })
+    }
+
+    fn fails(&self, fails: bool) {
+        self.is_down.store(fails, Ordering::SeqCst);
+    }
+
+    fn up(&self) -> Result<&T, StoreError> {
+        if self.is_down.load(Ordering::SeqCst) {
+            return Err(StoreError::unavailable("ask", "it is down"));
+        }
+        Ok(&self.inner)
+    }
+}
+
+#[async_trait]
+impl Leases for Failing<dyn Leases> {
+    async fn balances(&self, counters: &[CounterKey]) -> Result<Vec<Balance>, StoreError> {
+        self.up()?.balances(counters).await
+    }
+
+    async fn grant(&self, grant: Grant) -> Result<Granted, StoreError> {
+        self.up()?.grant(grant).await
+    }
+
+    async fn draw(&self, lease: LeaseName, amount: Amount) -> Result<Option<u32>, StoreError> {
+        self.up()?.draw(lease, amount).await
+    }
+
+    async fn give_back(&self, lease: LeaseName, amount: Amount) -> Result<(), StoreError> {
+        self.up()?.give_back(lease, amount).await
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<(), StoreError> {
+        self.up()?.settle(settlements).await
+    }
+
+    async fn lease(&self, name: LeaseName) -> Result<Option<Lease>, StoreError> {
+        self.up()?.lease(name).await
+    }
+
+    async fn ending(&self, minute: u32, limit: usize) -> Result<Vec<LeaseName>, StoreError> {
+        self.up()?.ending(minute, limit).await
+    }
+
+    async fn end(&self, lease: LeaseName) -> Result<(), StoreError> {
+        self.up()?.end(lease).await
+    }
+
+    async fn extend(&self, reservation: Settlement, to: LeaseName) -> Result<Option<u32>, StoreError> {
+        self.up()?.extend(reservation, to).await
+    }
+}
+
+#[async_trait]
+impl Books for Failing<dyn Books> {
+    async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
+        self.up()?.get(key).await
+    }
+
+    async fn scan(&self, partition: &str, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
+        self.up()?.scan(partition, prefix, after, limit).await
+    }
+
+    async fn write(&self, writes: Vec<Write>) -> Result<(), WriteError> {
+        self.up()?.write(writes).await
+    }
+}
+
+struct Served {
+    stage: Stage,
+    app: App,
+    leases: Arc<Failing<dyn Leases>>,
+    books: Arc<Failing<dyn Books>>,
+}
+
+/// A process of several, which has read the organisation and nothing else.
+async fn served() -> Served {
+    let stage = Stage::bare();
+    stage.alone().apply_organisation(&format!("{ORGANISATION}{BUDGETS}"), None, false).await.unwrap();
+    let ports = stage.ports();
+    let (leases, books) = (Failing::over(Arc::clone(&ports.leases)), Failing::over(Arc::clone(&ports.books)));
+    let ports = Ports { leases: leases.clone(), books: books.clone(), ..ports };
+    let app = App::new(ports, [7; 32], 1).unwrap().sharing(true);
+    app.world().await.unwrap();
+    Served { stage, app, leases, books }
+}
+
+impl Served {
+    /// Decision and reason.
+    async fn ask(&self, amount: &str, tags: Value, critical: bool) -> (Value, Value) {
+        let estimate = Some(Estimate::Money { amount: amount.parse().unwrap(), currency: "USD".parse().unwrap() });
+        let tags = serde_json::from_value(tags).unwrap();
+        let request = AuthorizeRequest { tags, critical, estimate, ..AuthorizeRequest::default() };
+        let answer = json!(self.app.authorize(&Principal::operator(), request).await.unwrap());
+        (answer["decision"].clone(), answer["decided_by"]["reason"].clone())
+    }
+}
+
+#[tokio::test]
+async fn bud_5_without_balances_critical_work_is_let_through_and_other_work_where_every_budget_says_so() {
+    let served = served().await;
+    served.leases.fails(true);
+    let answer = |decision: &str| (json!(decision), json!("unavailable"));
+    let pager = json!({ "team": "support", "agent": "pager" });
+    assert_eq!(served.ask("0.1", pager.clone(), true).await, answer("allow"));
+    assert_eq!(served.ask("0.1", pager, false).await, answer("deny"));
+    assert_eq!(served.ask("0.1", json!({ "team": "support", "agent": "triage" }), true).await, answer("deny"));
+    assert_eq!(served.ask("0.1", json!({ "project": "x" }), false).await, answer("allow"));
+    assert_eq!(served.ask("0.1", json!({ "project": "x", "team": "support" }), false).await, answer("deny"));
+    served.leases.fails(false);
+    assert_eq!(served.ask("0.1", json!({ "team": "support" }), false).await, (json!("allow"), Value::Null));
+}
+
+#[tokio::test]
+async fn bud_5_without_what_was_approved_the_limits_of_the_file_hold() {
+    let served = served().await;
+    let app = served.stage.alone();
+    let request = ExtensionRequest {
+        scope: "team:support".into(),
+        kind: None,
+        amount: "1".parse().unwrap(),
+        reason: "a launch".into(),
+        alert: None,
+    };
+    let asked = app.request_extension(&Principal::operator(), request).await.unwrap();
+    let finn = Principal { person: Some("finn".into()), ..Principal::operator() };
+    app.decide_extension(&finn, &asked.id, true).await.unwrap();
+    served.books.fails(true);
+    let support = || json!({ "team": "support" });
+    assert_eq!(served.ask("1.5", support(), false).await, (json!("deny"), json!("budget-exceeded")));
+    assert_eq!(served.ask("0.5", support(), false).await, (json!("allow"), Value::Null));
+    served.books.fails(false);
+    assert_eq!(served.ask("1.5", support(), false).await, (json!("allow"), Value::Null), "0.5 and 1.5 of 2");
+}
