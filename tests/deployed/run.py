@@ -8,6 +8,7 @@ Every step says what it took. A failure shows what the functions logged.
 
 import base64
 import datetime
+import decimal
 import json
 import pathlib
 import platform
@@ -23,11 +24,16 @@ import boto3
 from emulator import Emulator, REGION
 from gateway import Gateway
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "fixtures"))
+import fake_slack  # noqa: E402
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RECOUP = ROOT / "target/debug/recoup"
 FIXTURES = ROOT / "tests/fixtures"
-FUNCTIONS = ("ingest", "rollup", "nightly", "close", "api")
+FUNCTIONS = ("ingest", "rollup", "authorize", "watch", "nightly", "close", "api", "notify")
 STACK = "recoup-test"
+# Who leads the team in Slack.
+LEAD = "U17"
 MONTH = "2026-10"
 PATIENCE_S = 120
 EVENTS_PER_REQUEST = 50
@@ -57,15 +63,15 @@ def run(command, *, env=None, codes=(0,), stdin=None):
     return done
 
 
-def until(what, look):
+def until(what, look, patience_s=PATIENCE_S):
     """Looks again and again until there is something to see."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
         seen = look()
         if seen:
             return seen
         time.sleep(0.5)
-    raise Failed(f"{what}: not within {PATIENCE_S} s")
+    raise Failed(f"{what}: not within {patience_s} s")
 
 
 class Deployed:
@@ -77,6 +83,7 @@ class Deployed:
         self.session = boto3.Session("test", "test", region_name=REGION)
         self.admin = self.outputs = self.gateway = None
         self.data = folder / "one-machine"
+        _, self.slack = fake_slack.start(log=str(folder / "slack.ndjson"))
 
     def aws(self, service):
         return self.session.client(service, endpoint_url=self.emulator.url, verify=str(self.emulator.certificate))
@@ -93,8 +100,13 @@ class Deployed:
         made = json.loads(run([RECOUP, "keys", "make-admin", "--json"]).stdout)
         self.admin = made["key"]
         self.aws("s3").create_bucket(Bucket="deployments")
+        secret = {"bot_token": self.slack.token, "signing_secret": self.slack.secret}
+        secret = self.aws("secretsmanager").create_secret(Name="recoup-slack", SecretString=json.dumps(secret))
+        self.aws("sesv2").create_email_identity(EmailIdentity="example.com")
         architecture = {"x86_64": "x86_64", "aarch64": "arm64"}[platform.machine()]
-        overrides = f"Architecture={architecture} AdminKeyId={made['id']} AdminKeyDigest={made['digest']} CounterShards=2 PartsAtOnce=2"
+        overrides = f"Architecture={architecture} AdminKeyId={made['id']} AdminKeyDigest={made['digest']} PartsAtOnce=2"
+        overrides += f" SlackSecretArn={secret['ARN']} SlackApiUrl={self.slack.url}/api"
+        overrides += " MailFrom=recoup@example.com MailDomain=example.com"
         sam = pathlib.Path(sys.executable).parent / "sam"
         self.sam = [
             sam, "deploy", "--config-file", ROOT / "samplconfig.toml", "--stack-name", STACK, "--no-resolve-s3",
@@ -117,6 +129,12 @@ class Deployed:
         check({"OnlyTls", "OnlyOnce"} <= sids, f"the bucket's policy was not deployed whole: {sids}")
         policy["Statement"] = [one for one in policy["Statement"] if one["Sid"] not in NOT_EMULATED]
         s3.put_bucket_policy(Bucket=self.outputs["Bucket"], Policy=json.dumps(policy))
+        # It asks for the right to send e-mail of everybody and not of one identity.
+        iam, role = self.aws("iam"), self.resources()["NotifyRole"]["PhysicalResourceId"]
+        [mail] = iam.get_role_policy(RoleName=role, PolicyName="mail")["PolicyDocument"]["Statement"]
+        check(mail["Resource"].endswith(":identity/example.com"), f"the right to send e-mail: {mail}")
+        anybody = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": mail["Action"], "Resource": "*"}]}
+        iam.put_role_policy(RoleName=role, PolicyName="not-emulated", PolicyDocument=json.dumps(anybody))
         # Its CloudFormation does not know ObjectLockEnabled; test_template.py looks for it.
         enabled = {"ObjectLockEnabled": "Enabled"}
         s3.put_object_lock_configuration(Bucket=self.outputs["Bucket"], ObjectLockConfiguration=enabled)
@@ -153,8 +171,14 @@ class Deployed:
         check(status == 404 and b"urn:recoup:problem" in content, f"an unknown path: {status} {content[:300]!r}")
 
     def organise(self):
-        self.recoup("apply", FIXTURES / "organisation.toml")
-        self.local("apply", FIXTURES / "organisation.toml")
+        told = '[alerts]\nfinops_slack_channel = "#finops"\nfinops_email = "finops@example.com"\n\n[[teams]]'
+        organisation = (FIXTURES / "organisation.toml").read_text().replace("[[teams]]", told, 1)
+        organisation = organisation.replace('role = "lead"', f'role = "lead"\nslack = "{LEAD}"', 1)
+        check(LEAD in organisation and "[alerts]" in organisation, "the organisation file has no lead")
+        place = self.folder / "organisation.toml"
+        place.write_text(organisation)
+        self.recoup("apply", place)
+        self.local("apply", place)
         made = json.loads(self.recoup("keys", "create", "--role", "ingest").stdout)
         self.ingest_key = made["key"]
 
@@ -171,16 +195,21 @@ class Deployed:
         check(kept == 0, "what was not acknowledged was kept")
 
     def subscribe(self):
-        sqs, sns = self.aws("sqs"), self.aws("sns")
-        self.ready = sqs.create_queue(QueueName="statements-of-support")["QueueUrl"]
-        arn = sqs.get_queue_attributes(QueueUrl=self.ready, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        self.ready = self.queue("statements-of-support", {"kind": ["statement-ready"], "team": ["support"]})
+
+    def queue(self, name, wanted):
+        """A queue behind the topic, of the alerts that are wanted."""
+        sqs = self.aws("sqs")
+        queue = sqs.create_queue(QueueName=name)["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         allowed = {"Version": "2012-10-17", "Statement": [{
             "Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": arn,
         }]}
-        sqs.set_queue_attributes(QueueUrl=self.ready, Attributes={"Policy": json.dumps(allowed)})
-        sns.subscribe(TopicArn=self.outputs["Alerts"], Protocol="sqs", Endpoint=arn, Attributes={
-            "FilterPolicy": json.dumps({"kind": ["statement-ready"], "team": ["support"]}), "RawMessageDelivery": "true",
+        sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps(allowed)})
+        self.aws("sns").subscribe(TopicArn=self.outputs["Alerts"], Protocol="sqs", Endpoint=arn, Attributes={
+            "FilterPolicy": json.dumps(wanted), "RawMessageDelivery": "true",
         })
+        return queue
 
     def events(self):
         lines = (FIXTURES / "month.ndjson").read_text().splitlines()
@@ -220,9 +249,7 @@ class Deployed:
         return {(row["scope"], row["period"]): row["posted"] for row in rows}
 
     def counters(self):
-        budgets = json.loads(self.local("--json", "budgets").stdout)
-        rows = budgets["rows"] if isinstance(budgets, dict) else budgets
-        wanted = {(row["scope"], row["period"]): row["posted"] for row in rows}
+        wanted = self.here()
         check(any(float(amount) for amount in wanted.values()), f"nothing is posted on one machine: {wanted}")
         until("counters that the stream moves", lambda: self.posted() == wanted)
         self.before = wanted
@@ -235,6 +262,78 @@ class Deployed:
         check(not reply.get("batchItemFailures"), f"a redelivery failed: {reply}")
         check(self.posted() == self.before, f"a redelivery changed counters: {self.posted()}")
         print(f"     {len(records)} blocks again")
+
+    # -- Leave to begin.
+
+    def budget(self):
+        """The month's budget of the team that asks: limit, posted, reserved."""
+        rows = self.answer("/v1/budgets")["rows"]
+        row = next(row for row in rows if (row["scope"], row["kind"]) == ("team:support", "month"))
+        return [decimal.Decimal(row[name]) for name in ("limit", "posted", "reserved")]
+
+    def leave(self, estimate):
+        """Asks for leave to spend so much within this minute and the next."""
+        wanted = {
+            "tags": {"agent": "writer", "team": "support"}, "estimate": {"amount": str(estimate), "currency": "USD"}, "ttl_s": 60,
+        }
+        status, _, content = self.ask("POST", "/v1/authorize", json.dumps(wanted).encode(), self.ingest_key)
+        check(status == 200, f"POST /v1/authorize: {status} {content[:500]!r}")
+        return json.loads(content)
+
+    def authorize(self):
+        limit, posted, reserved = self.budget()
+        check(reserved == 0, f"something is reserved before anybody asked: {reserved}")
+        allowed = self.leave(5)
+        held = allowed.get("reservation_id")
+        check(allowed["decision"] == "allow" and held, f"there is room, and the answer is {allowed}")
+        before = self.budget()[2]
+        check(before >= 5, f"a reservation of 5 does not count: {before}")
+        event = json.loads(self.events()[-1]) | {"event_id": "leave", "trace_id": "leave", "reservation_id": held}
+        status, _, _ = self.ask("POST", "/v1/events", json.dumps(event).encode(), self.ingest_key)
+        check(status == 200, f"an event that names it: {status}")
+        settled = until("a settled reservation", lambda: self.budget()[2] == before - 5 and self.budget())
+        check(settled[1] > posted, f"what it cost is not posted: {settled}")
+        self.local("ingest", self.file("leave", event))
+        until("counters that are those of one machine", lambda: self.posted() == self.here())
+        denied = self.leave(limit)
+        by = denied["decided_by"]
+        check(denied["decision"] == "deny" and by["reason"] == "budget-exceeded", f"there is no such room: {denied}")
+        check(self.budget()[1:] == settled[1:], "a denial took something")
+        released = self.leave(3)["reservation_id"]
+        before = self.budget()[2]
+        status, _, content = self.ask("DELETE", f"/v1/reservations/{released}", key=self.ingest_key)
+        check(status == 204, f"a release: {status} {content[:300]!r}")
+        check(self.budget()[2] == before - 3, f"a released reservation counts: {self.budget()}")
+        status, _, content = self.ask("DELETE", f"/v1/reservations/{released[:-1]}0", key=self.ingest_key)
+        check(status in (404, 204), f"a release of nobody's: {status} {content[:300]!r}")
+        longer = self.leave(2)["reservation_id"]
+        status, _, content = self.ask("POST", f"/v1/reservations/{longer}/extension", b'{"ttl_s": 61}', self.ingest_key)
+        check(status == 200, f"an extension: {status} {content[:300]!r}")
+        check(self.leave(7)["decision"] == "allow", "nobody will be heard of this one again")
+        self.before = self.posted()
+        print(f"     limit, posted, reserved: {', '.join(map(str, self.budget()))}")
+
+    def file(self, name, event):
+        path = self.folder / f"{name}.ndjson"
+        path.write_text(json.dumps(event) + "\n")
+        return path
+
+    def here(self):
+        budgets = json.loads(self.local("--json", "budgets").stdout)
+        rows = budgets["rows"] if isinstance(budgets, dict) else budgets
+        return {(row["scope"], row["period"]): row["posted"] for row in rows}
+
+    def swept(self):
+        """By the schedule alone: a lease ends, what was recorded before is counted, and its minute has passed."""
+        rows = lambda: self.answer("/v1/budgets")["rows"]
+        until("leases that ended", lambda: all(decimal.Decimal(row["reserved"]) == 0 for row in rows()), patience_s=420)
+        books = self.aws("dynamodb").scan(
+            TableName=self.outputs["Books"], FilterExpression="begins_with(pk, :l) OR begins_with(pk, :u)",
+            ExpressionAttributeValues={":l": {"S": "@ending#"}, ":u": {"S": "@uncounted#"}},
+        )["Items"]
+        check(not books, f"what is over still stands: {books}")
+        for row in rows():
+            check(row["committed"] == row["posted"], f"committed is not what was billed: {row}")
 
     def record(self, number, item):
         image = {
@@ -376,6 +475,99 @@ class Deployed:
         check(locked == (self.folder / "support.json").read_bytes(), "the issued version has changed")
         print(f"     If-None-Match: 412; deleting the version: AccessDenied; a plain put: {said}; the issued version stands")
 
+    # -- What people hear.
+
+    def in_slack(self, channel, words):
+        """The message of a channel that has these words."""
+        for message in self.slack.control("/control/messages", None):
+            if message["channel"] == channel and words in json.dumps(message["body"], ensure_ascii=False):
+                return message
+        return None
+
+    def spend(self, name, millions):
+        """The team spends so many million tokens at once, on both sides."""
+        event = json.loads(self.events()[-1]) | {"event_id": name, "trace_id": name, "usage": {"output": millions * 1_000_000}}
+        status, _, content = self.ask("POST", "/v1/events", json.dumps(event).encode(), self.ingest_key)
+        check(status == 200 and json.loads(content)["accepted"] == 1, f"an event: {status} {content[:300]!r}")
+        self.local("ingest", self.file(name, event))
+
+    def heard(self):
+        """Statements and failures of the steps before."""
+        until("statements in the team's channel", lambda: self.in_slack("C0SUPPORT", f"{MONTH}"))
+        until("a failed close in the channel of FinOps", lambda: self.in_slack("C0FINOPS", "2026-13"))
+        to = lambda who: [one for one in self.mail() if who in one["To"]]
+        until("an e-mail to FinOps", lambda: to("finops@example.com"))
+        letter = until("a statement by e-mail", lambda: to("ana@example.com"))[0]
+        wrong = f"neither text nor page: {str(letter)[:600]}"
+        check(MONTH in letter["BodyText"] and "<table" in letter["BodyHtml"] and letter["Source"] == "recoup@example.com", wrong)
+        print(f"     {len(self.slack.control('/control/messages', None))} messages, {len(self.mail())} e-mails")
+
+    def mail(self):
+        context = ssl.create_default_context(cafile=str(self.emulator.certificate))
+        with urllib.request.urlopen(f"{self.emulator.url}/_ministack/ses/messages", timeout=10, context=context) as reply:
+            said = json.loads(reply.read())
+        return [one for sent in said["messages"].values() for one in sent]
+
+    def tier(self):
+        limit, posted, _ = self.budget()
+        # To 92 % of the limit, at 12.50 for a million tokens.
+        self.spend("tier", int((limit * decimal.Decimal("0.92") - posted) / decimal.Decimal("12.5")))
+        fired = until("the tier in Slack", lambda: self.in_slack("C0SUPPORT", "Budget at 90%"))
+        alert = self.button(fired, "acknowledge")
+        seen = self.answer(f"/v1/alerts/{alert}")
+        check(seen["state"] == "fired" and seen["tier"] == 90, f"the alert behind the button: {seen}")
+        click = self.slack.control("/control/click", {"user": LEAD, "action": "acknowledge", "value": alert})
+        forged = click["headers"] | {"X-Slack-Signature": "v0=" + "0" * 64}
+        status, _, _ = self.gateway.send("POST", "/v1/slack/actions", forged, click["body"].encode())
+        check(status == 401, f"a forged signature: {status}")
+        check(self.answer(f"/v1/alerts/{alert}")["state"] == "fired", "a forged signature acknowledged an alert")
+        status, _, content = self.gateway.send("POST", "/v1/slack/actions", click["headers"], click["body"].encode())
+        check(status == 200, f"a button: {status} {content[:300]!r}")
+        seen = self.answer(f"/v1/alerts/{alert}")
+        check(seen["state"] == "acknowledged" and seen["acknowledged_by"], f"after the button: {seen}")
+        changed = lambda: (self.in_slack("C0SUPPORT", "Acknowledged by") or {}).get("updates")
+        until("the message that says so", changed)
+        told = [row for row in self.answer(f"/v1/alerts/deliveries?limit=1000")["rows"] if row["alert"].startswith(alert)]
+        check(told and all(row["state"] == "sent" for row in told), f"somebody was not told: {told}")
+        print(f"     {alert} acknowledged by {seen['acknowledged_by']}; {len(told)} deliveries")
+
+    def button(self, message, action):
+        blocks = message["body"]["blocks"]
+        elements = [one for block in blocks if block["type"] == "actions" for one in block["elements"]]
+        found = [one["value"] for one in elements if one["action_id"] == action]
+        check(found, f"there is no button {action}: {elements}")
+        return found[0]
+
+    def killed(self):
+        sqs, queue = self.aws("sqs"), self.queue("kill", {"kind": ["kill"]})
+        limit, posted, _ = self.budget()
+        self.spend("kill", int((limit - posted) / decimal.Decimal("12.5")) + 1)
+        message = until("a message that runtimes obey", lambda: sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1).get("Messages"))
+        said = json.loads(message[0]["Body"])
+        check((said["kind"], said["target"]) == ("kill", "team:support"), f"the message says {said}")
+        denied = self.leave(1)
+        check(denied["decided_by"]["reason"] == "kill-switch", f"after the kill switch: {denied}")
+        until("the kill switch in Slack", lambda: self.in_slack("C0SUPPORT", "Budget at 100%"))
+        print(f"     {said['target']}: {said['reason']}")
+
+    def told_once(self):
+        """The same alerts from the queue again."""
+        topic = lambda name: self.in_slack("C0SUPPORT", name)
+        before = len(self.slack.control("/control/messages", None))
+        alert = self.button(topic("Budget at 100%"), "acknowledge")
+        seen = self.answer(f"/v1/alerts/{alert}")
+        notice = {"id": alert, "kind": "budget-tier", "severity": "critical", "title": "Budget at 100%", "summary": "again",
+                  "audience": ["lead"], "team": seen["team"], "at": seen["fired_at"]}
+        body = json.dumps({"id": alert, "kind": "budget-tier", "notice": notice})
+        records = [{"messageId": f"m{number}", "body": body} for number in range(3)] + [{"messageId": "bad", "body": "{"}]
+        reply = self.invoke("notify", {"Records": records})
+        check(not reply.get("batchItemFailures"), f"what comes again failed: {reply}")
+        after = self.slack.control("/control/messages", None)
+        check(len(after) == before, f"what comes again was told again: {len(after) - before} messages more")
+        said = self.dead_letter()
+        check(said["key"] == "bad" and said["source"] == "notify", f"the dead letter of what nobody can read: {said}")
+        self.before = self.posted()
+
     def poison(self):
         key = {"pk": {"S": "2026-11-01#000"}, "sk": {"S": "ab" * 32}}
         block = {"b": {"B": b"no block"}, "n": {"N": "1"}, "t": {"N": "0"}}
@@ -384,18 +576,24 @@ class Deployed:
         status, _, _ = self.ask("POST", "/v1/events", json.dumps(event).encode(), self.ingest_key)
         check(status == 200, f"an event after it: {status}")
         until("counters after an unreadable block", lambda: self.posted() != self.before)
-
-        def letter():
-            found = self.aws("sqs").receive_message(QueueUrl=self.outputs["DeadLetterQueue"], WaitTimeSeconds=1)
-            return found.get("Messages")
-
-        said = json.loads(until("a dead letter", letter)[0]["Body"])
+        said = self.dead_letter()
         check(said["key"] == f"2026-11-01#000/{'ab' * 32}" and said["reason"], f"the dead letter says {said}")
         print(f"     {said}")
+
+    def dead_letter(self):
+        """The next one, taken out."""
+        sqs, queue = self.aws("sqs"), self.outputs["DeadLetterQueue"]
+        letter = until("a dead letter", lambda: sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1).get("Messages"))[0]
+        sqs.delete_message(QueueUrl=queue, ReceiptHandle=letter["ReceiptHandle"])
+        return json.loads(letter["Body"])
 
     def upgrades(self):
         tables = [self.outputs["Events"], self.outputs["Books"]]
         program = [sys.executable, ROOT / "infra/upgrades/apply.py", *tables]
+        counter = {"S": "@counter#6#team:a#2025-01"}
+        for shard, count in (("000", "5"), ("001", "-7")):
+            item = {"pk": counter, "sk": {"S": shard}, "c": {"N": count}}
+            self.aws("dynamodb").put_item(TableName=tables[1], Item=item)
         first = run(program, env=self.env).stdout.decode()
         scan = lambda: sorted(map(json.dumps, self.aws("dynamodb").scan(
             TableName=tables[1], FilterExpression="begins_with(pk, :p)", ExpressionAttributeValues={":p": {"S": "@settings"}},
@@ -403,6 +601,11 @@ class Deployed:
         before = scan()
         second = run(program, env=self.env).stdout.decode()
         check(scan() == before, "applied twice, an upgrade changed something")
+        gathered = self.aws("dynamodb").query(
+            TableName=tables[1], KeyConditionExpression="pk = :p", ExpressionAttributeValues={":p": counter},
+        )["Items"]
+        sums = [(one["sk"]["S"], one["c"]["N"], one["m"]["N"]) for one in gathered]
+        check(sums == [("sum", "-2", "-2")], f"a counter in shards became {sums}")
         print(f"     first: {first.split()}; again: {second.split()}")
 
     def again(self):
@@ -434,16 +637,22 @@ STEPS = (
     ("too_large", "a body that is too large"),
     ("counters", "counters of budgets through the stream"),
     ("redelivery", "the same stream records again"),
+    ("authorize", "leave to begin: allowed and settled through the stream, denied, released, extended"),
     ("night", "a night by the scheduler"),
     ("refused", "a close that cannot be: a failed execution, and a run that says why"),
     ("close", "the close by its state machine"),
     ("statements", "statements from S3"),
     ("links", "a statement by its link"),
     ("told", "statement-ready behind the topic"),
+    ("heard", "statements and a failure in Slack and by e-mail"),
+    ("tier", "a tier: stream, topic, queue, Slack; its button, and the message that says who pressed it"),
+    ("killed", "the kill switch: a message for runtimes, and no leave to begin"),
+    ("told_once", "alerts that come again, and one that nobody can read"),
     ("overwriting", "overwriting a statement"),
     ("poison", "an unreadable block"),
     ("upgrades", "upgrades twice"),
     ("again", "deploying again"),
+    ("swept", "leases that ended, by the schedule of every minute"),
 )
 
 
@@ -463,7 +672,7 @@ def main():
         try:
             timed(deployed.package, "packaging")
             timed(deployed.deploy, "sam deploy")
-            timed(deployed.relax, "making up for what the emulator does not know: s3:if-none-match, ObjectLockEnabled")
+            timed(deployed.relax, "making up for what the emulator does not know: s3:if-none-match, ObjectLockEnabled, identities of SES")
             with deployed.listen() as gateway:
                 deployed.gateway = gateway
                 for name, what in STEPS:

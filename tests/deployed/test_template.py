@@ -58,14 +58,24 @@ def _role(_name, properties, _resource, _resources):
     if properties.get("ManagedPolicyArns"):
         yield "a managed policy grants more than is written here"
     for policy in properties.get("Policies", []):
-        for statement in policy["PolicyDocument"]["Statement"]:
-            actions = listed(statement["Action"])
-            yield from (f"wildcard action {action}" for action in actions if "*" in action)
-            if "*" in listed(statement["Resource"]) and not set(actions) <= WITHOUT_RESOURCE:
-                yield f"wildcard resource for {sorted(set(actions) - WITHOUT_RESOURCE)}"
+        yield from _rights(policy["PolicyDocument"])
 
 
-def _table(_name, properties, resource, _resources):
+def _policy(_name, properties, _resource, _resources):
+    yield from _rights(properties["PolicyDocument"])
+
+
+def _rights(document):
+    for statement in document["Statement"]:
+        actions = listed(statement["Action"])
+        yield from (f"wildcard action {action}" for action in actions if "*" in action)
+        if "*" in listed(statement["Resource"]) and not set(actions) <= WITHOUT_RESOURCE:
+            yield f"wildcard resource for {sorted(set(actions) - WITHOUT_RESOURCE)}"
+
+
+def _table(name, properties, resource, _resources):
+    if name == "BooksTable" and properties.get("TimeToLiveSpecification") != {"AttributeName": "x", "Enabled": True}:
+        yield "what expires stays for ever"
     if not properties.get("PointInTimeRecoverySpecification", {}).get("PointInTimeRecoveryEnabled"):
         yield "no point-in-time recovery"
     if not properties.get("SSESpecification", {}).get("SSEEnabled"):
@@ -135,9 +145,14 @@ def _log_group(_name, properties, _resource, _resources):
         yield "kept for ever"
 
 
-def _mapping(_name, properties, _resource, _resources):
+def _mapping(_name, properties, _resource, resources):
     if properties.get("FunctionResponseTypes") != ["ReportBatchItemFailures"]:
         yield "a failed record fails its batch"
+    source = resources.get(str(properties["EventSourceArn"].get("Fn::GetAtt", "")).partition(".")[0])
+    if source and source["Type"] == "AWS::SQS::Queue":
+        if not source["Properties"].get("RedrivePolicy"):
+            yield "what fails again and again has nowhere to go"
+        return
     for wanted in ("BisectBatchOnFunctionError", "MaximumRetryAttempts", "MaximumRecordAgeInSeconds", "DestinationConfig"):
         if not properties.get(wanted):
             yield f"no {wanted}: one record can stop a shard for a day"
@@ -149,6 +164,7 @@ def _schedule(_name, properties, _resource, _resources):
 
 
 CHECKS = {
+    "AWS::IAM::Policy": _policy,
     "AWS::IAM::Role": _role,
     "AWS::DynamoDB::Table": _table,
     "AWS::S3::Bucket": _bucket,
@@ -165,6 +181,7 @@ BREAKS = [
     ("IngestRole", ("Policies", 0, "PolicyDocument", "Statement", 0, "Action"), ["dynamodb:*"], "wildcard action"),
     ("IngestRole", ("Policies", 0, "PolicyDocument", "Statement", 0, "Resource"), "*", "wildcard resource"),
     ("BooksTable", ("PointInTimeRecoverySpecification",), {}, "point-in-time"),
+    ("BooksTable", ("TimeToLiveSpecification",), {}, "stays for ever"),
     ("EventsTable", ("SSESpecification",), {}, "not encrypted"),
     ("DocumentsBucket", ("BucketEncryption",), None, "not encrypted"),
     ("DocumentsBucket", ("PublicAccessBlockConfiguration", "BlockPublicPolicy"), False, "public"),
@@ -175,6 +192,8 @@ BREAKS = [
     ("CloseErrorsAlarm", ("AlarmActions",), [], "no alarm for Errors"),
     ("ApiLogs", ("RetentionInDays",), "gone", "kept for ever"),
     ("Stream", ("DestinationConfig",), None, "no DestinationConfig"),
+    ("NotifyQueue", ("RedrivePolicy",), None, "nowhere to go"),
+    ("SlackPolicy", ("PolicyDocument", "Statement", 0, "Resource"), "*", "wildcard resource"),
 ]
 
 

@@ -4,17 +4,21 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use recoup_store::{Alert, Alerts, Documents, PutOutcome, StoreError, SystemClock};
 use recoup_store_aws::{
-    AwsStore, COUNTER_SHARDS_DEFAULT, DeadLetters, DocumentLock, DocumentSettings, LockMode, OpenError, S3Documents,
-    Settings, SnsAlerts, load_config,
+    AwsStore, DeadLetters, DocumentLock, DocumentSettings, LockMode, OpenError, S3Documents, Settings, SnsAlerts,
+    load_config,
 };
 use recoup_workflows::{App, Ports, Refusal};
 
 use crate::jobs::StateMachines;
+
+/// An agent that waits for leave to begin is told after this at the latest (BUD-5).
+const AUTHORIZE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why a function did not start.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +42,9 @@ pub enum StartError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The secret of Slack cannot be used.
+    #[error("the secret that RECOUP_SLACK_SECRET names cannot be used: {0}")]
+    Slack(String),
     /// The application cannot be built.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -60,7 +67,7 @@ impl Environment {
     }
 
     /// A variable that may be left out; empty is left out.
-    fn optional(&self, name: &str) -> Option<&str> {
+    pub(crate) fn optional(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
@@ -92,7 +99,6 @@ impl Environment {
     fn store(&self) -> Result<Settings, StartError> {
         let mut settings = Settings::new(self.required("RECOUP_EVENTS_TABLE")?, self.required("RECOUP_BOOKS_TABLE")?);
         settings.lanes = self.count("RECOUP_LANES")?;
-        settings.counter_shards = self.count("RECOUP_COUNTER_SHARDS")?.unwrap_or(COUNTER_SHARDS_DEFAULT);
         Ok(settings)
     }
 
@@ -123,8 +129,8 @@ pub struct Context {
     pub app: Arc<App>,
     /// Documents, where the function has them.
     pub documents: Option<S3Documents>,
-    config: SdkConfig,
-    environment: Environment,
+    pub(crate) config: SdkConfig,
+    pub(crate) environment: Environment,
 }
 
 impl Context {
@@ -162,12 +168,13 @@ impl Context {
         let ports = Ports {
             log: Arc::clone(&store) as _,
             live: Arc::clone(&store) as _,
+            leases: Arc::clone(&store) as _,
             books: store,
             documents: kept,
             alerts,
             clock: Arc::new(SystemClock),
         };
-        let app = App::new(ports, user_key, lanes)?.sharing(true);
+        let app = App::new(ports, user_key, lanes)?.sharing(true).answering_within(AUTHORIZE_WITHIN);
         let app = match admin_key {
             Some((id, digest)) => app.with_admin_key(&id, &digest)?,
             None => app,

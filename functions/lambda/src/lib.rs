@@ -4,13 +4,16 @@
 //! counted, and what a function does about Lambda's limits.
 //! Does not own: rules (workflows), storage (`recoup-store-aws`), routes (`recoup-http`), the functions' rights (the
 //! template in `infra/`).
-//! Start reading at [`context`], then the handler of a binary: [`web`] (`ingest`, `api`), [`stream`] (`rollup`),
-//! [`steps`] (`nightly`, `close`).
+//! Start reading at [`context`], then the handler of a binary: [`web`] (`ingest`, `authorize`, `api`), [`stream`] (`rollup`),
+//! [`steps`] (`nightly`, `close`), [`watch`] (`watch`).
 
+mod channels;
 pub mod context;
 mod jobs;
 pub mod logs;
 pub mod metrics;
+pub mod notify;
 pub mod steps;
 pub mod stream;
+pub mod watch;
 pub mod web;

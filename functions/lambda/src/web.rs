@@ -8,9 +8,10 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderValue, StatusCode};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state, map_request};
 use axum::response::{IntoResponse, Response};
-use recoup_http::{Access, Counted, Jobs, router};
+use lambda_http::request::RequestContext;
+use recoup_http::{Access, Counted, Jobs, Origin, SlackDoor, router, router_with_slack};
 use recoup_store_aws::S3Documents;
 use recoup_workflows::App;
 use serde_json::json;
@@ -33,7 +34,33 @@ struct Door {
 
 /// The whole API for callers who bring a key. `documents` keep answers that are too large.
 pub fn api(function: &'static str, app: Arc<App>, jobs: Arc<dyn Jobs>, documents: Option<S3Documents>) -> Router {
-    router(app, Access::Keys, jobs).layer(from_fn_with_state(Door { function, documents }, pass))
+    behind(router(app, Access::Keys, jobs), function, documents)
+}
+
+/// The same with a door for Slack's buttons.
+pub fn api_with_slack(
+    function: &'static str,
+    app: Arc<App>,
+    jobs: Arc<dyn Jobs>,
+    (documents, slack): (Option<S3Documents>, Option<SlackDoor>),
+) -> Router {
+    behind(router_with_slack(app, Access::Keys, jobs, slack), function, documents)
+}
+
+fn behind(router: Router, function: &'static str, documents: Option<S3Documents>) -> Router {
+    router.layer(map_request(with_address)).layer(from_fn_with_state(Door { function, documents }, pass))
+}
+
+/// The address that called, as API Gateway saw it, for the audit record.
+async fn with_address(mut request: Request) -> Request {
+    let address = match request.extensions().get::<RequestContext>() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.http.source_ip.clone(),
+        _ => None,
+    };
+    if let Some(address) = address {
+        request.extensions_mut().insert(Origin(address));
+    }
+    request
 }
 
 async fn pass(State(door): State<Door>, request: Request, next: Next) -> Response {

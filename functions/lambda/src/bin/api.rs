@@ -10,5 +10,6 @@ async fn main() -> Result<(), lambda_http::Error> {
     logs::start();
     let context = Context::open(Environment::of_process()).await?;
     let jobs = Arc::new(context.state_machines()?);
-    lambda_http::run(web::api("api", context.app, jobs, context.documents)).await
+    let slack = context.slack_door().await?;
+    lambda_http::run(web::api_with_slack("api", context.app, jobs, (context.documents, slack))).await
 }
