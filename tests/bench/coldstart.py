@@ -33,7 +33,11 @@ HTTP_EVENT = {
 }
 # No step of ours: the answer is an error, after everything that a start needs and without anything that a step needs.
 STEP_EVENT = {"step": "bench"}
-FUNCTIONS = {"ingest": HTTP_EVENT, "api": HTTP_EVENT, "rollup": {"Records": []}, "nightly": STEP_EVENT, "close": STEP_EVENT}
+# Nobody waits for `watch`.
+FUNCTIONS = {
+    "ingest": HTTP_EVENT, "authorize": HTTP_EVENT, "api": HTTP_EVENT, "rollup": {"Records": []}, "nightly": STEP_EVENT,
+    "close": STEP_EVENT,
+}
 
 
 class Runtime(http.server.ThreadingHTTPServer):
@@ -130,7 +134,7 @@ def store():
     names["RECOUP_DEAD_LETTERS_QUEUE"] = boto3.client("sqs").create_queue(QueueName=f"dead-{tail}")["QueueUrl"]
     machine = "arn:aws:states:us-east-1:000000000000:stateMachine:bench"
     return {**names, "RECOUP_NIGHT_MACHINE": machine, "RECOUP_CLOSE_MACHINE": machine, "RECOUP_LANES": "1",
-            "RECOUP_RETENTION_DAYS": "0", "RECOUP_OBJECT_LOCK_MODE": "none", "RECOUP_COUNTER_SHARDS": "8",
+            "RECOUP_RETENTION_DAYS": "0", "RECOUP_OBJECT_LOCK_MODE": "none",
             "RECOUP_ADMIN_KEY_ID": "0123456789ab", "RECOUP_ADMIN_KEY_DIGEST": "0" * 64}
 
 
