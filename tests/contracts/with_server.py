@@ -43,6 +43,16 @@ shared_pool = "safety"
 [[pools]]
 id = "safety"
 basis = "invocations"
+[[task_types]]
+id = "research"
+cap = "2"
+[[budgets]]
+scope = "organisation"
+limit = "90000"
+[[budgets]]
+scope = "team:support"
+period = "day"
+limit = "0.5"
 [[prices]]
 provider = "example"
 model = "example-large"

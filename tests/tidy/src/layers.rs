@@ -20,9 +20,10 @@ const LAYERS: &[Layer] = &[
     layer("rules", &["recoup-metering", "recoup-attribution", "recoup-pricing"], Some("model")),
     layer("books", &["recoup-ledger", "recoup-budgets"], Some("rules")),
     layer("documents", &["recoup-documents"], Some("books")),
+    layer("messages", &["recoup-messages"], Some("money")),
     layer("store", &["recoup-store"], Some("model")),
     layer("workflows", &["recoup-workflows"], Some("store")),
-    layer("edges", &["recoup-store-sqlite", "recoup-store-aws", "recoup-http"], Some("workflows")),
+    layer("edges", &["recoup-store-sqlite", "recoup-store-aws", "recoup-channels", "recoup-http"], Some("workflows")),
     layer("functions", &["recoup", "recoup-lambda"], Some("edges")),
     layer("tests", &["recoup-suite", "recoup-bench", "recoup-naive", "recoup-tidy"], Some("tests")),
 ];

@@ -29,6 +29,7 @@ pub const PURE_CRATES: &[PureCrate] = &[
     exact("recoup-ledger", "shared/ledger"),
     PureCrate { package: "recoup-budgets", folder: "shared/budgets", has_floats: true },
     exact("recoup-documents", "shared/documents"),
+    exact("recoup-messages", "shared/messages"),
 ];
 
 const OUTSIDE: &[(&str, &str)] = &[
