@@ -84,6 +84,19 @@ impl Environment {
         self.optional(name).map(|value| value.parse().map_err(|_| wrong(value))).transpose()
     }
 
+    /// Whether HTTPS subscriptions of the topic get the form for chats.
+    fn has_chats(&self) -> Result<bool, StartError> {
+        const FORM: &str = "RECOUP_CHAT_FORM";
+        match self.optional(FORM) {
+            None | Some("none") => Ok(false),
+            Some("amazon-q") => Ok(true),
+            Some(other) => {
+                let remedy = "write none or amazon-q";
+                Err(StartError::Wrong { name: FORM, value: other.to_owned(), remedy })
+            }
+        }
+    }
+
     /// The key `admin` that stands in no books: both of its variables, or neither.
     fn admin_key(&self) -> Result<Option<(&str, &str)>, StartError> {
         const ID: &str = "RECOUP_ADMIN_KEY_ID";
@@ -158,6 +171,7 @@ impl Context {
         let lanes = store.lanes();
         let user_key = store.user_key().await?;
         let alerts: Arc<dyn Alerts> = match environment.optional("RECOUP_ALERTS_TOPIC") {
+            Some(topic) if environment.has_chats()? => Arc::new(SnsAlerts::new(topic, &config).with_chats()),
             Some(topic) => Arc::new(SnsAlerts::new(topic, &config)),
             None => Arc::new(Absent),
         };
@@ -268,5 +282,8 @@ mod tests {
         assert!(message(lock("COMPLIANCE", "0").documents()).contains("from 1 on"));
         assert_eq!(lock("COMPLIANCE", "3650").documents().unwrap().lock.unwrap().days, 3650);
         assert!(lock("none", "").documents().unwrap().lock.is_none());
+        let chats = |form| Environment::of(&[("RECOUP_CHAT_FORM", form)]);
+        assert!(message(chats("slack").has_chats()).contains("write none or amazon-q"));
+        assert_eq!(["", "none", "amazon-q"].map(|form| chats(form).has_chats().unwrap()), [false, false, true]);
     }
 }

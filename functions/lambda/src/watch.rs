@@ -16,9 +16,10 @@ const WATCH: &str = "watch";
 /// The first refusal of a step, so that the function's alarm hears of it.
 pub async fn look(app: &App) -> Result<Value, Refusal> {
     let started = Instant::now();
-    let swept = app.sweep_leases().await;
     let looked = app.watch_time().await;
     app.publish_alerts().await;
+    // Last, because many leases may end at once.
+    let swept = app.sweep_leases().await;
     let leases = swept.as_ref().map_or(0, |swept| swept.leases);
     let minutes = swept.as_ref().map_or(0, |swept| swept.minutes);
     emit(

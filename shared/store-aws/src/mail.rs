@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_config::SdkConfig;
+use aws_sdk_sesv2::config::http::HttpResponse;
 use aws_sdk_sesv2::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_sdk_sesv2::operation::send_email::SendEmailError;
 use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message, MessageHeader};
@@ -17,9 +18,20 @@ const CHARSET: &str = "UTF-8";
 const ID_HEADER: &str = "X-Recoup-Alert";
 /// How long to leave SES alone when it is asked for too much.
 const THROTTLED: Duration = Duration::from_secs(30);
-/// Refusals that mean: not now.
-const PASSING: [&str; 4] =
-    ["LimitExceededException", "SendingPausedException", "ThrottlingException", "TooManyRequestsException"];
+/// Refusals that mean: not now. A right may be missing only until IAM knows of it everywhere.
+const PASSING: [&str; 9] = [
+    "AccessDenied",
+    "AccessDeniedException",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "LimitExceededException",
+    "SendingPausedException",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+];
+/// Answers of a service that is in trouble itself.
+const TROUBLE: std::ops::RangeInclusive<u16> = 500..=599;
 
 /// A sender of SES.
 #[derive(Clone, Debug)]
@@ -59,13 +71,14 @@ impl Mail for SesMail {
 }
 
 /// Whatever is not a refusal of SES itself may have been sent, or may be later.
-fn refusal<R: std::fmt::Debug + 'static>(error: &SdkError<SendEmailError, R>) -> ChannelError {
+fn refusal(error: &SdkError<SendEmailError, HttpResponse>) -> ChannelError {
     let Some(answer) = error.as_service_error() else {
         return ChannelError::Again { service: SES, word: causes(error), after: None };
     };
     let code = answer.code().unwrap_or("no code");
     let word = answer.message().map_or_else(|| code.to_owned(), |message| format!("{message} ({code})"));
-    if PASSING.contains(&code) {
+    let in_trouble = error.raw_response().is_some_and(|response| TROUBLE.contains(&response.status().as_u16()));
+    if in_trouble || PASSING.contains(&code) {
         return ChannelError::Again { service: SES, word, after: Some(THROTTLED) };
     }
     ChannelError::GivenUp { service: SES, word }

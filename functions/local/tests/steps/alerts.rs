@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use recoup_store::{Expect, Key, Write};
 use recoup_workflows::alerts::UnpricedModel;
 use recoup_workflows::nightly::Through;
 use recoup_workflows::{Principal, Tell};
@@ -46,6 +47,19 @@ async fn each_statement_is_told_to_its_team() {
         assert!(alert.text.contains(row["total"].as_str().unwrap()), "{}", alert.text);
         assert_eq!(alert.attributes["run"], json["run"]);
     }
+}
+
+#[tokio::test]
+async fn what_cannot_be_told_holds_nothing_else_up() {
+    let stage = Stage::new().await;
+    let app = stage.process();
+    // First in order.
+    let key = Key::new("outbox", "0");
+    let write = Write::Put { key: key.clone(), value: "{\"kind\":\"unheard-of\"}".into(), expect: Expect::Absent };
+    app.ports.books.write(vec![write]).await.unwrap();
+    app.tell(&[Tell::NightFailed { run: "r1".into(), error: "the store failed".into() }]).await.unwrap();
+    assert_eq!(stage.topic.ids(), ["night-failed-r1"]);
+    assert!(app.ports.books.get(&key).await.unwrap().is_some(), "it stays for whoever can read it");
 }
 
 /// RAT-2: a model without a price is told once, whoever meets it first.

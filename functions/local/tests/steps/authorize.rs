@@ -346,6 +346,9 @@ async fn bud_4_a_task_is_stopped_at_its_cap_until_somebody_lets_it_go_on() {
     let mut spent = event("e1", first.reservation_id.as_deref());
     spent["tags"] = task();
     send(&app, &Principal::operator(), spent).await;
+    let only = ask(&app, AuthorizeRequest { ask_only: true, ..money("0.021", task()) }).await;
+    assert_eq!((only.decision, only.decided_by.unwrap().reason), (Decision::Deny, "task-cap"));
+    assert!(app.reviews(&Principal::operator()).await.unwrap().is_empty(), "whoever only asks stops nothing");
     let over = ask(&app, money("0.021", task())).await;
     let by = over.decided_by.unwrap();
     assert_eq!((over.decision, by.scope.as_str(), by.reason), (Decision::Deny, "task:T1", "task-cap"));

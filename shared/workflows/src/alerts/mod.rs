@@ -15,6 +15,7 @@ use std::sync::Mutex;
 use chrono::NaiveDate;
 use recoup_budgets::anomaly::TaskAnomaly;
 use recoup_model::{Digest, Period};
+use recoup_store::alerts::check_alert;
 use recoup_store::{Alert, Expect, Key, Write, WriteError};
 use serde::{Deserialize, Serialize};
 
@@ -237,10 +238,18 @@ impl App {
 
     async fn publish_outbox(&self) -> Result<(), Refusal> {
         let page = self.books().scan(OUTBOX, "", None, ENTRIES_MAX).await?;
+        let mut untold = Ok(());
         for record in page.records {
-            let tell: Tell = serde_json::from_str(&record.value)
-                .map_err(|error| Refusal::computation("read what there is to tell", error))?;
-            for alert in self.alerts_of(&tell).await? {
+            let alerts = match self.alerts_in(&record.value).await {
+                Ok(alerts) => alerts,
+                // What cannot be put into words holds nothing else up.
+                Err(error) => {
+                    tracing::error!(entry = record.key.sort, %error, "what there is to tell cannot be told");
+                    untold = untold.and(Err(error));
+                    continue;
+                }
+            };
+            for alert in alerts {
                 self.ports.alerts.publish(&alert).await?;
             }
             let told = Key::new(TOLD, &record.key.sort);
@@ -254,7 +263,16 @@ impl App {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
+        untold
+    }
+
+    /// The alerts that tell what an entry holds, within the limits of every topic.
+    async fn alerts_in(&self, entry: &str) -> Result<Vec<Alert>, Refusal> {
+        let tell: Tell =
+            serde_json::from_str(entry).map_err(|error| Refusal::computation("read what there is to tell", error))?;
+        let alerts = self.alerts_of(&tell).await?;
+        alerts.iter().try_for_each(check_alert)?;
+        Ok(alerts)
     }
 
     /// The alerts that tell it.

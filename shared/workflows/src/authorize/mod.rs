@@ -362,7 +362,8 @@ impl App {
                 (standings, Amount::ZERO)
             }
             Outcome::Denied(by, standings) => {
-                if by.reason == TASK_CAP {
+                // Whoever only asks stops nothing.
+                if by.reason == TASK_CAP && case.reserves {
                     self.kill_task(principal, case, &standings).await?;
                 }
                 answer.decision = Decision::Deny;

@@ -78,7 +78,12 @@ impl App {
 
     /// Plans an alert, in one group with `more`.
     pub(super) async fn plan(&self, reach: Reach, arrived: &Arrived, more: Vec<Write>) -> Result<(), Refusal> {
-        let organisation = self.organisation_today().await.ok();
+        let organisation = match self.organisation_today().await {
+            Ok(organisation) => Some(organisation),
+            // Nobody has said yet who is to be told.
+            Err(Refusal::Conflict { kind: "no-organisation", .. }) => None,
+            Err(error) => return Err(error),
+        };
         let aim = aim(&arrived.notice, organisation.as_deref(), reach);
         let due = |target: &Target| Due {
             alert: arrived.id.clone(),

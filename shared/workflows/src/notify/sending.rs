@@ -148,18 +148,20 @@ impl App {
     async fn note_failure(&self, held: &mut Held, entries: &[&Entry], error: &ChannelError) -> Result<(), Refusal> {
         let now_ns = self.now_ns();
         let attempts = entries.iter().map(|entry| entry.due.attempts).max().unwrap_or_default().saturating_add(1);
-        let (is_over, asked) = match error {
+        let (given_up, asked) = match error {
             ChannelError::GivenUp { .. } => (true, None),
-            ChannelError::Again { after, .. } => (attempts >= ATTEMPTS_MAX, *after),
+            ChannelError::Again { after, .. } => (false, *after),
         };
+        let is_last = |due: &Due| given_up || due.attempts.saturating_add(1) >= ATTEMPTS_MAX;
         let wait = wait(attempts, asked, getrandom::u64().unwrap_or_default());
         let next_ns = now_ns.saturating_add(i64::try_from(wait.as_nanos()).unwrap_or(i64::MAX));
-        if !is_over {
+        if entries.iter().any(|entry| !is_last(&entry.due)) {
             held.outlet.not_before_ns = next_ns;
         }
         for some in entries.chunks(ENDED_TOGETHER_MAX) {
             let mut writes = Vec::new();
             for Entry { key, version, due } in some {
+                let is_over = is_last(due);
                 let due = Due { attempts: due.attempts.saturating_add(1), ..due.clone() };
                 let state = if is_over { DeliveryState::Dead } else { DeliveryState::Waiting };
                 let mut delivery = Delivery { reason: Some(error.to_string()), ..due.delivery(state) };
