@@ -23,9 +23,7 @@ use crate::{Shared, body};
 const REQUEST_BYTES_MAX: usize = 16 * 1024;
 
 async fn read<T: DeserializeOwned>(headers: &HeaderMap, request: Body, shape: &str) -> Result<T, Problem> {
-    let bytes = body::read(headers, request, REQUEST_BYTES_MAX).await?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| Problem::invalid("invalid-request", "body", format!("{error}; write {shape}")))
+    body::read_json(headers, request, REQUEST_BYTES_MAX, shape).await
 }
 
 pub(crate) async fn get_alerts(

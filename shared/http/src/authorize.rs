@@ -47,7 +47,7 @@ struct WantedEstimate {
     max_output_tokens: Option<u64>,
 }
 
-const SHAPE: &str = "write {\"tags\":{\"team\":\"support\"},\"estimate\":{\"amount\":\"0.05\",\"currency\":\"USD\"}}";
+const SHAPE: &str = "{\"tags\":{\"team\":\"support\"},\"estimate\":{\"amount\":\"0.05\",\"currency\":\"USD\"}}";
 
 pub(crate) async fn post_authorize(
     State(shared): State<Shared>,
@@ -57,9 +57,7 @@ pub(crate) async fn post_authorize(
 ) -> Result<Json<Authorization>, Problem> {
     let principal = shared.principal(&headers).await?;
     arguments.only(&[])?;
-    let bytes = body::read(&headers, request, AUTHORIZE_BYTES_MAX).await?;
-    let mut wanted: Wanted = serde_json::from_slice(&bytes)
-        .map_err(|error| Problem::invalid("invalid-request", "body", format!("{error}; {SHAPE}")))?;
+    let mut wanted: Wanted = body::read_json(&headers, request, AUTHORIZE_BYTES_MAX, SHAPE).await?;
     if let Some(estimate) = wanted.estimate.as_mut().filter(|estimate| estimate.amount.is_some()) {
         let own = shared.app.organisation_today().await?.currency;
         estimate.currency.get_or_insert(own);
@@ -111,7 +109,11 @@ fn check_name(field: &str, value: &str) -> Result<(), Problem> {
 
 fn read_estimate(wanted: WantedEstimate) -> Result<Estimate, Problem> {
     let missing = |field: &str| {
-        Problem::invalid("missing-field", &format!("estimate.{field}"), format!("estimate.{field} is missing; {SHAPE}"))
+        Problem::invalid(
+            "missing-field",
+            &format!("estimate.{field}"),
+            format!("estimate.{field} is missing; write {SHAPE}"),
+        )
     };
     let WantedEstimate { amount, currency, provider, model, input_tokens, max_output_tokens } = wanted;
     if amount.is_some() || currency.is_some() {

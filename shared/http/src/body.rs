@@ -9,11 +9,24 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use recoup_metering::Shape;
 use recoup_workflows::Refusal;
+use serde::de::DeserializeOwned;
 
 use crate::problem::Problem;
 
 /// Bytes of a refused body that are still read.
 const DRAINED_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Reads a body of JSON; `shape` is what somebody should write who wrote something else.
+pub(crate) async fn read_json<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: Body,
+    most: usize,
+    shape: &str,
+) -> Result<T, Problem> {
+    let bytes = read(headers, body, most).await?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Problem::invalid("invalid-request", "body", format!("{error}; write {shape}")))
+}
 
 /// Reads a body of at most `most` bytes, before and after decompression (gzip, zstd or none).
 pub(crate) async fn read(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Problem> {

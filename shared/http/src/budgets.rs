@@ -72,11 +72,9 @@ pub(crate) async fn post_budget(
     let effective = arguments.parsed::<Effective>("effective", "a day as 2026-11-01, or today")?;
     let since = effective.map_or(Since::Tomorrow, |Effective(since)| since);
     let dry_run = arguments.flag("dry_run")?;
-    let bytes = body::read(&headers, request, BUDGET_BYTES_MAX).await?;
-    let Wanted { scope, period, limit, tiers, unavailable } = serde_json::from_slice(&bytes).map_err(|error| {
-        let detail = format!("{error}; write {{\"scope\":\"team:support\",\"limit\":\"4000.00\"}}");
-        Problem::invalid("invalid-request", "body", detail)
-    })?;
+    let shape = "{\"scope\":\"team:support\",\"limit\":\"4000.00\"}";
+    let Wanted { scope, period, limit, tiers, unavailable } =
+        body::read_json(&headers, request, BUDGET_BYTES_MAX, shape).await?;
     let unavailable = match unavailable.as_deref() {
         None => None,
         Some("deny") => Some(Unavailable::Deny),
