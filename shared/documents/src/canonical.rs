@@ -2,7 +2,8 @@
 
 use recoup_model::Digest;
 use serde::Serialize;
-use serde_json::Value;
+
+use crate::sorted::Writer;
 
 /// The canonical JSON of a value: object keys sorted by their bytes, no blanks, only the escapes that JSON requires.
 /// Numbers are integers only, since amounts are strings. Documents always have one; what has none gives `null`.
@@ -13,10 +14,7 @@ use serde_json::Value;
 /// ```
 #[must_use]
 pub fn canonical_json(value: &impl Serialize) -> Vec<u8> {
-    let mut value = serde_json::to_value(value).unwrap_or(Value::Null);
-    // serde_json keeps the order of insertion as soon as any crate of the build asks it to.
-    value.sort_all_objects();
-    value.to_string().into_bytes()
+    Writer::write(value).unwrap_or_else(|_| b"null".to_vec())
 }
 
 /// SHA-256 of the canonical JSON of a value.
@@ -27,26 +25,85 @@ pub fn digest(value: &impl Serialize) -> Digest {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
     use serde::Serialize;
+    use serde_json::Value;
 
     use super::canonical_json;
 
-    #[derive(Serialize)]
-    struct Unsorted {
-        b: u8,
-        a: &'static str,
-        nested: Inner,
+    #[derive(Clone, Debug, Serialize)]
+    enum Variant {
+        Unit,
+        New(i64),
+        Pair(bool, char),
+        Fields { z: Option<String>, a: () },
     }
 
-    #[derive(Serialize)]
+    #[derive(Clone, Debug, Serialize)]
     struct Inner {
-        z: u8,
-        y: u8,
+        z: Vec<Variant>,
+        y: BTreeMap<i32, u64>,
+        x: BTreeMap<String, (u8, String)>,
+    }
+
+    #[derive(Clone, Debug, Serialize)]
+    struct Unsorted {
+        b: u128,
+        a: &'static str,
+        #[serde(flatten)]
+        inner: Inner,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        m: Option<Box<Unsorted>>,
+    }
+
+    /// What a value that is built first, and then sorted, says.
+    fn by_value(value: &impl Serialize) -> Vec<u8> {
+        let mut value = serde_json::to_value(value).unwrap_or(Value::Null);
+        value.sort_all_objects();
+        value.to_string().into_bytes()
+    }
+
+    fn variants() -> impl Strategy<Value = Variant> {
+        prop_oneof![
+            Just(Variant::Unit),
+            any::<i64>().prop_map(Variant::New),
+            any::<(bool, char)>().prop_map(|(one, other)| Variant::Pair(one, other)),
+            any::<Option<String>>().prop_map(|z| Variant::Fields { z, a: () }),
+        ]
+    }
+
+    fn plain() -> impl Strategy<Value = Unsorted> {
+        let inner = (
+            prop::collection::vec(variants(), 0..4),
+            prop::collection::btree_map(any::<i32>(), any::<u64>(), 0..4),
+            prop::collection::btree_map("[a-c\"\\\\\u{1}\u{e4}]{0,3}", any::<(u8, String)>(), 0..4),
+        );
+        (inner, any::<u64>()).prop_map(|((z, y, x), b)| {
+            let inner = Inner { z, y, x };
+            Unsorted { b: u128::from(b), a: "\u{e4}\n", inner, m: None }
+        })
+    }
+
+    fn values() -> impl Strategy<Value = Unsorted> {
+        (plain(), prop::option::of(plain())).prop_map(|(one, m)| Unsorted { m: m.map(Box::new), ..one })
+    }
+
+    proptest! {
+        #[test]
+        fn clo_5_the_text_is_that_of_a_sorted_value(value in values()) {
+            prop_assert_eq!(String::from_utf8(canonical_json(&value)), String::from_utf8(by_value(&value)));
+            let again: Value = serde_json::from_slice(&by_value(&value)).unwrap();
+            prop_assert_eq!(canonical_json(&again), by_value(&value));
+        }
     }
 
     #[test]
-    fn clo_5_keys_are_sorted_and_nothing_is_blank() {
-        let value = Unsorted { b: 1, a: "\u{e4}", nested: Inner { z: 1, y: 2 } };
-        assert_eq!(canonical_json(&value), "{\"a\":\"\u{e4}\",\"b\":1,\"nested\":{\"y\":2,\"z\":1}}".as_bytes());
+    fn clo_5_what_has_no_text_is_null() {
+        assert_eq!(canonical_json(&[1, u128::MAX]), b"null");
+        assert_eq!(canonical_json(&BTreeMap::from([(vec![1], 2)])), b"null");
+        assert_eq!(canonical_json(&Vec::<u8>::new()), b"[]");
+        assert_eq!(canonical_json(&BTreeMap::<String, u8>::new()), b"{}");
     }
 }

@@ -9,6 +9,7 @@ mod canonical;
 mod compare;
 mod csv;
 mod manifest;
+mod sorted;
 mod statement;
 
 pub use canonical::{canonical_json, digest};

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use recoup_ledger::{Line, LineKind, Settlement};
-use recoup_model::organisation::{Mode, Version};
-use recoup_model::{Digest, Id, Period};
+use chrono::NaiveDate;
+use recoup_ledger::{Line, LineKey, LineKind, Settlement};
+use recoup_model::organisation::{Billing, Markup, Mode, Version};
+use recoup_model::{Digest, Id, Period, TokenClass};
 use recoup_money::{Amount, Currency, round_statement};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::manifest::Manifest;
 
@@ -42,13 +43,104 @@ pub struct ManifestRef {
 }
 
 /// A line as printed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct StatementLine {
     /// The exact line.
     #[serde(flatten)]
     pub line: Line,
     /// Its amount in the currency's minor unit; the amounts sum to the total (MON-2).
     pub amount: String,
+}
+
+/// A line's fields in the order of their names, in which canonical JSON has them: a statement may have a million lines.
+#[derive(Serialize)]
+struct InOrder<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent: Option<&'a Id>,
+    amount: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    basis: Option<&'a Id>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    billing: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class: Option<TokenClass>,
+    exact: Amount,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<NaiveDate>,
+    kind: LineKind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    markup: Option<Markup>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<&'a Id>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'a Id>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    original_kind: Option<LineKind>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    original_period: Option<Period>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pool: Option<&'a Id>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    price: Option<Amount>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider: Option<&'a Id>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quantity: Option<Amount>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ratio: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sku: Option<&'a Id>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task_type: Option<&'a Id>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit: Option<&'a Id>,
+}
+
+impl Serialize for StatementLine {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Without `..`: a new field has to be printed too.
+        let Line { key, quantity, price, exact, method, basis, ratio } = &self.line;
+        let LineKey {
+            kind,
+            agent,
+            task_type,
+            pool,
+            billing,
+            provider,
+            model,
+            class,
+            sku,
+            from,
+            unit,
+            original_period,
+            original_kind,
+            markup,
+        } = key;
+        let in_order = InOrder {
+            agent: agent.as_ref(),
+            amount: &self.amount,
+            basis: basis.as_ref(),
+            billing: billing.map(Billing::name),
+            class: *class,
+            exact: *exact,
+            from: *from,
+            kind: *kind,
+            markup: *markup,
+            method: method.as_ref(),
+            model: model.as_ref(),
+            original_kind: *original_kind,
+            original_period: *original_period,
+            pool: pool.as_ref(),
+            price: *price,
+            provider: provider.as_ref(),
+            quantity: *quantity,
+            ratio: ratio.as_deref(),
+            sku: sku.as_ref(),
+            task_type: task_type.as_ref(),
+            unit: unit.as_ref(),
+        };
+        in_order.serialize(serializer)
+    }
 }
 
 /// The statement of one team and month. Its canonical JSON is what is hashed; times of issue stand outside.
