@@ -142,7 +142,9 @@ pub(crate) fn sum_cells(
         sums.count_events(facts)?;
         for (cell, value) in &facts.cells {
             sums.priced_cost = fits(sums.priced_cost.checked_add(value.cost), "the priced cost")?;
-            sums.ground.active.extend(cell.team.clone());
+            if let Some(team) = cell.team.as_ref().filter(|team| !sums.ground.active.contains(*team)) {
+                sums.ground.active.insert(team.clone());
+            }
             count_unpriced(&mut sums, cell, value)?;
             let route = route(input, prices, cell);
             if matches!(route, Route::Tokens(_)) {

@@ -1,4 +1,5 @@
-//! A settlement while it is being made: every line is posted when it is noted, so that the two cannot differ.
+//! A settlement while it is being made: lines are posted when they are noted, so that the two cannot differ. Completed tasks
+//! have a line a day and are posted in sums; that lines and accounts agree is looked at before a close.
 
 use std::collections::BTreeMap;
 
@@ -29,12 +30,17 @@ impl Draft {
         }
         self.balances.transfer(from, &bearer_account(bearer, line.key.kind), line.exact)?;
         if let Bearer::Team(team) = bearer {
-            match self.lines.get_mut(team) {
-                Some(lines) => lines.push(Box::new(line)),
-                None => drop(self.lines.insert(team.clone(), vec![Box::new(line)])),
-            }
+            self.note(team, line);
         }
         Ok(())
+    }
+
+    /// Notes a line of a team alone: the caller posts what several such lines come to.
+    pub(crate) fn note(&mut self, team: &Id, line: Line) {
+        match self.lines.get_mut(team) {
+            Some(lines) => lines.push(Box::new(line)),
+            None => drop(self.lines.insert(team.clone(), vec![Box::new(line)])),
+        }
     }
 
     pub(crate) fn find(&mut self, severity: Severity, kind: FindingKind, subject: &str, detail: String) {

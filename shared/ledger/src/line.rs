@@ -195,7 +195,7 @@ impl Bearer {
 }
 
 /// The two billing models that have an internal price.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PriceModel {
     /// Per completed task (PRC-1).
@@ -226,7 +226,7 @@ impl PriceModel {
 }
 
 /// What has an internal price, and a variance (LED-2).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PricedKey {
     /// The root's agent.
     pub agent: Id,

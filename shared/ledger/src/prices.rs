@@ -1,6 +1,6 @@
 //! Internal prices of a period: one night after the other, and which price is in force on which day (PRC-2, PRC-3).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{Days, NaiveDate};
 use recoup_attribution::DayFacts;
@@ -58,19 +58,30 @@ pub(crate) struct Rate {
 #[derive(Debug)]
 pub(crate) struct InternalPrices {
     first: NaiveDate,
-    /// The day after the last night.
-    last: NaiveDate,
     versions: BTreeMap<PricedKey, Vec<PriceVersion>>,
+    /// From the first day to the one after the last night: every cell and task asks for one of these.
+    by_day: HashMap<PricedKey, Vec<Option<Rate>>>,
 }
 
 impl InternalPrices {
+    fn new((first, last): (NaiveDate, NaiveDate), versions: BTreeMap<PricedKey, Vec<PriceVersion>>) -> Self {
+        let rate_on = |versions: &[PriceVersion], day: NaiveDate| {
+            let holds = |version: &&PriceVersion| version.from <= day && version.to.is_none_or(|to| day < to);
+            let version = versions.iter().find(holds)?;
+            Some(Rate { price: version.price, from: version.from })
+        };
+        let days = || first.iter_days().take_while(|day| *day <= last);
+        let by_day =
+            versions.iter().map(|(key, versions)| (key.clone(), days().map(|day| rate_on(versions, day)).collect()));
+        Self { first, by_day: by_day.collect(), versions }
+    }
+
     /// The price in force on a day. For a task that ended before the period it is that of the period's first day, for
     /// one that ended after the last night that which this night gave: a close must not wait for later nights.
     pub(crate) fn in_force(&self, key: &PricedKey, day: NaiveDate) -> Option<Rate> {
-        let day = day.clamp(self.first, self.last);
-        let holds = |version: &&PriceVersion| version.from <= day && version.to.is_none_or(|to| day < to);
-        let version = self.versions.get(key)?.iter().find(holds)?;
-        Some(Rate { price: version.price, from: version.from })
+        let rates = self.by_day.get(key)?;
+        let at = usize::try_from(day.signed_duration_since(self.first).num_days()).unwrap_or_default();
+        rates.get(at).or(rates.last()).copied().flatten()
     }
 
     /// The rate at the start of the period; where there was none, the first one (LED-2).
@@ -108,10 +119,10 @@ pub(crate) fn price_period(input: &PeriodInput<'_>) -> Result<Nights, LedgerErro
             quotes.seed(input, key)?;
         }
         versions.extend(quotes.into_versions());
-        return Ok(Nights { prices: InternalPrices { first, last, versions }, states: BTreeMap::new() });
+        return Ok(Nights { prices: InternalPrices::new((first, last), versions), states: BTreeMap::new() });
     }
     let (quotes, states) = run_nights(input, &keys, |_| {})?;
-    Ok(Nights { prices: InternalPrices { first, last, versions: quotes.into_versions() }, states })
+    Ok(Nights { prices: InternalPrices::new((first, last), quotes.into_versions()), states })
 }
 
 fn next_day(day: NaiveDate) -> NaiveDate {
@@ -241,32 +252,41 @@ fn price_policy(organisation: &Organisation, period_starts_tomorrow: bool) -> Pr
     }
 }
 
+/// What the tasks of one agent and task type came to on a day.
+#[derive(Default)]
+struct Seen {
+    by_task: Observation,
+    by_time: Observation,
+    active_ns: u64,
+}
+
 /// The tasks of a day by what prices them, whoever pays: also tasks of teams with another billing model, and of nobody.
 fn observations(facts: &DayFacts) -> Result<BTreeMap<PricedKey, Observation>, LedgerError> {
-    let mut tasks: BTreeMap<PricedKey, Observation> = BTreeMap::new();
-    let mut active_ns: BTreeMap<PricedKey, u64> = BTreeMap::new();
+    let mut pairs: BTreeMap<(&Id, &Id), Seen> = BTreeMap::new();
     for (task, value) in &facts.tasks {
         let Some(agent) = &task.agent else { continue };
-        let key = |model| PricedKey { agent: agent.clone(), task_type: task.task_type.clone(), model };
-        let by_task = (value.direct_cost, value.tasks, value.completed);
+        let seen = pairs.entry((agent, &task.task_type)).or_default();
+        observe(&mut seen.by_task, (value.direct_cost, value.tasks, value.completed))?;
         // Tasks without any duration are no evidence for a time price (PRC-4).
-        let by_time = (value.timed_cost, value.timed_tasks, value.timed_completed);
-        for (model, (cost, count, completed)) in [(PriceModel::Task, by_task), (PriceModel::Time, by_time)] {
-            let seen = tasks.entry(key(model)).or_default();
-            seen.cost = fits(seen.cost.checked_add(cost), "the cost of a day's tasks")?;
-            seen.tasks = fits(seen.tasks.checked_add(count), "the number of tasks")?;
-            seen.completed = fits(seen.completed.checked_add(completed), "the number of tasks")?;
-        }
-        let active = active_ns.entry(key(PriceModel::Time)).or_default();
-        *active = fits(active.checked_add(value.active_ns), "the active time of a day's tasks")?;
+        observe(&mut seen.by_time, (value.timed_cost, value.timed_tasks, value.timed_completed))?;
+        seen.active_ns = fits(seen.active_ns.checked_add(value.active_ns), "the active time of a day's tasks")?;
     }
-    for (key, seen) in &mut tasks {
-        seen.quantity = match key.model {
-            PriceModel::Task => whole(seen.completed)?,
-            PriceModel::Time => task_minutes_pico(active_ns.get(key).copied().unwrap_or_default()),
-        };
+    let mut all = BTreeMap::new();
+    for ((agent, task_type), seen) in pairs {
+        let key = |model| PricedKey { agent: agent.clone(), task_type: task_type.clone(), model };
+        let quantity = whole(seen.by_task.completed)?;
+        all.insert(key(PriceModel::Task), Observation { quantity, ..seen.by_task });
+        let quantity = task_minutes_pico(seen.active_ns);
+        all.insert(key(PriceModel::Time), Observation { quantity, ..seen.by_time });
     }
-    Ok(tasks)
+    Ok(all)
+}
+
+fn observe(seen: &mut Observation, (cost, tasks, completed): (Amount, u64, u64)) -> Result<(), LedgerError> {
+    seen.cost = fits(seen.cost.checked_add(cost), "the cost of a day's tasks")?;
+    seen.tasks = fits(seen.tasks.checked_add(tasks), "the number of tasks")?;
+    seen.completed = fits(seen.completed.checked_add(completed), "the number of tasks")?;
+    Ok(())
 }
 
 /// A count as a decimal quantity.

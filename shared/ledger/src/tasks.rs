@@ -1,6 +1,6 @@
 //! Charges of tasks and minutes at the price in force when the task ended (PRC-1, PRC-3, PRC-4).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::NaiveDate;
 use recoup_attribution::DayFacts;
@@ -14,7 +14,7 @@ use recoup_pricing::internal::time::{task_minutes_pico, time_charge};
 use crate::charges::{Sums, add, pass_through_key, priced_line_key};
 use crate::draft::Draft;
 use crate::error::{LedgerError, fits};
-use crate::journal::{PROVIDER, variance_account};
+use crate::journal::{PROVIDER, team_account, variance_account};
 use crate::line::{Bearer, Line, LineKey, LineKind, PriceModel, PricedKey};
 use crate::markup::Markups;
 use crate::prices::{InternalPrices, Rate, whole};
@@ -37,6 +37,15 @@ struct Books<'a, 'b> {
     sums: &'a mut Sums,
     markups: &'a mut Markups<'b>,
     minutes: Minutes,
+    completed: HashMap<PricedKey, Completed>,
+}
+
+/// Charges of completed tasks, which wait for their sum: one posting a team.
+#[derive(Default)]
+struct Completed {
+    at_start: Amount,
+    /// By team: what was charged, and whether there is a line of it.
+    teams: BTreeMap<Id, (Amount, bool)>,
 }
 
 /// Charges by time wait for their sum, by team and line: the minutes of a line are converted once.
@@ -49,7 +58,7 @@ pub(crate) fn charge_tasks(
     draft: &mut Draft,
     (sums, markups): (&mut Sums, &mut Markups<'_>),
 ) -> Result<(), LedgerError> {
-    let mut books = Books { draft, sums, markups, minutes: Minutes::new() };
+    let mut books = Books { draft, sums, markups, minutes: Minutes::new(), completed: HashMap::new() };
     for facts in input.facts() {
         for (task, value) in &facts.tasks {
             let Some(ended) = ended(input, prices, (facts, task, value)) else { continue };
@@ -63,6 +72,7 @@ pub(crate) fn charge_tasks(
         }
     }
     books.book_minutes()?;
+    books.post_completed()?;
     note_pass_through(draft);
     Ok(())
 }
@@ -86,11 +96,41 @@ impl Books<'_, '_> {
         let Some(rate) = ended.rate else { return self.count_passed(ended, completed) };
         let times = |price: Amount| fits(task_charge(price, completed), "a task charge");
         let exact = times(rate.price)?;
-        self.tally(ended, exact, times(ended.start.unwrap_or(rate.price))?)?;
+        let at_start = times(ended.start.unwrap_or(rate.price))?;
         self.markups.tasks((ended.team, &ended.key, ended.day), rate.price, (exact, completed))?;
         let mut line = Line::new(ended.line_key(rate, "task"), exact).with_quantity(whole(completed)?);
         line.price = Some(rate.price);
-        self.draft.bear(&variance_account(&ended.key), &Bearer::Team(ended.team.clone()), line)
+        if !self.completed.contains_key(&ended.key) {
+            self.completed.insert(ended.key.clone(), Completed::default());
+        }
+        let Some(sums) = self.completed.get_mut(&ended.key) else { return Ok(()) };
+        sums.at_start = fits(sums.at_start.checked_add(at_start), "a charge at the first rate")?;
+        let (sum, has_line) = match sums.teams.get_mut(ended.team) {
+            Some(sum) => sum,
+            None => sums.teams.entry(ended.team.clone()).or_default(),
+        };
+        *sum = fits(sum.checked_add(exact), "a sum of costs")?;
+        if !line.is_empty() {
+            *has_line = true;
+            self.draft.note(ended.team, line);
+        }
+        Ok(())
+    }
+
+    fn post_completed(&mut self) -> Result<(), LedgerError> {
+        let by_key: BTreeMap<PricedKey, Completed> = self.completed.drain().collect();
+        for (key, completed) in by_key {
+            let account = variance_account(&key);
+            let tally = self.sums.tallies.entry(key).or_default();
+            tally.at_start = fits(tally.at_start.checked_add(completed.at_start), "a charge at the first rate")?;
+            for (team, (exact, has_line)) in completed.teams {
+                if has_line {
+                    self.draft.balances.transfer(&account, &team_account(&team, LineKind::Charge), exact)?;
+                }
+                add(&mut tally.charges, team, exact)?;
+            }
+        }
+        Ok(())
     }
 
     fn charge_durations(&mut self, ended: &Ended<'_>) -> Result<(), LedgerError> {
