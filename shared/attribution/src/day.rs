@@ -32,7 +32,8 @@ pub struct DayBuilder {
     findings: BTreeMap<FindingKind, BTreeSet<Finding>>,
     models: BTreeSet<(Option<Id>, Option<Id>)>,
     skus: BTreeSet<Id>,
-    dearest_max: usize,
+    /// `None`: what tasks used is not asked for.
+    dearest_max: Option<usize>,
 }
 
 /// One rating of a span, with the names that it was bought under.
@@ -56,14 +57,21 @@ impl DayBuilder {
             findings: BTreeMap::new(),
             models: BTreeSet::new(),
             skus: BTreeSet::new(),
-            dearest_max: DEAREST_MAX,
+            dearest_max: Some(DEAREST_MAX),
         }
     }
 
-    /// The same, but so many of the dearest tasks are kept.
+    /// The same, but so many of the dearest tasks are kept; `None`: what tasks used is left out.
     #[must_use]
-    pub(crate) const fn keeping(mut self, dearest_max: usize) -> Self {
+    pub(crate) const fn keeping(mut self, dearest_max: Option<usize>) -> Self {
         self.dearest_max = dearest_max;
+        self
+    }
+
+    /// The same, with room for the prints of so many events of the day.
+    #[must_use]
+    pub(crate) fn with_room(mut self, events: usize) -> Self {
+        self.counted.insert(self.facts.day, Vec::with_capacity(events));
         self
     }
 
@@ -76,9 +84,10 @@ impl DayBuilder {
         if !trace.spans.iter().any(|span| span.local_day == day) {
             return Ok(());
         }
-        for span in &trace.spans {
-            self.add_fingerprint(span);
-        }
+        // Whoever adds traces in order has the prints of all of them in order, which are then not sorted again.
+        let mut spans: Vec<&Span> = trace.spans.iter().collect();
+        spans.sort_unstable_by_key(|span| span.identity);
+        spans.into_iter().for_each(|span| self.add_fingerprint(span));
         for span in trace.spans.iter().filter(|span| span.local_day == day) {
             self.add_pool_use(trace, span)?;
             if span.counts() {
@@ -101,7 +110,8 @@ impl DayBuilder {
     #[must_use]
     pub fn finish(self) -> DayFacts {
         let mut facts = self.facts;
-        facts.counted = self.counted.into_iter().map(|(day, events)| (day, digest_of(events))).collect();
+        let counted = self.counted.into_iter().filter(|(_, events)| !events.is_empty());
+        facts.counted = counted.map(|(day, events)| (day, digest_of(events))).collect();
         facts.context = (!self.context.is_empty()).then(|| digest_of(self.context));
         facts.findings = self.findings.into_values().flatten().collect();
         facts.findings.sort_unstable();
@@ -242,7 +252,7 @@ impl DayBuilder {
     }
 
     fn add_work(&mut self, trace: &Trace, task: &Task) -> Result<(), AttributionError> {
-        let Some(root) = trace.root_span() else { return Ok(()) };
+        let (Some(root), Some(dearest_max)) = (trace.root_span(), self.dearest_max) else { return Ok(()) };
         let mut models: BTreeMap<Id, Calls> = BTreeMap::new();
         let (mut calls, mut retries) = (0_u64, 0_u64);
         for span in trace.spans.iter().filter(|span| span.counts()) {
@@ -257,7 +267,7 @@ impl DayBuilder {
             }
         }
         let key = WorkKey { agent: task.of.agent.clone(), task_type: task.of.task_type.clone() };
-        let work = self.facts.work.entry(key).or_insert_with(|| Work::new(self.dearest_max));
+        let work = self.facts.work.entry(key).or_insert_with(|| Work::new(dearest_max));
         let task = TaskWork {
             trace: Id::clone(&trace.trace),
             team: trace.payer.team.clone(),

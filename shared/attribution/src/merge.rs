@@ -63,9 +63,13 @@ impl DayFacts {
 
 fn merge_maps<K: Ord, V>(
     sums: &mut BTreeMap<K, V>,
-    more: BTreeMap<K, V>,
+    mut more: BTreeMap<K, V>,
     add: impl Fn(&mut V, V) -> Result<(), AttributionError>,
 ) -> Result<(), AttributionError> {
+    // Sums do not depend on the order: the smaller map goes into the larger.
+    if more.len() > sums.len() {
+        std::mem::swap(sums, &mut more);
+    }
     more.into_iter().try_for_each(|(key, value)| match sums.entry(key) {
         std::collections::btree_map::Entry::Vacant(vacant) => {
             vacant.insert(value);

@@ -79,9 +79,11 @@ struct Night<'h> {
     organisations: Organisations<'h>,
     measure: Measure,
     sums: Sums,
-    works: Works,
+    works: Option<Works>,
     builder: DayBuilder,
     notes: Notes,
+    /// Rows of the trace at hand by their events.
+    by_event: Vec<(u64, u32)>,
 }
 
 /// Findings of regular traces: all counted, the first of each kind kept.
@@ -101,9 +103,10 @@ impl<'h> Night<'h> {
             organisations,
             measure: Measure::default(),
             sums: Sums::default(),
-            works: Works::new(batch.dearest_max),
-            builder: DayBuilder::new(day).keeping(batch.dearest_max),
+            works: batch.dearest_max.map(Works::new),
+            builder: DayBuilder::new(day).keeping(batch.dearest_max).with_room(batch.len()),
             notes: Notes::default(),
+            by_event: Vec::new(),
         }
     }
 
@@ -124,13 +127,18 @@ impl<'h> Night<'h> {
         }
         let added = self.measure.add(batch, &mut self.organisations, self.today, &mut self.sums)?;
         let Some(payer) = added else { return Ok(false) };
-        if let Some(ended) = self.measure.ended {
-            self.works.add(ended, &self.measure.calls)?;
+        if let (Some(works), Some(ended)) = (&mut self.works, self.measure.ended) {
+            works.add(ended, &self.measure.calls)?;
         }
-        for spot in &self.measure.spots {
-            let Some(rated) = batch.rows.get(place(spot.row)) else { continue };
-            let used_at_ns = spot.is_today.then_some(rated.row.used_at_ns);
-            let digest = source.digest(place(spot.row)).ok_or(AttributionError::NoEvents)?;
+        // Traces come in order, so that the prints of all of them are in order where those of each are.
+        self.by_event.clear();
+        self.by_event
+            .extend(members.iter().filter_map(|row| Some((batch.rows.get(place(*row))?.row.identity.event, *row))));
+        self.by_event.sort_unstable();
+        for (_, row) in &self.by_event {
+            let Some(rated) = batch.rows.get(place(*row)) else { continue };
+            let used_at_ns = self.is_today(batch, *row).then_some(rated.row.used_at_ns);
+            let digest = source.digest(place(*row)).ok_or(AttributionError::NoEvents)?;
             self.builder.add_print(rated.row.identity, digest, used_at_ns);
         }
         if self.today.grain == Grain::Query {
@@ -173,7 +181,9 @@ impl<'h> Night<'h> {
         let mut regular = self.sums.into_facts(self.today.day, batch);
         regular.finding_counts = self.notes.counts;
         regular.findings = self.notes.kept.into_values().flatten().collect();
-        self.works.into_facts(&mut regular, batch, |row| source.trace_name(place(row)))?;
+        if let Some(works) = self.works {
+            works.into_facts(&mut regular, batch, |row| source.trace_name(place(row)))?;
+        }
         facts.merge(regular)?;
         Ok(facts)
     }

@@ -118,7 +118,9 @@ impl Measure {
         }
         if let Some(task) = task.filter(|task| task.code.ended_on == today.day) {
             self.add_task(batch, sums, (&payer, &task, today.grain))?;
-            self.gather_calls(batch, (payer.team, task.code))?;
+            if batch.dearest_max.is_some() {
+                self.gather_calls(batch, (payer.team, task.code))?;
+            }
         }
         Ok(Some(payer))
     }

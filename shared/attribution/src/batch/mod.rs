@@ -15,8 +15,6 @@ mod regular;
 mod sums;
 mod work;
 
-use std::collections::BTreeMap;
-
 use recoup_model::{
     Id, Identity, Kind, PriceQuery, REPORTED_TOLERANCE, Rater, Recorded, Status, Tags, Tariff, TokenClass, UnitTariff,
     Usage,
@@ -25,6 +23,7 @@ use recoup_money::{Currency, PICO_PER_UNIT, mul_div_half_even};
 
 pub use self::day::{Source, day_facts};
 
+use self::sums::Map;
 use crate::work::DEAREST_MAX;
 
 /// A place in the table of names; 0: no name.
@@ -136,7 +135,7 @@ struct Rated {
 }
 
 /// What was bought from whom.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Product {
     provider: Name,
     model: Name,
@@ -144,14 +143,14 @@ struct Product {
 }
 
 /// What is sold in which unit.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Sku {
     sku: Name,
     unit: Name,
 }
 
 /// Default tags of a key, as names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct KeyNames {
     agent: Name,
     task_type: Name,
@@ -164,22 +163,36 @@ struct KeyNames {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
     texts: Vec<Id>,
-    places: BTreeMap<Id, Name>,
+    places: Map<Id, Name>,
 }
 
 impl Names {
-    fn place(&mut self, text: &Id) -> Name {
+    fn place(&mut self, text: &str) -> Name {
         if let Some(place) = self.places.get(text) {
             return *place;
         }
-        self.texts.push(Id::clone(text));
+        let text = Id::from(text);
+        self.texts.push(Id::clone(&text));
         let place = number(self.texts.len());
-        self.places.insert(Id::clone(text), place);
+        self.places.insert(text, place);
         place
     }
 
     fn find(&self, text: &str) -> Name {
         self.places.get(text).copied().unwrap_or_default()
+    }
+
+    /// By name its place among all of them in order of their texts, from 1; 0 for no name.
+    fn ranks(&self) -> Vec<u32> {
+        let mut order: Vec<(&Id, usize)> = self.texts.iter().zip(1..).collect();
+        order.sort_unstable();
+        let mut ranks = vec![0; order.len().saturating_add(1)];
+        for (rank, (_, name)) in (1_u32..).zip(order) {
+            if let Some(place) = ranks.get_mut(name) {
+                *place = rank;
+            }
+        }
+        ranks
     }
 
     fn text(&self, name: Name) -> Option<&Id> {
@@ -200,18 +213,19 @@ pub struct Batch<'r> {
     tokens: Vec<u64>,
     names: Names,
     products: Vec<Product>,
-    product_places: BTreeMap<Product, u32>,
+    product_places: Map<Product, u32>,
     /// The same product without its tier, by product.
     untiered: Vec<u32>,
     tariffs: Vec<Tariff>,
     tariffs_of: Vec<Vec<u32>>,
     skus: Vec<Sku>,
-    sku_places: BTreeMap<Sku, u32>,
+    sku_places: Map<Sku, u32>,
     unit_tariffs: Vec<Vec<UnitTariff>>,
     quantities: Vec<i128>,
     keys: Vec<KeyNames>,
-    key_places: BTreeMap<KeyNames, u32>,
-    dearest_max: usize,
+    key_places: Map<KeyNames, u32>,
+    /// `None`: what tasks used is not asked for.
+    dearest_max: Option<usize>,
 }
 
 impl<'r> Batch<'r> {
@@ -225,24 +239,31 @@ impl<'r> Batch<'r> {
             tokens: Vec::new(),
             names: Names::default(),
             products: vec![Product::default()],
-            product_places: BTreeMap::from([(Product::default(), 0)]),
+            product_places: std::iter::once((Product::default(), 0)).collect(),
             untiered: vec![0],
             tariffs: Vec::new(),
             tariffs_of: vec![Vec::new()],
             skus: vec![Sku::default()],
-            sku_places: BTreeMap::new(),
+            sku_places: Map::default(),
             unit_tariffs: vec![Vec::new()],
             quantities: Vec::new(),
             keys: vec![KeyNames::default()],
-            key_places: BTreeMap::from([(KeyNames::default(), 0)]),
-            dearest_max: DEAREST_MAX,
+            key_places: std::iter::once((KeyNames::default(), 0)).collect(),
+            dearest_max: Some(DEAREST_MAX),
         }
     }
 
     /// The same, but so many of the dearest tasks of each agent and task type are kept.
     #[must_use]
     pub const fn keeping(mut self, dearest_max: usize) -> Self {
-        self.dearest_max = dearest_max;
+        self.dearest_max = Some(dearest_max);
+        self
+    }
+
+    /// The same, but what tasks used is left out of the facts.
+    #[must_use]
+    pub const fn without_work(mut self) -> Self {
+        self.dearest_max = None;
         self
     }
 
@@ -264,7 +285,7 @@ impl<'r> Batch<'r> {
     }
 
     /// The place of a name.
-    pub fn name(&mut self, text: &Id) -> Name {
+    pub fn name(&mut self, text: &str) -> Name {
         self.names.place(text)
     }
 

@@ -152,7 +152,20 @@ impl Sums {
             let (agent, task_type) = (name(code.agent), required(code.task_type));
             Some(TaskOf { agent, task_type, ended_on: code.ended_on, timed: code.timed })
         };
-        facts.cells = ordered(self.cells, |code| {
+        // Names by their texts, so that codes are put in the order of what they stand for by comparing numbers.
+        let ranks = batch.names.ranks();
+        let rank =
+            |name: Name| usize::try_from(name).ok().and_then(|name| ranks.get(name)).copied().unwrap_or_default();
+        let cell_rank = |code: &CellCode| {
+            let bought = usize::try_from(code.product).ok().and_then(|place| batch.products.get(place));
+            let (provider, model) = bought.map_or((0, 0), |bought| (rank(bought.provider), rank(bought.model)));
+            let at = usize::try_from(code.task).unwrap_or_default().checked_sub(1);
+            let task = at.and_then(|at| self.task_codes.get(at));
+            let task = task.map(|task| (rank(task.agent), rank(task.task_type), task.ended_on, task.timed));
+            let names = [code.team, code.project, code.agent, code.task_type].map(rank);
+            (names, code.kind, (provider, model), item_rank(code.item), task, rank(code.pool))
+        };
+        facts.cells = ordered(self.cells, cell_rank, |code| {
             let (provider, model) = product(code.product);
             CellKey {
                 team: name(code.team),
@@ -168,7 +181,11 @@ impl Sums {
                 unobserved: false,
             }
         });
-        facts.users = ordered(self.users, |code| UserKey {
+        let user_rank = |code: &UserCode| {
+            let names = [code.team, code.project, code.user, code.agent, code.task_type, code.model].map(rank);
+            (names, code.kind)
+        };
+        facts.users = ordered(self.users, user_rank, |code| UserKey {
             team: name(code.team),
             project: name(code.project),
             user: name(code.user),
@@ -177,18 +194,20 @@ impl Sums {
             model: name(code.model),
             kind: code.kind,
         });
-        facts.tasks = ordered(self.tasks, |code| TaskKey {
+        let task_rank = |code: &TaskSumCode| [code.team, code.agent, code.task_type].map(rank);
+        facts.tasks = ordered(self.tasks, task_rank, |code| TaskKey {
             team: name(code.team),
             agent: name(code.agent),
             task_type: required(code.task_type),
         });
-        facts.pools = ordered(self.pools, |code| PoolUseKey {
+        let pool_rank = |code: &PoolCode| [code.pool, code.team, code.via, code.agent].map(rank);
+        facts.pools = ordered(self.pools, pool_rank, |code| PoolUseKey {
             pool: required(code.pool),
             team: name(code.team),
             via: name(code.via),
             agent: name(code.agent),
         });
-        facts.agents = ordered(self.agents, |agent| required(*agent));
+        facts.agents = ordered(self.agents, |agent| rank(*agent), |agent| required(*agent));
         facts.price_names = marked(&self.products)
             .map(product)
             .filter(|(provider, model)| provider.is_some() || model.is_some())
@@ -219,9 +238,26 @@ pub(super) fn whole(tokens: u64) -> Amount {
     Amount::from_pico(i128::from(tokens).saturating_mul(PICO_PER_UNIT))
 }
 
-/// Sums by what their codes stand for; no two codes stand for the same.
-fn ordered<C, V, K: Ord>(sums: Map<C, V>, key: impl Fn(&C) -> K) -> std::collections::BTreeMap<K, V> {
+/// Sums by what their codes stand for; no two codes stand for the same. `rank` is the order of `key`, as numbers: what is in
+/// order already is put into a map several times faster. Where the two differ, the map puts it right.
+fn ordered<C, V, R: Ord, K: Ord>(
+    sums: Map<C, V>,
+    rank: impl Fn(&C) -> R,
+    key: impl Fn(&C) -> K,
+) -> std::collections::BTreeMap<K, V> {
+    let mut sums: Vec<(C, V)> = sums.into_iter().collect();
+    sums.sort_by_cached_key(|(code, _)| rank(code));
     sums.into_iter().map(|(code, value)| (key(&code), value)).collect()
+}
+
+/// As [`Item`] is ordered, but for units, whose names say more.
+const fn item_rank(code: ItemCode) -> (u8, ItemCode) {
+    match code {
+        REPORTED => (2, 0),
+        FRAME => (4, 0),
+        UNITS.. => (1, code),
+        class => (0, class),
+    }
 }
 
 fn item(code: ItemCode, batch: &Batch<'_>) -> Item {

@@ -87,6 +87,8 @@ proptest! {
         let mut without = columns.clone();
         (without.response_id, without.reservation_id) = Default::default();
         prop_assert_eq!(&read_wanted_columns(&block, Wanted::WithoutCalls).unwrap(), &without);
+        let times = read_wanted_columns(&block, Wanted::Times).unwrap();
+        prop_assert_eq!((times.len, times.used_at_ns), (columns.len, columns.used_at_ns));
     }
 }
 

@@ -51,6 +51,8 @@ pub enum Wanted {
     /// `response_id` and `reservation_id` may be left out, which are most of the letters of a block. Events made of
     /// such columns lack them, so that their content digests are others.
     WithoutCalls,
+    /// Only when the events were used and what kind they are; every other column may be left out.
+    Times,
 }
 
 /// As [`read_checked_columns`], but only what is wanted.

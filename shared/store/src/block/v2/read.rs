@@ -35,6 +35,9 @@ pub(in crate::block) fn read(count: usize, mut reader: Reader<'_>, wanted: Wante
     let mut columns = Columns { len: count, ..Columns::default() };
     read_shapes(&source, &mut columns)?;
     read_times(&mut source, &mut columns)?;
+    if wanted == Wanted::Times {
+        return Ok(columns);
+    }
     source.reader.column = "event_id";
     columns.event_id = texts::read_ids(&mut source.reader, count, (&mut columns.ids, &mut source.numbers))?;
     read_texts(&mut source, &mut columns, 0..CALLS)?;
