@@ -12,18 +12,20 @@ use recoup_attribution::{DayFacts, Grain};
 use recoup_model::{Digest, FindingKind, Id, Period};
 use recoup_store::{Books, StoreError, Write};
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
 
 use crate::app::App;
 use crate::close;
 use crate::error::Refusal;
-use crate::nightly::{Cut, Prints};
+use crate::nightly::{Cut, DAYS_AT_ONCE, Prints};
+use crate::packed;
 use crate::records;
 use crate::shipped::Known;
 
 /// The partition of nights.
 pub(crate) const NIGHTS: &str = "nights";
 /// The form in which facts are stored; a night in another form is run again.
-pub(crate) const FACTS_FORM: u32 = 3;
+pub(crate) const FACTS_FORM: u32 = 4;
 /// Days of facts remembered between queries.
 const REMEMBERED_MAX: usize = 100;
 
@@ -54,7 +56,7 @@ pub struct Night {
     /// Digest of the facts that only queries read; `None`: they were not made yet.
     #[serde(default)]
     pub queries: Option<Digest>,
-    /// Digest of what the tasks used that ended on the day; `None`: a release made the night that did not look at it.
+    /// Digest of what the tasks used that ended on the day; `None`: it was not made yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) work: Option<Digest>,
     /// Events that counted.
@@ -112,8 +114,7 @@ pub(crate) fn settlement_puts(facts: &DayFacts, lane: u16, run: &str) -> Result<
         price_names: facts.price_names.clone(),
     };
     let mut puts = records::text_puts(&partition, &format!("{run}/head/"), &records::to_json(&head)?)?;
-    puts.extend(records::list_puts(&partition, &format!("{run}/costs/"), facts.cells.iter())?);
-    puts.extend(records::list_puts(&partition, &format!("{run}/tasks/"), facts.tasks.iter())?);
+    puts.extend(packed::puts(&partition, run, facts)?);
     puts.extend(records::list_puts(&partition, &format!("{run}/pools/"), facts.pools.iter())?);
     Ok(puts)
 }
@@ -153,9 +154,10 @@ async fn read_settlement_facts(books: &dyn Books, night: &Night) -> Result<DayFa
     let partition = facts_partition(night.day, night.lane);
     let run = night.rows();
     let head: Head = parse(night, &records::text(books, &partition, &format!("{run}/head/")).await?)?;
+    let (cells, tasks) = packed::read(books, (&partition, run), head.day).await?;
     Ok(DayFacts {
-        cells: records::list(books, &partition, &format!("{run}/costs/")).await?.into_iter().collect(),
-        tasks: records::list(books, &partition, &format!("{run}/tasks/")).await?.into_iter().collect(),
+        cells,
+        tasks,
         pools: records::list(books, &partition, &format!("{run}/pools/")).await?.into_iter().collect(),
         counted: head.counted,
         context: head.context,
@@ -226,11 +228,20 @@ impl App {
 
     /// Facts of the days of a month in the grain of settlements, lanes merged; days without a night are left out.
     pub(crate) async fn settlement_facts(&self, period: Period) -> Result<BTreeMap<NaiveDate, DayFacts>, Refusal> {
+        let nights = self.nights().await?.into_iter().map(|(night, _)| night);
+        let mut nights = nights.filter(|night| period.contains(night.day));
         let mut days: BTreeMap<NaiveDate, DayFacts> = BTreeMap::new();
-        for (night, _) in self.nights().await?.into_iter().filter(|(night, _)| period.contains(night.day)) {
-            let facts = read_settlement_facts(self.books(), &night).await?;
-            match days.get_mut(&night.day) {
-                None => drop(days.insert(night.day, facts)),
+        let mut reads = JoinSet::new();
+        loop {
+            while reads.len() < DAYS_AT_ONCE {
+                let Some(night) = nights.next() else { break };
+                let books = Arc::clone(&self.ports.books);
+                reads.spawn(async move { read_settlement_facts(books.as_ref(), &night).await });
+            }
+            let Some(read) = reads.join_next().await else { break };
+            let facts = read.map_err(|error| Refusal::computation("read the facts of a day", error))??;
+            match days.get_mut(&facts.day) {
+                None => drop(days.insert(facts.day, facts)),
                 Some(held) => {
                     held.merge(facts).map_err(|error| Refusal::computation("add the lanes of a day", error))?;
                 }

@@ -23,6 +23,7 @@ pub mod jobs;
 pub mod nightly;
 pub mod notify;
 pub mod organisation;
+mod packed;
 pub mod people;
 pub mod plans;
 pub mod queries;

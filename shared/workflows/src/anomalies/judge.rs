@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{Days, NaiveDate};
-use recoup_attribution::Grain;
 use recoup_budgets::anomaly::{
     AnomalyError, BASELINE_DAYS, Baseline, Causes, FinishedTask, HourKey, Judgement, MEAN_MULTIPLE, TaskAnomaly,
     TaskKind, TaskSums, digests, judge_day,
@@ -159,9 +158,7 @@ impl App {
         for lane in 0..self.lanes {
             let loaded = self.load_day(&world, (day, lane), (Cut::NONE, Prints::Stored)).await?;
             let shared = Arc::clone(&world);
-            let facts = tokio::task::spawn_blocking(move || {
-                facts_keeping(&shared, (day, Grain::Settlement), (&loaded, TASKS_MAX))
-            });
+            let facts = tokio::task::spawn_blocking(move || facts_keeping(&shared, day, (&loaded, TASKS_MAX)));
             let facts = facts.await.map_err(|error| Refusal::computation("look at the tasks of a day", error))??;
             for (kind, tasks) in tasks_of(&facts, calendar)? {
                 all.entry(kind).or_default().extend(tasks);

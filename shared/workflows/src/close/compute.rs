@@ -1,15 +1,18 @@
 //! What a close will write, computed before anything is written, and everything that stands against it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 
 use chrono::NaiveDate;
 use recoup_documents::{Manifest, Statement, canonical_json};
-use recoup_ledger::{Balances, CloseFacts, Totals, close_findings};
+use recoup_ledger::{Balances, CloseFacts, Settlement, Totals, close_findings};
+use recoup_model::organisation::Version;
 use recoup_model::{Digest, Finding, FindingKind, Id, Period, Severity};
 use recoup_money::Amount;
 use serde_json::{Value, json};
 
 use super::CloseRequest;
+use super::frozen::Frozen;
 use crate::app::{App, World};
 use crate::error::Refusal;
 use crate::nightly::{Cut, DIRTY, Dirty, SettledPeriod, unreadable};
@@ -21,8 +24,10 @@ const BLOCKS_PER_READ: usize = 64;
 /// A statement ready to be issued.
 pub(super) struct Ready {
     pub(super) team: String,
+    /// Without its lines.
     pub(super) statement: Statement,
-    pub(super) bytes: Vec<u8>,
+    pub(super) frozen: Frozen,
+    pub(super) digest: Digest,
 }
 
 /// Everything a close will write, made before anything is written.
@@ -62,16 +67,7 @@ impl App {
         let manifest = Manifest::build(period, &world.history, &settled.days, world.prices.digest())
             .with_inputs(&settled.opening, &settled.corrections)
             .with_rate_card(settled.settlement.rate_card);
-        let mut ready = Vec::new();
-        // A team whose events are all unpriced has no line and still a statement that says so (RAT-2).
-        let unpriced = settled.settlement.unpriced_events.keys().flatten();
-        let teams: BTreeSet<&Id> = settled.settlement.lines.keys().chain(unpriced).collect();
-        for team in teams {
-            let statement = Statement::build(team, &settled.settlement, version, 1, &manifest)
-                .map_err(|error| Refusal::computation("write a statement", error))?;
-            let bytes = canonical_json(&statement);
-            ready.push(Ready { team: team.to_string(), statement, bytes });
-        }
+        let ready = make_statements(&settled.settlement, version, &manifest)?;
         let rounding = rounding_of(&ready)?;
         let organisation_versions = u32::try_from(world.history.versions().len()).unwrap_or(u32::MAX);
         Ok(Some(ClosePlan {
@@ -172,6 +168,42 @@ impl App {
     }
 }
 
+/// The statement of every team, several at the same time.
+fn make_statements(settlement: &Settlement, version: &Version, manifest: &Manifest) -> Result<Vec<Ready>, Refusal> {
+    // A team whose events are all unpriced has no line and still a statement that says so (RAT-2).
+    let unpriced = settlement.unpriced_events.keys().flatten();
+    let teams: BTreeSet<&Id> = settlement.lines.keys().chain(unpriced).collect();
+    let (todo, done) = (Mutex::new(teams.into_iter()), Mutex::new(BTreeMap::new()));
+    let work = || {
+        while let Some(team) = todo.lock().ok().and_then(|mut teams| teams.next()) {
+            let made = make_statement((team, settlement), version, manifest);
+            if let Ok(mut done) = done.lock() {
+                done.insert(team, made);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        (1..workers).for_each(|_| drop(scope.spawn(work)));
+        work();
+    });
+    let done = done.into_inner().map_err(|error| Refusal::computation("write the statements", error))?;
+    done.into_values().collect()
+}
+
+fn make_statement(
+    (team, settlement): (&Id, &Settlement),
+    version: &Version,
+    manifest: &Manifest,
+) -> Result<Ready, Refusal> {
+    let mut statement = Statement::build(team, settlement, version, 1, manifest)
+        .map_err(|error| Refusal::computation("write a statement", error))?;
+    let bytes = canonical_json(&statement);
+    // They are in the bytes, and by far the largest part of the close.
+    statement.lines = Vec::new();
+    Ok(Ready { team: team.to_string(), statement, digest: Digest::of(&bytes), frozen: Frozen::of(&bytes)? })
+}
+
 /// Printed less exact total of each team.
 fn rounding_of(ready: &[Ready]) -> Result<BTreeMap<Id, Amount>, Refusal> {
     let off = |one: &Ready| {
@@ -193,7 +225,7 @@ pub(super) fn plan_json(period: Period, plan: &ClosePlan, only_planned: bool) ->
         json!({
             "team": ready.team, "statement": ready.statement.statement, "revision": 1,
             "total": ready.statement.total, "exact_total": ready.statement.exact_total,
-            "digest": Digest::of(&ready.bytes),
+            "digest": ready.digest,
         })
     });
     json!({

@@ -1,19 +1,32 @@
 //! Issuing: what was computed is frozen, written as documents and booked; then the month is closed for good.
 
+use std::sync::Arc;
+
 use recoup_ledger::Balances;
 use recoup_model::period::format_instant;
 use recoup_model::{Digest, Period};
 use recoup_money::Amount;
 use recoup_store::{Expect, Key, PutOutcome};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use super::compute::{ClosePlan, Ready, booked_rounding};
+use super::frozen::Frozen;
 use super::{CloseRequest, PERIODS, PeriodRecord, PeriodState, detail_partition, manifest_path};
 use crate::alerts::{Tell, outbox_put};
 use crate::app::App;
 use crate::error::Refusal;
 use crate::records;
 use crate::statements::Issued;
+
+/// Documents that are written at the same time.
+const DOCUMENTS_AT_ONCE: usize = 4;
+/// What the manifest is frozen under; a statement is under its number.
+const MANIFEST: &str = "manifest";
+
+fn numbered(statement: usize) -> String {
+    format!("{statement:06}")
+}
 
 impl App {
     /// Freezes the period with everything that is written later: from here on late events are late.
@@ -33,9 +46,9 @@ impl App {
         puts.extend(records::list_puts(&partition, "prices/", settled.settlement.prices.iter())?);
         puts.extend(records::list_puts(&partition, "corrections/", settled.corrections.iter())?);
         puts.extend(records::list_puts(&partition, "balances/", settled.settlement.balances.accounts().iter())?);
-        puts.extend(records::text_puts(&partition, "documents/manifest/", &utf8(&plan.manifest)?)?);
+        puts.extend(Frozen::of(&plan.manifest)?.puts(&partition, MANIFEST)?);
         for (number, ready) in plan.ready.iter().enumerate() {
-            puts.extend(records::text_puts(&partition, &format!("documents/{number:06}/"), &utf8(&ready.bytes)?)?);
+            puts.extend(ready.frozen.puts(&partition, &numbered(number))?);
         }
         self.keep_shipped().await?;
         records::remove_all(self.books(), &partition, "").await?;
@@ -64,16 +77,43 @@ impl App {
 
     /// Writes what was frozen, books it, and declares the period closed. Nothing is computed here, so whoever finishes an
     /// interrupted close comes to the same end, whatever has arrived meanwhile.
-    pub(super) async fn complete(&self, run: &str, key: &Key, record: PeriodRecord) -> Result<PeriodRecord, Refusal> {
-        let partition = detail_partition(record.period);
-        let manifest = records::text(self.books(), &partition, "documents/manifest/").await?;
-        self.write_once(&manifest_path(record.period), manifest.into_bytes()).await?;
-        for (number, issued) in record.statements.iter().enumerate() {
-            let text = records::text(self.books(), &partition, &format!("documents/{number:06}/")).await?;
-            self.write_once(&issued.path, text.into_bytes()).await?;
+    /// `made` are the documents as they were frozen, where they are still at hand: the manifest and the statements in order.
+    pub(super) async fn complete(
+        self: &Arc<Self>,
+        run: &str,
+        key: &Key,
+        (record, made): (PeriodRecord, Option<(Vec<u8>, Vec<Ready>)>),
+    ) -> Result<PeriodRecord, Refusal> {
+        let (manifest, ready) = match made {
+            Some((manifest, ready)) => (manifest, ready),
+            None => (self.frozen(record.period, MANIFEST).await?, Vec::new()),
+        };
+        self.write_once(&manifest_path(record.period), manifest).await?;
+        let mut ready = ready.into_iter();
+        let mut statements = record.statements.iter().enumerate();
+        let mut writes = JoinSet::new();
+        loop {
+            while writes.len() < DOCUMENTS_AT_ONCE {
+                let Some((number, issued)) = statements.next() else { break };
+                let (app, path, period) = (Arc::clone(self), issued.path.clone(), record.period);
+                let made = ready.next().map(|ready| ready.frozen);
+                writes.spawn(async move {
+                    let bytes = match made {
+                        Some(frozen) => frozen.thaw()?,
+                        None => app.frozen(period, &numbered(number)).await?,
+                    };
+                    app.write_once(&path, bytes).await
+                });
+            }
+            let Some(written) = writes.join_next().await else { break };
+            written.map_err(|error| Refusal::computation("write a statement", error))??;
         }
         self.progress(run, "booking the close", 2, 3);
         self.finish(key, record).await
+    }
+
+    async fn frozen(&self, period: Period, name: &str) -> Result<Vec<u8>, Refusal> {
+        Ok(Frozen::read(self.books(), &detail_partition(period), name).await?)
     }
 
     async fn write_once(&self, path: &str, bytes: Vec<u8>) -> Result<(), Refusal> {
@@ -112,16 +152,12 @@ fn issued(period: Period, ready: &Ready, issued_at: &str) -> Issued {
         period,
         statement: ready.statement.statement.clone(),
         revision: ready.statement.revision,
-        digest: Digest::of(&ready.bytes),
+        digest: ready.digest,
         total: ready.statement.total.clone(),
         mode: ready.statement.mode.clone(),
         issued_at: issued_at.to_owned(),
         path: format!("statements/{period}/{}/r{}.json", path_segment(&ready.team), ready.statement.revision),
     }
-}
-
-fn utf8(bytes: &[u8]) -> Result<String, Refusal> {
-    String::from_utf8(bytes.to_vec()).map_err(|error| Refusal::computation("keep a document", error))
 }
 
 /// A team's id as a path segment: what is not plain is percent-encoded with `_` in place of `%`.

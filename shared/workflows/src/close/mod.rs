@@ -6,6 +6,7 @@
 //! Start reading at `steps`, then `compute` (what will be written) and `issue` (writing it).
 
 mod compute;
+mod frozen;
 mod issue;
 mod steps;
 
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub use steps::ClosePlanned;
+pub(crate) use steps::utc_days_of;
 
 use crate::app::App;
 use crate::error::Refusal;

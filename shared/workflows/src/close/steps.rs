@@ -122,7 +122,14 @@ impl App {
         }
         let size = days_per_part(nights.len(), PARTS_MAX.saturating_sub(CHECKS_MAX), self.sharing);
         let mut parts: Vec<Part> = nights.chunks(size).map(|days| Part::Days(days.to_vec())).collect();
-        let utc_days = utc_days_of(&world, request.period);
+        let calendar = world.history.calendar();
+        let is_read = |utc_day: &NaiveDate| {
+            // A night reads the blocks of its days, and so checks them.
+            let reads = |one: &PlannedDay, lane| one.lane == lane && calendar.utc_days(one.day).contains(utc_day);
+            (0..self.lanes).all(|lane| nights.iter().any(|one| reads(one, lane)))
+        };
+        let mut utc_days = utc_days_of(&world, request.period.days());
+        utc_days.retain(|utc_day| !is_read(utc_day));
         let size = if self.sharing { UTC_DAYS_PER_PART } else { CHECKS_MAX };
         parts.extend(utc_days.chunks(size).map(|days| Part::Blocks(days.to_vec())));
         Ok((cut, parts))
@@ -173,10 +180,11 @@ impl App {
                 return Ok(outcome_of(&record, "a plan: an interrupted close is finished by the next one"));
             }
             self.progress(run, "finishing an interrupted close", 1, 3);
-            return Ok(outcome_of(&self.complete(run, &key, record).await?, "closed"));
+            return Ok(outcome_of(&self.complete(run, &key, (record, None)).await?, "closed"));
         }
         let done = self.all_done(run, head).await?;
-        let damaged: Vec<(String, String)> = done.into_iter().flat_map(|part| part.damaged).collect();
+        let damaged: BTreeSet<(String, String)> = done.into_iter().flat_map(|part| part.damaged).collect();
+        let damaged: Vec<(String, String)> = damaged.into_iter().collect();
         self.progress(run, "computing the close", 0, 3);
         let world = self.world().await?;
         let Some(plan) = self.plan_close(&world, request, (Cut(head.cut), &damaged)).await? else {
@@ -195,7 +203,7 @@ impl App {
         self.progress(run, "writing the statements", 1, 3);
         self.publish(&world, &plan.settled).await?;
         let record = self.freeze(run, request, &plan).await?;
-        let record = self.complete(run, &key, record).await?;
+        let record = self.complete(run, &key, (record, Some((plan.manifest, plan.ready)))).await?;
         let mut outcome = outcome_of(&record, "closed");
         if let Some(outcome) = outcome.as_object_mut() {
             outcome.insert("findings".into(), json!(plan.findings));
@@ -204,9 +212,10 @@ impl App {
     }
 }
 
-fn utc_days_of(world: &World, period: Period) -> Vec<NaiveDate> {
+/// The UTC days that some local days reach into, in order.
+pub(crate) fn utc_days_of(world: &World, days: impl Iterator<Item = NaiveDate>) -> Vec<NaiveDate> {
     let calendar = world.history.calendar();
-    let days: BTreeSet<NaiveDate> = period.days().flat_map(|day| calendar.utc_days(day)).collect();
+    let days: BTreeSet<NaiveDate> = days.flat_map(|day| calendar.utc_days(day)).collect();
     days.into_iter().collect()
 }
 

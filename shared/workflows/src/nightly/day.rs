@@ -1,6 +1,6 @@
 //! One day: from the traces that touch it to facts in the books, visible by one final record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::NaiveDate;
@@ -28,15 +28,16 @@ use crate::shipped::Known;
 const NAME_DIGITS: usize = 16;
 
 impl App {
-    /// Runs the days of a part, some at the same time, from the blocks up to a cut.
+    /// Runs the days of a part, some at the same time, from the blocks up to a cut. Also gives the days that could not be run
+    /// because a block cannot be read.
     pub(crate) async fn run_days(
         self: &Arc<Self>,
         run: &str,
         world: &Arc<World>,
         (days, cut): (Vec<PlannedDay>, Cut),
-    ) -> Result<PartDone, Refusal> {
+    ) -> Result<(PartDone, BTreeSet<NaiveDate>), Refusal> {
         let closed = self.closed_worlds(world).await?;
-        let mut done = PartDone::default();
+        let (mut done, mut unread) = (PartDone::default(), BTreeSet::new());
         let mut queue = days.into_iter();
         let mut tasks = JoinSet::new();
         loop {
@@ -44,10 +45,12 @@ impl App {
                 let Some(planned) = queue.next() else { break };
                 let own = closed.get(&Period::of(planned.day)).unwrap_or(world);
                 let (app, world, run) = (Arc::clone(self), Arc::clone(own), run.to_owned());
-                tasks.spawn(async move { app.run_day(world, &run, (planned, cut)).await });
+                let day = planned.day;
+                tasks.spawn(async move { (day, app.run_day(world, &run, (planned, cut)).await) });
             }
             let Some(joined) = tasks.join_next().await else { break };
-            match joined.map_err(|error| Refusal::computation("run a day", error))? {
+            let (day, outcome) = joined.map_err(|error| Refusal::computation("run a day", error))?;
+            match outcome {
                 Ok((outcome, unpriced)) => {
                     self.advance(run, format!("day {}", outcome.day));
                     done.days.push(outcome);
@@ -56,6 +59,7 @@ impl App {
                 // The day stays marked, so that no close passes it by; the others go on.
                 Err(error) => match unreadable(&error) {
                     Some((block, reason)) => {
+                        unread.insert(day);
                         tracing::error!(block, reason, "a block cannot be read");
                         let line = format!("{block}: {reason}");
                         if !done.unread.contains(&line) {
@@ -67,7 +71,7 @@ impl App {
             }
         }
         done.days.sort_by_key(|outcome| (outcome.day, outcome.lane));
-        Ok(done)
+        Ok((done, unread))
     }
 
     /// What the days of closed periods are made with: the organisation and the prices as they were known at the close,
@@ -99,8 +103,9 @@ impl App {
         let before = records::get::<Night>(self.books(), &key).await?;
         let held = before.as_ref().map(|(night, _)| night);
         let changed = held.is_none_or(|night| night.facts != made.digest || night.form != FACTS_FORM);
+        // What only queries and anomalies read was made for both or for neither.
         let is_held =
-            |night: &Night| night.work == Some(made.work) && (made.queries.is_none() || night.queries == made.queries);
+            |night: &Night| made.queries.is_none() || (night.queries == made.queries && night.work == made.work);
         let same = !changed && held.is_some_and(is_held);
         let stored = match held.filter(|_| same) {
             Some(held) => (held.run.clone(), held.rows.clone()),
@@ -117,7 +122,7 @@ impl App {
             form: FACTS_FORM,
             facts: made.digest,
             queries: if same { held.and_then(|night| night.queries) } else { made.queries },
-            work: Some(made.work),
+            work: if same { held.and_then(|night| night.work) } else { made.work },
             events: made.facts.counted.values().map(|set| set.events).sum(),
             rules: RULES_VERSION,
             catalogue: world.prices.digest(),
@@ -186,7 +191,7 @@ struct Made {
     unpriced: Vec<UnpricedModel>,
     digest: Digest,
     queries: Option<Digest>,
-    work: Digest,
+    work: Option<Digest>,
     puts: Vec<Write>,
 }
 
@@ -196,12 +201,14 @@ fn make_facts(
     run: &str,
     traces: &DayTraces,
 ) -> Result<Made, Refusal> {
-    let facts = facts_in_grain(world, (day, grain), traces)?;
+    let mut facts = facts_in_grain(world, (day, grain), traces)?;
     let unpriced = unpriced_models(&facts);
-    let mut fine = match grain {
-        Grain::Query => query_puts(&facts, lane, run)?,
-        Grain::Settlement => Vec::new(),
+    let (mut fine, mut tasks) = match grain {
+        Grain::Query => (query_puts(&facts, lane, run)?, work_puts(&facts, world.history.calendar(), (lane, run))?),
+        // The next night makes them.
+        Grain::Settlement => (Vec::new(), Vec::new()),
     };
+    facts.work.clear();
     let facts = match grain {
         Grain::Query => facts
             .in_settlement_grain(&world.history)
@@ -210,10 +217,10 @@ fn make_facts(
     };
     let mut puts = settlement_puts(&facts, lane, run)?;
     let digest = facts_digest(&puts, run);
-    let queries = (grain == Grain::Query).then(|| facts_digest(&fine, run));
-    let mut tasks = work_puts(&facts, world.history.calendar(), (lane, run))?;
-    let work = facts_digest(&tasks, run);
-    let all = Digest::of(format!("{digest}{}{work}", queries.unwrap_or(digest)).as_bytes()).to_string();
+    let of = |puts: &[Write]| (grain == Grain::Query).then(|| facts_digest(puts, run));
+    let (queries, work) = (of(&fine), of(&tasks));
+    let all = [Some(digest), queries, work].into_iter().flatten().map(|part| part.to_string()).collect::<String>();
+    let all = Digest::of(all.as_bytes()).to_string();
     let name = format!("{run}-{}", all.get(..NAME_DIGITS).unwrap_or_default());
     puts.append(&mut fine);
     puts.append(&mut tasks);

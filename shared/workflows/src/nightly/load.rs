@@ -7,7 +7,8 @@ use recoup_attribution::{Context, Report, reports_of, second_reports};
 use recoup_model::digest::response_fingerprint;
 use recoup_model::period::utc_day;
 use recoup_model::{Calendar, Identity, Recorded};
-use recoup_store::block::columns::read_checked_columns;
+use recoup_store::block::BlockError;
+use recoup_store::block::columns::{Wanted, read_wanted_columns};
 use recoup_store::{StoreError, StoredBlock};
 
 use super::rows::{DayBlock, Print};
@@ -67,11 +68,17 @@ impl DayTraces {
     }
 }
 
-fn day_block(stored: &StoredBlock, prints: Option<Vec<Print>>) -> Result<DayBlock, StoreError> {
-    let columns = read_checked_columns(&stored.bytes).map_err(|error| StoreError::Damaged {
+fn day_block(stored: &StoredBlock, prints: Option<Vec<Print>>, wanted: Wanted) -> Result<DayBlock, StoreError> {
+    let damaged = |error: BlockError| StoreError::Damaged {
         what: format!("block {} of {}", stored.info.seq, stored.info.utc_day),
         detail: error.to_string(),
-    })?;
+    };
+    // Fingerprints that the store did not keep are made of all columns.
+    let wanted = if prints.is_some() { wanted } else { Wanted::All };
+    let columns = read_wanted_columns(&stored.bytes, wanted).map_err(damaged)?;
+    if wanted != Wanted::All && prints.as_ref().is_none_or(|prints| prints.len() != columns.len) {
+        return day_block(stored, None, Wanted::All);
+    }
     Ok(DayBlock::new(columns, prints))
 }
 
@@ -123,6 +130,15 @@ impl App {
 
     /// Reads blocks as columns, off the async threads.
     pub(crate) async fn read_columns(&self, seqs: Vec<u64>, prints: Prints) -> Result<Vec<DayBlock>, Refusal> {
+        self.read_blocks(seqs, prints, Wanted::All).await
+    }
+
+    /// Reads of blocks when their events were used, and what tells these apart.
+    pub(crate) async fn read_times(&self, seqs: Vec<u64>) -> Result<Vec<DayBlock>, Refusal> {
+        self.read_blocks(seqs, Prints::Stored, Wanted::Times).await
+    }
+
+    async fn read_blocks(&self, seqs: Vec<u64>, prints: Prints, wanted: Wanted) -> Result<Vec<DayBlock>, Refusal> {
         let mut all = Vec::with_capacity(seqs.len());
         for part in seqs.chunks(BLOCKS_PER_READ) {
             let stored = self.ports.log.read(part.to_vec()).await?;
@@ -131,7 +147,8 @@ impl App {
                 Prints::Computed => vec![None; part.len()],
             };
             let decoded = tokio::task::spawn_blocking(move || {
-                stored.iter().zip(kept).map(|(block, prints)| day_block(block, prints)).collect::<Result<Vec<_>, _>>()
+                let blocks = stored.iter().zip(kept).map(|(block, prints)| day_block(block, prints, wanted));
+                blocks.collect::<Result<Vec<_>, _>>()
             });
             all.extend(decoded.await.map_err(|error| Refusal::computation("decode blocks", error))??);
         }

@@ -9,8 +9,8 @@ use recoup_model::{Calendar, Digest, Identity, Period, Recorded};
 use recoup_store::{BlockInfo, Expect, Key, Write};
 use serde::{Deserialize, Serialize};
 
-use super::rows::DayBlock;
-use super::{Cut, DIRTY, Dirty, Prints, unreadable};
+use super::rows::{DayBlock, identity_of};
+use super::{Cut, DIRTY, Dirty, unreadable};
 use crate::app::{App, World};
 use crate::error::Refusal;
 use crate::facts::{FACTS_FORM, Night, night_sort};
@@ -65,22 +65,43 @@ impl App {
     async fn marks_of_blocks(&self, world: &World, blocks: &[BlockInfo]) -> Result<Marks, Refusal> {
         let calendar = world.history.calendar();
         let mut marks = Marks::new();
-        let mut lanes: BTreeMap<u16, (BTreeSet<NaiveDate>, BTreeSet<u64>)> = BTreeMap::new();
-        for (info, block) in self.read_marked(world, blocks, &mut marks).await? {
+        let mut lanes: BTreeMap<u16, (BTreeSet<NaiveDate>, Vec<u64>)> = BTreeMap::new();
+        let mut mark = |info: &BlockInfo, touched: BTreeSet<NaiveDate>, of: &mut dyn Iterator<Item = u64>| {
             let (days, traces) = lanes.entry(info.lane).or_default();
             days.insert(info.utc_day);
-            let mut known: Vec<u64> = block.traces().collect();
-            known.sort_unstable();
-            known.dedup();
-            traces.extend(known);
-            for day in local_days(calendar, &block.columns.used_at_ns) {
+            traces.extend(of);
+            for day in touched {
                 marks.entry((day, info.lane)).or_insert_with(|| "new events".into());
             }
+        };
+        // Where a UTC day is a local day, a block's own day says it all.
+        let seqs = || blocks.iter().map(|block| block.seq).collect();
+        let all_day = |info: &BlockInfo| whole_day(calendar, info.utc_day);
+        let prints = if blocks.iter().all(|info| all_day(info).is_some()) {
+            self.ports.log.prints(seqs()).await?
+        } else {
+            vec![None; blocks.len()]
+        };
+        let mut unknown = Vec::new();
+        for (info, prints) in blocks.iter().zip(prints) {
+            match (all_day(info), prints) {
+                (Some(day), Some(prints)) if u32::try_from(prints.len()) == Ok(info.events) => {
+                    mark(info, BTreeSet::from([day]), &mut prints.iter().map(|print| identity_of(print).trace));
+                }
+                _ => unknown.push(*info),
+            }
         }
-        for (lane, (mut days, fresh)) in lanes {
+        let mut unreadable_days = Marks::new();
+        for (info, block) in self.read_marked(world, &unknown, &mut unreadable_days).await? {
+            mark(&info, local_days(calendar, &block.columns.used_at_ns), &mut block.traces());
+        }
+        marks.append(&mut unreadable_days);
+        for (lane, (mut days, mut fresh)) in lanes {
+            fresh.sort_unstable();
+            fresh.dedup();
             let beyond = self.ports.log.traces_beyond(days.iter().copied().collect(), lane).await?;
             let beyond: BTreeSet<u64> =
-                beyond.into_iter().map(|(trace, _)| trace).filter(|trace| fresh.contains(trace)).collect();
+                beyond.into_iter().map(|(trace, _)| trace).filter(|trace| fresh.binary_search(trace).is_ok()).collect();
             let related = self.readable_events(&beyond).await?;
             days.extend(related.iter().map(|(_, recorded)| utc_day(recorded.event.used_at_ns)));
             // A new event may decide which report of a call is billed, on whatever day the other report lies.
@@ -106,14 +127,14 @@ impl App {
         marks: &mut Marks,
     ) -> Result<Vec<(BlockInfo, DayBlock)>, Refusal> {
         let seqs = || blocks.iter().map(|block| block.seq).collect();
-        match self.read_columns(seqs(), Prints::Stored).await {
+        match self.read_times(seqs()).await {
             Err(error) if unreadable(&error).is_some() => {}
             read => return Ok(blocks.iter().copied().zip(read?).collect()),
         }
         let calendar = world.history.calendar();
         let mut all = Vec::new();
         for block in blocks {
-            match self.read_columns(vec![block.seq], Prints::Stored).await {
+            match self.read_times(vec![block.seq]).await {
                 Ok(read) => all.extend(read.into_iter().map(|read| (*block, read))),
                 Err(error) => {
                     let (what, _) = unreadable(&error).ok_or(error)?;
@@ -136,11 +157,14 @@ impl App {
         }
     }
 
-    /// Traces that report a provider call which one of `traces` reports too (EVT-2).
-    async fn partners(&self, utc_days: &[NaiveDate], traces: &BTreeSet<u64>) -> Result<BTreeSet<u64>, Refusal> {
+    /// Traces that report a provider call which one of `traces`, in order, reports too (EVT-2).
+    async fn partners(&self, utc_days: &[NaiveDate], traces: &[u64]) -> Result<BTreeSet<u64>, Refusal> {
         let uses = self.ports.log.shared_responses(utc_days.to_vec()).await?;
-        let ours: BTreeSet<u64> =
-            uses.iter().filter(|used| traces.contains(&used.identity.trace)).map(|used| used.response).collect();
+        let ours: BTreeSet<u64> = uses
+            .iter()
+            .filter(|used| traces.binary_search(&used.identity.trace).is_ok())
+            .map(|used| used.response)
+            .collect();
         let partners = uses.iter().filter(|used| ours.contains(&used.response)).map(|used| used.identity.trace);
         Ok(partners.collect())
     }
@@ -168,6 +192,13 @@ impl App {
         let puts: Vec<Write> = puts.collect::<Result<_, _>>()?;
         Ok(records::write_in_groups(self.books(), puts).await?)
     }
+}
+
+/// The local day that a UTC day is, where it is one.
+fn whole_day(calendar: Calendar, utc_day: NaiveDate) -> Option<NaiveDate> {
+    let begin_ns = utc_day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_nanos_opt()?;
+    let day = calendar.day_of(begin_ns);
+    (calendar.day_of(begin_ns.saturating_add(DAY_NS)) == day).then_some(day)
 }
 
 /// The local days of some instants, most of which follow each other closely.

@@ -17,7 +17,6 @@ use std::collections::BTreeSet;
 use chrono::NaiveDate;
 use recoup_attribution::batch::{Batch, day_facts};
 use recoup_attribution::facts::DayFacts;
-use recoup_attribution::work::DEAREST_MAX;
 use recoup_attribution::{Context, Grain};
 use recoup_model::Period;
 use recoup_money::Amount;
@@ -78,17 +77,28 @@ pub struct DayOutcome {
 
 /// Attributes every trace of a day and adds up what falls on it.
 pub(crate) fn facts_in_grain(world: &World, day: (NaiveDate, Grain), loaded: &DayTraces) -> Result<DayFacts, Refusal> {
-    facts_keeping(world, day, (loaded, DEAREST_MAX))
+    let batch = Batch::new(world.prices.as_ref());
+    // What tasks used no settlement reads.
+    attribute(world, day, (loaded, if day.1 == Grain::Settlement { batch.without_work() } else { batch }))
 }
 
-/// The same, where so many of the dearest tasks of each agent and task type are kept.
+/// The same in the grain of settlements, with what tasks used, where so many of the dearest of each agent and task type are
+/// kept.
 pub(crate) fn facts_keeping(
     world: &World,
-    day: (NaiveDate, Grain),
+    day: NaiveDate,
     (loaded, dearest_max): (&DayTraces, usize),
 ) -> Result<DayFacts, Refusal> {
+    let batch = Batch::new(world.prices.as_ref()).keeping(dearest_max);
+    attribute(world, (day, Grain::Settlement), (loaded, batch))
+}
+
+fn attribute(
+    world: &World,
+    day: (NaiveDate, Grain),
+    (loaded, mut batch): (&DayTraces, Batch<'_>),
+) -> Result<DayFacts, Refusal> {
     let context = Context { history: &world.history, rater: world.prices.as_ref() };
-    let mut batch = Batch::new(world.prices.as_ref()).keeping(dearest_max);
     let rows = Rows::fill(&mut batch, &loaded.blocks, &loaded.beyond);
     day_facts(day, &mut batch, &loaded.excluded, &context, &rows)
         .map_err(|error| Refusal::computation("attribute a day", error))

@@ -48,7 +48,7 @@ fn prints_of(columns: &Columns) -> Vec<Print> {
         .collect()
 }
 
-fn identity_of(print: &Print) -> Identity {
+pub(super) fn identity_of(print: &Print) -> Identity {
     let half =
         |at: usize| print.get(at..).and_then(<[u8]>::first_chunk::<8>).map_or(0, |bytes| u64::from_be_bytes(*bytes));
     Identity { trace: half(0), event: half(8) }
@@ -139,7 +139,7 @@ enum Translated<'c> {
 impl<'c> Translated<'c> {
     fn new(batch: &mut Batch<'_>, column: &'c TextColumn) -> Self {
         let mut names = vec![0];
-        names.extend(column.texts.iter().map(|text| batch.name(&Id::from(text))));
+        names.extend(column.texts.iter().map(|text| batch.name(text)));
         match &column.codes {
             Codes::Same(code) => Self::Same(at(&names, *code)),
             Codes::Each(codes) => Self::Each(codes, names),

@@ -40,7 +40,7 @@ pub(crate) struct SettledPeriod {
     pub(crate) settlement: Settlement,
     pub(crate) corrections: Vec<Correction>,
     pub(crate) nights: BTreeMap<String, Digest>,
-    /// The facts that it was settled from, where it is being closed.
+    /// Of the facts that it was settled from, where it is being closed, which events they count.
     pub(crate) days: BTreeMap<NaiveDate, DayFacts>,
 }
 
@@ -130,9 +130,7 @@ impl App {
                 let one = self.settle_one(world, period, (through, carried.open(&before)), &corrections).await?;
                 carry_past(&mut carried, &one.opening, &one.settlement.closing)?;
                 before = one.settlement.closing.clone();
-                // Many months may be open: facts are kept of the one whose manifest is written next.
-                let days = if closing == Some(period) { one.days } else { BTreeMap::new() };
-                settled.push(SettledPeriod { nights: nights_of(&nights, period), days, ..one });
+                settled.push(SettledPeriod { nights: nights_of(&nights, period), ..one });
             }
             period = period.next();
         }
@@ -180,6 +178,11 @@ impl App {
         };
         let settlement = settle(&input).map_err(|error| Refusal::computation("settle a period", error))?;
         let corrections = corrections.to_vec();
+        let counted = |(day, facts): (&NaiveDate, &DayFacts)| (*day, only_counted(facts));
+        let heads = days.iter().map(counted).collect();
+        // A month's facts are many small things to give back, and nobody has to wait for that.
+        tokio::task::spawn_blocking(move || drop(days));
+        let days = heads;
         Ok(SettledPeriod { period, through, opening, settlement, corrections, nights: BTreeMap::new(), days })
     }
 
@@ -324,6 +327,11 @@ impl App {
         let prefix = format!("{}/{}/", record.period, record.prices_run);
         Ok(records::list(self.books(), PRICES, &prefix).await?)
     }
+}
+
+/// What a manifest says of a day.
+fn only_counted(facts: &DayFacts) -> DayFacts {
+    DayFacts { counted: facts.counted.clone(), context: facts.context, ..DayFacts::empty(facts.day) }
 }
 
 pub(crate) fn carry_past(carried: &mut Carried, opening: &Opening, closing: &Opening) -> Result<(), Refusal> {

@@ -137,7 +137,13 @@ impl App {
             Part::Days(days) => {
                 let (doing, steps) = (days.last().map(|one| format!("day {}", one.day)), days.len());
                 let world = self.world().await?;
-                (doing, steps, self.run_days(run, &world, (days, Cut(head.cut))).await?)
+                let (mut done, unread) = self.run_days(run, &world, (days, Cut(head.cut))).await?;
+                if head.close.is_some() && !unread.is_empty() {
+                    // A day stops at the first block that cannot be read; a close names all of them (CLO-1).
+                    let utc_days = close::utc_days_of(&world, unread.into_iter());
+                    done.damaged = self.damaged_blocks(run, &utc_days).await?;
+                }
+                (doing, steps, done)
             }
             Part::Blocks(days) => {
                 let (doing, steps) = (days.last().map(|day| format!("blocks of {day}")), days.len());
