@@ -19,6 +19,9 @@ const SECRET_BYTES: usize = 24;
 /// Bytes of a key's id.
 const KEY_ID_BYTES: usize = 6;
 const UNKNOWN: Refusal = Refusal::Unauthenticated("the API key is not known; make one with `recoup keys create`");
+/// The record calls the operator at the machine so, and a key that is nobody's own by this and its id: no person is.
+const OPERATOR: &str = "operator";
+const KEY_PREFIX: &str = "key:";
 /// Keys of one organisation.
 pub const KEYS_MAX: usize = 10_000;
 
@@ -87,13 +90,19 @@ impl Principal {
         }
     }
 
+    /// The person who acts; `None`: an API key that is nobody's own, or the operator at the machine, who may be anybody.
+    #[must_use]
+    pub fn known_person(&self) -> Option<&str> {
+        self.person.as_deref().filter(|person| is_person(person))
+    }
+
     /// Who it is, for the record: the person, else the key, else the operator.
     #[must_use]
     pub fn who(&self) -> String {
         match (&self.person, &self.key_id) {
             (Some(person), _) => person.clone(),
-            (None, Some(key)) => format!("key:{key}"),
-            (None, None) => "operator".to_owned(),
+            (None, Some(key)) => format!("{KEY_PREFIX}{key}"),
+            (None, None) => OPERATOR.to_owned(),
         }
     }
 
@@ -396,6 +405,12 @@ fn is_secret(secret: &str, digest_hex: &str) -> bool {
     hex::decode_to_slice(digest_hex, &mut expected).is_ok() && Sha256::digest(secret).as_slice().ct_eq(&expected).into()
 }
 
+/// Whether a name in the record is that of a person.
+pub(crate) fn is_person(name: &str) -> bool {
+    let name = name.trim().to_lowercase();
+    !name.is_empty() && name != OPERATOR && !name.starts_with(KEY_PREFIX)
+}
+
 fn check_person(person: Option<&str>) -> Result<(), Refusal> {
     let is_good = |name: &str| {
         !name.trim().is_empty() && name.len() <= limits::TAG_BYTES_MAX && !name.chars().any(char::is_control)
@@ -404,6 +419,11 @@ fn check_person(person: Option<&str>) -> Result<(), Refusal> {
         Some(name) if !is_good(name) => {
             let most = limits::TAG_BYTES_MAX;
             let detail = format!("a person is named by 1 to {most} bytes without control characters");
+            Err(Refusal::invalid("invalid-person", "person", detail))
+        }
+        Some(name) if !is_person(name) => {
+            let detail =
+                format!("`{name}` is no person: the record calls the operator and nobody's keys so; write a name");
             Err(Refusal::invalid("invalid-person", "person", detail))
         }
         _ => Ok(()),

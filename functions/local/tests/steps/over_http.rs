@@ -7,6 +7,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use recoup_http::{Access, InProcess, Origin, router};
 use recoup_model::Tags;
+use recoup_store::{Expect, Key, Write};
 use recoup_workflows::{App, Role};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -338,21 +339,30 @@ async fn bud_2_an_alert_is_acknowledged_by_those_who_may_and_not_after_its_month
 async fn bud_6_more_is_decided_once_by_somebody_else_and_in_its_period() {
     let served = Served::new().await;
     let finn = served.key(Role::Finance, None, "finn").await;
-    let also_finn = served.key(Role::Admin, None, "finn").await;
+    let also_finn = served.key(Role::Admin, None, "Finn ").await;
+    let ana = served.key(Role::Lead, Some("support"), "ana").await;
+    let mia = served.key(Role::Finance, None, "mia").await;
     let nameless = served.key(Role::Finance, None, "").await;
     let ask = "POST /v1/budgets/extensions";
     let wanted = json!({ "scope": "team:support", "amount": "1", "reason": "a launch" });
     let decide = |asked: &Value| format!("POST /v1/budgets/extensions/{}/decision", asked["id"].as_str().unwrap());
     let yes = || json!({ "approve": true });
 
-    let by_operator = served.done("", ask, wanted.clone()).await;
-    assert_eq!(by_operator["requested_by"], "operator");
-    assert_eq!(served.refused("", &decide(&by_operator), yes()).await, (403, "forbidden".to_owned()));
-    let approved = served.done(&nameless, &decide(&by_operator), yes()).await;
-    assert_eq!(approved["state"], "approved");
-    for key in [nameless.as_str(), finn.as_str(), ""] {
+    for unknown in ["", nameless.as_str()] {
+        assert_eq!(served.refused(unknown, ask, wanted.clone()).await, (403, "forbidden".to_owned()));
+    }
+    let by_ana = served.done(&ana, ask, wanted.clone()).await;
+    assert_eq!(by_ana["requested_by"], "ana");
+    for unknown in ["", nameless.as_str()] {
         for answer in [true, false] {
-            let again = served.refused(key, &decide(&by_operator), json!({ "approve": answer })).await;
+            let decision = json!({ "approve": answer });
+            assert_eq!(served.refused(unknown, &decide(&by_ana), decision).await, (403, "forbidden".to_owned()));
+        }
+    }
+    assert_eq!(served.done(&finn, &decide(&by_ana), yes()).await["state"], "approved");
+    for key in [also_finn.as_str(), finn.as_str()] {
+        for answer in [true, false] {
+            let again = served.refused(key, &decide(&by_ana), json!({ "approve": answer })).await;
             assert_eq!(again, (409, "already-decided".to_owned()));
         }
     }
@@ -362,13 +372,38 @@ async fn bud_6_more_is_decided_once_by_somebody_else_and_in_its_period() {
     for key in [&finn, &also_finn] {
         assert_eq!(served.refused(key, &decide(&by_finn), yes()).await.0, 403, "one person with two keys");
     }
-    let by_nameless = served.done(&nameless, ask, wanted.clone()).await;
-    assert_eq!(served.refused(&nameless, &decide(&by_nameless), yes()).await.0, 403);
     let unknown = json!({ "scope": "team:support", "amount": "1", "reason": "x", "alert": "alr_none" });
     assert_eq!(served.refused(&finn, ask, unknown).await.0, 404);
     served.stage.clock.pass_minutes(21 * 24 * 60);
-    assert_eq!(served.refused(&nameless, &decide(&by_finn), yes()).await, (409, "period-over".to_owned()));
+    assert_eq!(served.refused(&mia, &decide(&by_finn), yes()).await, (409, "period-over".to_owned()));
     assert_eq!(served.budget("team:support").await["limit"], "1", "December has its own");
+}
+
+#[tokio::test]
+async fn bud_6_what_nobody_known_asked_for_is_declined_and_never_approved() {
+    let served = Served::new().await;
+    let finn = served.key(Role::Finance, None, "finn").await;
+    for (number, asker) in ["key:0a1b2c3d4e5f", "operator"].into_iter().enumerate() {
+        let id = format!("ext_{number}");
+        let pending = json!({
+            "id": id, "scope": "team:support", "period": "2026-11", "amount": "1", "reason": "a launch",
+            "state": "pending", "requested_by": asker, "requested_at": "2026-11-10T07:00:00Z",
+            "decided_by": null, "decided_at": null, "alert": null,
+        });
+        let put = Write::Put {
+            key: Key::new("extensions", format!("2026-11|{id}")),
+            value: pending.to_string(),
+            expect: Expect::Absent,
+        };
+        served.stage.ports().books.write(vec![put]).await.unwrap();
+        let decide = format!("POST /v1/budgets/extensions/{id}/decision");
+        let refused = served.refused(&finn, &decide, json!({ "approve": true })).await;
+        assert_eq!(refused, (409, "unknown-requester".to_owned()));
+        assert_eq!(served.budget("team:support").await["limit"], "1");
+        let declined = served.done(&finn, &decide, json!({ "approve": false })).await;
+        assert_eq!((&declined["state"], &declined["decided_by"]), (&json!("declined"), &json!("finn")));
+    }
+    assert_eq!(served.budget("team:support").await["limit"], "1");
 }
 
 #[tokio::test]

@@ -195,6 +195,16 @@ async fn bud_6_more_needs_somebody_else_and_makes_a_new_limit() {
     };
     assert!(matches!(app.request_extension(&lead(), request("0", "x")).await, Err(Refusal::Invalid { .. })));
     assert!(matches!(app.request_extension(&lead(), request("1", " ")).await, Err(Refusal::Invalid { .. })));
+    let nobody = Principal { person: None, ..finance() };
+    for unknown in [
+        &nobody,
+        &Principal::operator(),
+        &holder(Role::Finance, None, " Operator"),
+        &holder(Role::Admin, None, "key:7"),
+    ] {
+        let Err(Refusal::Forbidden(why)) = app.request_extension(unknown, request("1", "x")).await else { panic!() };
+        assert!(why.contains("--person"), "{why}");
+    }
     let stranger = holder(Role::Lead, Some("marketing"), "mia");
     assert!(matches!(app.request_extension(&stranger, request("1", "x")).await, Err(Refusal::Forbidden(_))));
     let asked = app.request_extension(&lead(), request("0.25", "a launch")).await.unwrap();
@@ -204,6 +214,13 @@ async fn bud_6_more_needs_somebody_else_and_makes_a_new_limit() {
     );
     let own = app.request_extension(&finance(), request("5", "x")).await.unwrap();
     assert!(matches!(app.decide_extension(&finance(), &own.id, true).await, Err(Refusal::Forbidden(_))), "four eyes");
+    for unknown in [&nobody, &Principal::operator()] {
+        let Err(Refusal::Forbidden(why)) = app.decide_extension(unknown, &asked.id, true).await else { panic!() };
+        assert!(why.contains("--person"), "{why}");
+    }
+    let in_slack = Principal { key_id: None, via: "slack".into(), ..holder(Role::Finance, None, " FINN ") };
+    let refused = app.decide_extension(&in_slack, &own.id, true).await;
+    assert!(matches!(refused, Err(Refusal::Forbidden(_))), "one person by two doors: {refused:?}");
     let approved = app.decide_extension(&finance(), &asked.id, true).await.unwrap();
     assert_eq!((approved.state, approved.decided_by.as_deref()), (ExtensionState::Approved, Some("finn")));
     let (kind, _) = conflict(app.decide_extension(&finance(), &asked.id, true).await);
