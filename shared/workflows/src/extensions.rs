@@ -56,7 +56,7 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal::Forbidden`] unless a known person acts for the team or finance, [`Refusal::Invalid`] naming the field,
-    /// [`Refusal::NotFound`] for a budget or an alert that there is not.
+    /// [`Refusal::NotFound`] for a budget or an alert that there is not, [`Refusal::Conflict`] for an alert of another period.
     pub async fn request_extension(
         &self,
         principal: &Principal,
@@ -77,12 +77,17 @@ impl App {
             let detail = format!("an extension needs a reason of 1 to {REASON_CHARS_MAX} characters");
             return Err(Refusal::invalid("invalid-reason", "reason", detail));
         }
-        if let Some(alert) = &request.alert {
-            self.budget_alert(principal, alert).await?;
-        }
         let Some(kind) = PeriodKind::from_name(&budget.period) else {
             return Err(Refusal::computation("ask for an extension", format!("`{}`?", budget.period)));
         };
+        if let Some(alert) = &request.alert {
+            let alert = self.budget_alert(principal, alert).await?;
+            if alert.period != kind.period_of(today) {
+                let detail =
+                    format!("the alert is of {}, which is not the period that it is now; ask without it", alert.period);
+                return Err(Refusal::Conflict { kind: "period-over", detail });
+            }
+        }
         let extension = Extension {
             id: new_id()?,
             scope: budget.scope.clone(),

@@ -14,7 +14,7 @@ use recoup_attribution::{Context, resolve};
 use recoup_budgets::admission::TASK_PERIOD;
 use recoup_budgets::{Counter, Watched, postings};
 use recoup_model::digest::content_digest;
-use recoup_model::{Id, Identity, Recorded};
+use recoup_model::{Identity, Recorded};
 use recoup_money::Amount;
 use recoup_store::block::decode;
 use recoup_store::live::{COUNTERS_PER_POST_MAX, TRACES_PER_POST_MAX};
@@ -25,6 +25,7 @@ use crate::authorize::{Reservation, holder};
 use crate::error::Refusal;
 use crate::nightly::Cut;
 use crate::people::Pseudonyms;
+use crate::reviews::Capped;
 
 /// Traces computed together.
 const READ_AT_ONCE_MAX: usize = 100;
@@ -63,17 +64,17 @@ pub struct RollupOutcome {
     pub unpriced_events: usize,
     /// Counters that were changed.
     pub counters: BTreeSet<CounterKey>,
-    /// Tasks that have a cap, with their kinds.
-    pub(crate) capped: BTreeMap<String, Id>,
+    /// Tasks that have a cap.
+    pub(crate) capped: BTreeMap<String, Capped>,
 }
 
 impl RollupOutcome {
     fn note(&mut self, worth: &Worth) {
         self.unpriced_events = self.unpriced_events.saturating_add(worth.unpriced_events);
-        let Some(task_type) = &worth.task_type else { return };
+        let Some(capped) = &worth.capped else { return };
         let tasks = worth.posted.keys().filter(|key| key.period == TASK_PERIOD);
         let tasks = tasks.filter_map(|key| key.scope.strip_prefix("task:"));
-        self.capped.extend(tasks.map(|task| (task.to_owned(), task_type.clone())));
+        self.capped.extend(tasks.map(|task| (task.to_owned(), capped.clone())));
     }
 }
 
@@ -106,8 +107,8 @@ struct Computed {
 struct Worth {
     posted: BTreeMap<CounterKey, Amount>,
     unpriced_events: usize,
-    /// The kind of its task, where tasks of that kind have a cap.
-    task_type: Option<Id>,
+    /// Its task, where that has a kind; only where tasks of that kind have a cap it is counted.
+    capped: Option<Capped>,
 }
 
 impl App {
@@ -163,8 +164,8 @@ impl App {
         if outcome.counters.is_empty() {
             return;
         }
-        for (task, task_type) in &outcome.capped {
-            if let Err(error) = self.flag_over_cap(task, task_type).await {
+        for (task, capped) in &outcome.capped {
+            if let Err(error) = self.flag_over_cap(task, capped).await {
                 tracing::error!(%error, task, "the cap of a task could not be looked at");
             }
         }
@@ -503,12 +504,20 @@ fn posted_by(events: &[Recorded], sight: &Sight) -> Result<Worth, Refusal> {
     let posted = postings(&trace, events, &sight.world.history, &sight.watched)
         .map_err(|error| Refusal::computation("post a trace", error))?;
     let key = |counter: Counter| CounterKey { scope: counter.scope, period: counter.period };
-    let task_type =
-        trace.root_span().or_else(|| trace.spans.first()).and_then(|span| span.event.tags.task_type.clone());
+    let root = trace.root_span().or_else(|| trace.spans.first());
+    let capped = root.and_then(|root| {
+        let task_type = root.event.tags.task_type.clone()?;
+        Some(Capped {
+            task_type,
+            agent: root.agent.clone(),
+            team: trace.payer.team.clone(),
+            root_arrived: trace.root_arrived,
+        })
+    });
     Ok(Worth {
         posted: posted.into_iter().map(|(counter, amount)| (key(counter), amount)).collect(),
         unpriced_events: trace.spans.iter().filter(|span| span.unpriced().next().is_some()).count(),
-        task_type,
+        capped,
     })
 }
 

@@ -496,8 +496,8 @@ async fn bud_3_a_reservation_over_the_end_of_the_month_counts_in_both() {
         .collect();
     let expected = [
         ("team:support", "2026-11", "0.6"),
-        ("team:support", "2026-12", "0.6"),
         ("organisation", "2026-11", "0.6"),
+        ("team:support", "2026-12", "0.6"),
         ("organisation", "2026-12", "0.6"),
     ];
     assert_eq!(scopes, expected);
@@ -542,6 +542,30 @@ async fn bud_2_only_what_is_reserved_is_logged_as_let_through() {
 }
 
 #[tokio::test]
+async fn bud_4_a_task_over_its_cap_is_the_business_of_the_team_that_pays() {
+    let served = Served::new().await;
+    let [ana, mia] =
+        [("support", "ana"), ("marketing", "mia")].map(|(team, name)| served.key(Role::Lead, Some(team), name));
+    let (ana, mia) = (ana.await, mia.await);
+    let tags = |team: &str| json!({ "team": team, "agent": "triage", "task_type": "research", "task_id": "T-7" });
+    let cost = json!({ "amount": "0.06", "currency": "USD" });
+    let child =
+        json!({ "event_id": "e2", "trace_id": "t7", "parent_id": "e1", "tags": tags("marketing"), "cost": cost });
+    served.event(child).await;
+    assert_eq!(served.get(&mia, "/v1/reviews").await["rows"][0]["task"], "T-7", "until its root arrives");
+    served.event(json!({ "event_id": "e1", "trace_id": "t7", "tags": tags("support"), "cost": cost })).await;
+    let seen = served.get(&ana, "/v1/reviews").await["rows"].clone();
+    assert_eq!(
+        (&seen[0]["task"], &seen[0]["team"], &seen[0]["agent"]),
+        (&json!("T-7"), &json!("support"), &json!("triage"))
+    );
+    assert_eq!(served.get(&mia, "/v1/reviews").await["rows"], json!([]), "another team's");
+    let strange = json!({ "team": "nobody's", "task_type": "research", "task_id": "T-8" });
+    served.event(json!({ "event_id": "e3", "tags": strange, "cost": cost })).await;
+    assert_eq!(served.get("", "/v1/reviews").await["rows"][0]["team"], Value::Null, "nobody pays: finance sees it");
+}
+
+#[tokio::test]
 async fn bud_4_a_task_that_is_stopped_stays_so_whatever_it_was_flagged_for() {
     let served = Served::new().await;
     let tags = || json!({ "team": "support", "task_type": "research", "task_id": "T/1" });
@@ -555,6 +579,10 @@ async fn bud_4_a_task_that_is_stopped_stays_so_whatever_it_was_flagged_for() {
     assert_eq!(served.refused("", "POST /v1/reviews/T-9/decision", stop.clone()).await.0, 404);
     let other = served.key(Role::Lead, Some("marketing"), "mia").await;
     assert_eq!(served.refused(&other, decide, stop.clone()).await.0, 404, "not seen");
+    assert_eq!(served.get(&other, "/v1/reviews").await["rows"], json!([]));
+    let lead = served.key(Role::Lead, Some("support"), "ana").await;
+    let seen = served.get(&lead, "/v1/reviews").await["rows"].clone();
+    assert_eq!((&seen[0]["task"], &seen[0]["team"]), (&json!("T/1"), &json!("support")), "its team pays for it");
     let ingest = served.key(Role::Ingest, Some("support"), "").await;
     assert_eq!(served.refused(&ingest, decide, stop.clone()).await.0, 403);
     served.done("", decide, stop).await;

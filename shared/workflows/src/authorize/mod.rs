@@ -240,7 +240,7 @@ impl App {
         let until_ns = i64::from(ends_minute).saturating_mul(MINUTE_NS);
         let span = Span::between(calendar, now_ns, until_ns);
         let pseudonym_of = |user: &str| self.pseudonyms.of(user).to_string();
-        let links = chain(&asker, span, organisation, &extended, &pseudonym_of);
+        let links = chain(&asker, span, &world.history, &extended, &pseudonym_of);
         let estimate = match &request.estimate {
             Some(estimate) => estimate::price(estimate, world, now_ns)?,
             None => Amount::ZERO,
