@@ -392,6 +392,14 @@ impl App {
         })
     }
 
+    /// Who holds a key, by its id, for the record; without one the operator at the machine.
+    pub(crate) async fn holder_of_key(&self, key_id: Option<&str>) -> Result<Principal, Refusal> {
+        let Some(id) = key_id else { return Ok(Principal::operator()) };
+        let found = records::get::<KeyRecord>(self.books(), &Key::new(KEYS, id)).await?;
+        let person = found.and_then(|(record, _)| record.person);
+        Ok(Principal { key_id: Some(id.to_owned()), person, via: "api".to_owned(), ..Principal::operator() })
+    }
+
     /// Whoever holds the key that stands in no books.
     fn admin_principal(&self, secret: &str) -> Result<Principal, Refusal> {
         let admin = self.admin.as_ref().filter(|admin| is_secret(secret, &admin.digest)).ok_or(UNKNOWN)?;

@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use recoup_attribution::{Context, resolve};
+use recoup_attribution::{Context, Trace, resolve};
 use recoup_budgets::admission::TASK_PERIOD;
-use recoup_budgets::{Counter, Watched, postings};
+use recoup_budgets::{Counter, CriticalSpan, Watched, critical_spans, postings};
 use recoup_model::digest::content_digest;
 use recoup_model::{Identity, Recorded};
 use recoup_money::Amount;
@@ -23,6 +23,7 @@ use recoup_store::{BlockName, CounterKey, LeaseName, PostError, Settlement, Stor
 use crate::app::{App, World};
 use crate::authorize::{Reservation, holder};
 use crate::error::Refusal;
+use crate::exemptions::Unasked;
 use crate::nightly::Cut;
 use crate::people::Pseudonyms;
 use crate::reviews::Capped;
@@ -66,6 +67,8 @@ pub struct RollupOutcome {
     pub counters: BTreeSet<CounterKey>,
     /// Tasks that have a cap.
     pub(crate) capped: BTreeMap<String, Capped>,
+    /// Critical work that did not ask.
+    unasked: Vec<Unasked>,
 }
 
 impl RollupOutcome {
@@ -95,10 +98,13 @@ struct Sight {
     watched: Watched,
     /// Events that another trace's report of the same call stands for (EVT-2), where somebody has looked.
     excluded: BTreeSet<Identity>,
+    /// Events that claim to be critical and name no reservation of their key, with their blocks.
+    unasked: BTreeMap<Identity, BlockName>,
 }
 
 struct Computed {
-    change: TraceChange,
+    /// `None`: it posts what it has posted.
+    change: Option<TraceChange>,
     worth: Worth,
 }
 
@@ -109,6 +115,8 @@ struct Worth {
     unpriced_events: usize,
     /// Its task, where that has a kind; only where tasks of that kind have a cap it is counted.
     capped: Option<Capped>,
+    /// Critical work among the events of the blocks at hand that did not ask.
+    unasked: Vec<Unasked>,
 }
 
 impl App {
@@ -137,6 +145,9 @@ impl App {
             let days: Vec<_> = days.into_iter().collect();
             sight.excluded = self.excluded_reports(&sight.world, &days, &open, Cut::NONE).await?.0;
         }
+        if let (Again::No, Some(sight)) = (again, &mut sight) {
+            sight.unasked = self.unasked_in(&events);
+        }
         for attempt in 0..=ATTEMPTS_MAX {
             open = self.post_traces(&open, &events, &sight, (again, &mut outcome)).await?;
             if open.is_empty() {
@@ -152,11 +163,21 @@ impl App {
         }
         // What is computed again was announced when it was new.
         if again == Again::No {
+            if let Some(sight) = &sight {
+                self.log_unasked(&sight.world, &outcome.unasked).await?;
+            }
             self.settle(&events).await?;
             self.ports.live.arrived(&names).await?;
         }
         self.look_after(&outcome).await;
         Ok(outcome)
+    }
+
+    /// Events that claim to be critical and name no reservation of their key.
+    fn unasked_in(&self, events: &Events) -> BTreeMap<Identity, BlockName> {
+        let claims = events.values().flatten().filter(|(_, recorded)| recorded.event.critical);
+        let unasked = claims.filter(|(_, recorded)| settlement(recorded, &self.pseudonyms).is_none());
+        unasked.map(|(block, recorded)| (Identity::of(&recorded.event), *block)).collect()
     }
 
     /// Looks at the budgets that something was posted to. What cannot be looked at now is found by the next look.
@@ -182,7 +203,7 @@ impl App {
             Err(refusal) => return Err(refusal),
         };
         let watched = self.watched(&world);
-        Ok(Some(Sight { world, watched, excluded: BTreeSet::new() }))
+        Ok(Some(Sight { world, watched, excluded: BTreeSet::new(), unasked: BTreeMap::new() }))
     }
 
     /// Posts some traces in groups; gives back those that others were changing.
@@ -219,9 +240,11 @@ impl App {
                         continue;
                     }
                 };
-                let Some(computed) = computed else { continue };
-                outcome.note(&computed.worth);
-                for step in steps(computed.change) {
+                let Computed { change, mut worth } = computed;
+                outcome.unasked.append(&mut worth.unasked);
+                let Some(change) = change else { continue };
+                outcome.note(&worth);
+                for step in steps(change) {
                     if !group.takes(&step) {
                         self.post_group(std::mem::take(&mut group), outcome, &mut contended).await?;
                     }
@@ -357,15 +380,17 @@ impl<'a> Wanted<'a> {
         let known: BTreeSet<BlockName> = before.blocks.iter().copied().collect();
         let named: BTreeSet<BlockName> = fresh.iter().map(|(name, _)| *name).collect();
         let new_blocks: Vec<BlockName> = named.difference(&known).copied().collect();
-        if new_blocks.is_empty() && again == Again::No {
+        // Whether critical work asked is looked at after it is posted, and may have to be made up for.
+        let is_critical = fresh.iter().any(|(_, recorded)| recorded.event.critical);
+        if new_blocks.is_empty() && again == Again::No && !is_critical {
             return None;
         }
         let earlier = known.difference(&named).copied().collect();
         Some(Self { trace, before, fresh, new_blocks, earlier })
     }
 
-    /// What changes of it; `None`: nothing.
-    fn compute(self, earlier: &[Recorded], sight: &Option<Sight>) -> Result<Option<Computed>, String> {
+    /// What changes of it.
+    fn compute(self, earlier: &[Recorded], sight: &Option<Sight>) -> Result<Computed, String> {
         let events = self.fresh.iter().map(|(_, recorded)| recorded).chain(earlier).cloned().collect();
         let worth = match sight {
             Some(sight) => posted_by(&first_of_each(events), sight).map_err(|refusal| refusal.to_string())?,
@@ -373,10 +398,10 @@ impl<'a> Wanted<'a> {
         };
         let posted = worth.posted.clone();
         if self.new_blocks.is_empty() && posted == self.before.posted {
-            return Ok(None);
+            return Ok(Computed { change: None, worth });
         }
         let Self { trace, before, new_blocks, .. } = self;
-        Ok(Some(Computed { change: TraceChange { trace, before, new_blocks, posted }, worth }))
+        Ok(Computed { change: Some(TraceChange { trace, before, new_blocks, posted }), worth })
     }
 }
 
@@ -518,7 +543,30 @@ fn posted_by(events: &[Recorded], sight: &Sight) -> Result<Worth, Refusal> {
         posted: posted.into_iter().map(|(counter, amount)| (key(counter), amount)).collect(),
         unpriced_events: trace.spans.iter().filter(|span| span.unpriced().next().is_some()).count(),
         capped,
+        unasked: unasked_of(&trace, events, sight),
     })
+}
+
+/// The critical work among the events of the blocks at hand that names no reservation.
+fn unasked_of(trace: &Trace, events: &[Recorded], sight: &Sight) -> Vec<Unasked> {
+    let critical = critical_spans(trace, events, &sight.world.history, &sight.watched);
+    let unasked = critical.into_iter().filter_map(|CriticalSpan { span, asker, counters }| {
+        let block = sight.unasked.get(&span.identity)?;
+        let recorded = events.iter().find(|recorded| Identity::of(&recorded.event) == span.identity)?;
+        Some(Unasked {
+            block: *block,
+            identity: span.identity,
+            recorded_at_ns: recorded.recorded_at_ns,
+            key_id: recorded.origin.key_id.clone(),
+            event_id: span.event.event_id.clone(),
+            trace_id: span.event.trace_id.clone(),
+            day: span.local_day,
+            asker,
+            counters,
+            cost: span.exclusive,
+        })
+    });
+    unasked.collect()
 }
 
 /// A pause of random length, so that those who collided do not collide again.

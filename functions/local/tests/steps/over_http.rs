@@ -541,6 +541,52 @@ async fn bud_2_only_what_is_reserved_is_logged_as_let_through() {
     assert_eq!(reserved, [&json!(false), &json!(true)], "who adds up what went beyond leaves out what was only asked");
 }
 
+/// An event of critical work that did not ask.
+fn unasked(id: &str, agent: &str, amount: &str) -> Value {
+    json!({
+        "event_id": id, "priority": "critical", "tags": { "team": "support", "agent": agent },
+        "cost": { "amount": amount, "currency": "USD" },
+    })
+}
+
+#[tokio::test]
+async fn bud_2_critical_work_that_never_asked_is_logged_once_it_goes_beyond() {
+    let served = Served::new().await;
+    served.event(unasked("e1", "pager", "0.9")).await;
+    assert_eq!(served.audit("critical-exemption").await, [] as [Value; 0], "0.90 of 1");
+    served.event(unasked("e2", "pager", "0.3")).await;
+    served.event(unasked("e3", "triage", "0.1")).await;
+    let mut plain = unasked("e4", "pager", "0.1");
+    plain["priority"] = Value::Null;
+    served.event(plain).await;
+    let mut wanted = estimate("0.2");
+    wanted["tags"]["agent"] = json!("pager");
+    wanted["priority"] = json!("critical");
+    let allowed = served.done("", "POST /v1/authorize", wanted).await;
+    let mut asked = unasked("e5", "pager", "0.15");
+    asked["reservation_id"] = allowed["reservation_id"].clone();
+    served.event(asked).await;
+    let key = served.app.create_key(Role::Ingest, None, Tags::default(), Some("robot".into())).await.unwrap();
+    let mut foreign = unasked("e6", "pager", "0.05");
+    (foreign["used_at"], foreign["kind"]) = (json!("2026-11-10T07:59:00Z"), json!("tool"));
+    foreign["reservation_id"] = allowed["reservation_id"].clone();
+    served.done(&key.key, "POST /v1/events", foreign).await;
+    let logged = served.audit("critical-exemption").await;
+    let of = |name: &str| logged.iter().map(|entry| entry["detail"][name].clone()).collect::<Vec<_>>();
+    assert_eq!(of("event_id"), [json!("e2"), Value::Null, json!("e6")], "declared, without a reservation of its key");
+    assert_eq!(of("asked"), [json!(false), json!(true), json!(false)]);
+    assert_eq!(of("amount"), [json!("0.3"), json!("0.2"), json!("0.05")]);
+    let first = &logged[0];
+    assert_eq!((&first["who"], &first["target"]), (&json!("operator"), &json!("team:support")));
+    let expected = json!({
+        "scope": "team:support", "period": "2026-11", "limit": "1", "posted": "1.2", "amount": "0.3", "agent": "pager",
+        "task_type": null, "task": "e2", "team": "support", "reserved": false, "asked": false, "event_id": "e2",
+        "trace_id": null,
+    });
+    assert_eq!(first["detail"], expected);
+    assert_eq!((&logged[2]["who"], &logged[2]["key"]), (&json!("robot"), &json!(key.id)));
+}
+
 #[tokio::test]
 async fn bud_4_a_task_over_its_cap_is_the_business_of_the_team_that_pays() {
     let served = Served::new().await;
