@@ -6,6 +6,8 @@
 //! I/O: the states of the traces, earlier blocks of those that were known, one transaction per group of traces, one
 //! announcement.
 
+mod group;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,9 +19,9 @@ use recoup_model::digest::content_digest;
 use recoup_model::{Identity, Recorded};
 use recoup_money::Amount;
 use recoup_store::block::decode;
-use recoup_store::live::{COUNTERS_PER_POST_MAX, TRACES_PER_POST_MAX};
 use recoup_store::{BlockName, CounterKey, LeaseName, PostError, Settlement, StoreError, TraceChange, TraceState};
 
+use self::group::{Group, steps};
 use crate::app::{App, World};
 use crate::authorize::{Reservation, holder};
 use crate::error::Refusal;
@@ -69,6 +71,8 @@ pub struct RollupOutcome {
     pub(crate) capped: BTreeMap<String, Capped>,
     /// Critical work that did not ask.
     unasked: Vec<Unasked>,
+    /// Reservations that ended with a post.
+    settled: BTreeSet<Settlement>,
 }
 
 impl RollupOutcome {
@@ -166,7 +170,7 @@ impl App {
             if let Some(sight) = &sight {
                 self.log_unasked(&sight.world, &outcome.unasked).await?;
             }
-            self.settle(&events).await?;
+            self.settle(&events, &outcome.settled).await?;
             self.ports.live.arrived(&names).await?;
         }
         self.look_after(&outcome).await;
@@ -244,11 +248,16 @@ impl App {
                 outcome.unasked.append(&mut worth.unasked);
                 let Some(change) = change else { continue };
                 outcome.note(&worth);
-                for step in steps(change) {
-                    if !group.takes(&step) {
+                // What is computed again settled its reservations when it was new.
+                let named = if again == Again::No { self.named_by(events.get(&trace)) } else { BTreeSet::new() };
+                let steps = steps(change);
+                let last = steps.len().saturating_sub(1);
+                for (number, step) in steps.into_iter().enumerate() {
+                    let settles = if number == last { named.clone() } else { BTreeSet::new() };
+                    if !group.takes(&step, &settles) {
                         self.post_group(std::mem::take(&mut group), outcome, &mut contended).await?;
                     }
-                    group.add(step);
+                    group.add(step, settles);
                 }
             }
             self.post_group(group, outcome, &mut contended).await?;
@@ -264,13 +273,15 @@ impl App {
         outcome: &mut RollupOutcome,
         contended: &mut Vec<u64>,
     ) -> Result<(), Refusal> {
-        let Group { changes, counters } = group;
+        let Group { changes, counters, mut settles } = group;
         let traces: Vec<u64> = changes.iter().map(|change| change.trace).collect();
         if traces.is_empty() {
             return Ok(());
         }
-        match self.ports.live.post(changes).await {
-            Ok(()) => {
+        match self.ports.live.post_settling(changes, &settles).await {
+            Ok(left) => {
+                settles.retain(|settlement| !left.contains(settlement));
+                outcome.settled.append(&mut settles);
                 outcome.posted_traces = outcome.posted_traces.saturating_add(traces.len());
                 self.forget_posted(&counters);
                 outcome.counters.extend(counters);
@@ -289,12 +300,18 @@ impl App {
         self.desk.forget(posted.iter());
     }
 
-    /// Settles the reservations that events name, once what they cost is posted. Events that come again settle nothing anew.
-    async fn settle(&self, events: &Events) -> Result<(), Refusal> {
-        let named = events.values().flatten().filter_map(|(_, recorded)| settlement(recorded, &self.pseudonyms));
-        let settlements: BTreeSet<Settlement> = named.collect();
-        let settlements: Vec<Settlement> = settlements.into_iter().collect();
-        for part in settlements.chunks(SETTLEMENTS_AT_ONCE_MAX) {
+    /// The reservations that events name.
+    fn named_by<'a>(&self, events: impl IntoIterator<Item = &'a Vec<(BlockName, Recorded)>>) -> BTreeSet<Settlement> {
+        let recorded = events.into_iter().flatten();
+        recorded.filter_map(|(_, recorded)| settlement(recorded, &self.pseudonyms)).collect()
+    }
+
+    /// Settles the reservations that events name, once what they cost is posted, but for those that ended with that. Events
+    /// that come again settle nothing anew.
+    async fn settle(&self, events: &Events, settled: &BTreeSet<Settlement>) -> Result<(), Refusal> {
+        let settlements = self.named_by(events.values());
+        let open: Vec<Settlement> = settlements.difference(settled).copied().collect();
+        for part in open.chunks(SETTLEMENTS_AT_ONCE_MAX) {
             self.ports.leases.settle(part).await?;
         }
         self.ports.leases.note_counted(&naming(events)).await?;
@@ -422,65 +439,6 @@ fn naming(events: &Events) -> Vec<(BlockName, i64)> {
         *names |= recorded.event.reservation_id.is_some();
     }
     blocks.into_iter().filter(|(_, (_, names))| *names).map(|(name, (first_ns, _))| (name, first_ns)).collect()
-}
-
-/// Changes that fit into one transaction.
-#[derive(Default)]
-struct Group {
-    changes: Vec<TraceChange>,
-    counters: BTreeSet<CounterKey>,
-}
-
-impl Group {
-    fn takes(&self, change: &TraceChange) -> bool {
-        let counters = self.counters.iter().chain(moved(change)).collect::<BTreeSet<_>>().len();
-        self.changes.len() < TRACES_PER_POST_MAX
-            && counters <= COUNTERS_PER_POST_MAX
-            && self.changes.iter().all(|held| held.trace != change.trace)
-    }
-
-    fn add(&mut self, change: TraceChange) {
-        self.counters.extend(moved(&change).cloned());
-        self.changes.push(change);
-    }
-}
-
-/// The counters that a change moves.
-fn moved(change: &TraceChange) -> impl Iterator<Item = &CounterKey> {
-    let all = change.before.posted.keys().chain(change.posted.keys());
-    all.filter(|key| change.before.posted.get(*key) != change.posted.get(*key))
-}
-
-/// A change in steps that each fit into a transaction. The blocks come with the last one, so that what was cut off between
-/// two steps is done again.
-fn steps(change: TraceChange) -> Vec<TraceChange> {
-    let keys: BTreeSet<CounterKey> = moved(&change).cloned().collect();
-    if keys.len() <= COUNTERS_PER_POST_MAX {
-        return vec![change];
-    }
-    let keys: Vec<CounterKey> = keys.into_iter().collect();
-    let parts = keys.chunks(COUNTERS_PER_POST_MAX);
-    let last = parts.len().saturating_sub(1);
-    let mut before = change.before;
-    let mut steps = Vec::with_capacity(last.saturating_add(1));
-    for (number, part) in parts.enumerate() {
-        let mut posted = before.posted.clone();
-        for key in part {
-            match change.posted.get(key) {
-                Some(amount) => posted.insert(key.clone(), *amount),
-                None => posted.remove(key),
-            };
-        }
-        let new_blocks = if number == last { change.new_blocks.clone() } else { Vec::new() };
-        let after = TraceState {
-            version: before.version.saturating_add(1),
-            blocks: before.blocks.clone(),
-            posted: posted.clone(),
-        };
-        steps.push(TraceChange { trace: change.trace, before, new_blocks, posted });
-        before = after;
-    }
-    steps
 }
 
 fn decode_all(blocks: Vec<ArrivedBlock>) -> (Events, RollupOutcome) {
