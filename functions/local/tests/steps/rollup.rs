@@ -202,7 +202,8 @@ async fn bud_2_critical_work_that_did_not_ask_is_logged_once_through_crashes_and
             let app = stage.process();
             app.apply_organisation(&format!("{ORGANISATION}{CRITICAL}"), None, false).await.unwrap();
             stage.ingest(&app, &[critical("c1", "0.9")]).await;
-            stage.process().rollup(blocks(&stage).await).await.unwrap();
+            let within = blocks(&stage).await;
+            stage.process().rollup(within.clone()).await.unwrap();
             stage.ingest(&app, &[critical("c2", "0.3"), critical("c3", "0.3")]).await;
             let blocks = blocks(&stage).await;
             let live = Arc::new(Dying { live: stage.ports().live, left: AtomicUsize::new(calls), behind });
@@ -210,6 +211,7 @@ async fn bud_2_critical_work_that_did_not_ask_is_logged_once_through_crashes_and
             survived += usize::from(dying.rollup(blocks.clone()).await.is_ok());
             for _ in 0..2 {
                 stage.process().rollup(blocks.clone()).await.unwrap();
+                stage.process().rollup(within.clone()).await.unwrap();
             }
             let log = app.audit_entries(&Principal::operator(), 0).await.unwrap();
             let logged = log.iter().filter(|entry| entry.action == "critical-exemption");
