@@ -100,7 +100,7 @@ fn bud_3_work_is_let_in_refused_and_given_back() {
             ["--provider", "anthropic", "--model", model, "--input-tokens", "1000000", "--max-output-tokens", "0"];
         ask(&[&tokens[..], &["--ask", "--json"]].concat())
     };
-    assert_eq!(model("claude-sonnet-4-6").exits(0).json()["estimate"], "3");
+    assert_eq!(model("claude-sonnet-4-6").exits(0).json()["estimate"], "6", "all of it may be a write to a cache");
     let unknown = model("unheard-of").exits(2).stderr;
     assert!(unknown.contains("unheard-of has no price"), "{unknown}");
     assert!(ask(&["--amount", "1", "--ttl", "0"]).exits(2).stderr.contains("1 to 86400"));
