@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
-use recoup_model::organisation::{Budget, Unavailable};
+use recoup_model::organisation::{Budget, History, Unavailable};
 use recoup_model::{Calendar, Id, Organisation};
 use recoup_money::Amount;
 
@@ -90,33 +90,40 @@ impl Span {
 pub type Extended = BTreeMap<(String, String), Amount>;
 
 /// The limits that apply to somebody: those of the running periods, those of the next ones where the span reaches into them
-/// (BUD-3), and the cap of the task.
+/// (BUD-3), and the cap of the task. Each period has the budgets of the version that is in force on the span's day in it: the
+/// running one those of `from`, the next one those of `until`, which may have other limits, more budgets or fewer.
 #[must_use]
 pub fn chain(
     asker: &Asker,
     span: Span,
-    organisation: &Organisation,
+    history: &History,
     extended: &Extended,
     pseudonym_of: &impl Fn(&str) -> String,
 ) -> Vec<Link> {
-    let mut links = Vec::new();
-    for budget in &organisation.budgets {
-        if !is_of(budget, asker, organisation, pseudonym_of) {
-            continue;
-        }
-        let Some(kind) = PeriodKind::from_name(&budget.period) else { continue };
-        let now = kind.period_of(span.from);
-        let next = (span.until != span.from).then(|| kind.period_of(span.until)).filter(|then| *then != now);
-        links.extend([Some(now), next].into_iter().flatten().map(|period| Link {
-            limit: limit_of(budget, &period, extended),
-            counter: Counter { scope: scope_of(budget, pseudonym_of), period },
-            scope: budget.scope.clone(),
-            tiers: budget.tiers.clone(),
-            unavailable: budget.unavailable,
-        }));
+    let today = &history.on(span.from).organisation;
+    let links_of = |organisation: &Organisation, day: NaiveDate, is_meant: &dyn Fn(PeriodKind) -> bool| -> Vec<Link> {
+        let of_asker = organisation.budgets.iter().filter(|budget| is_of(budget, asker, organisation, pseudonym_of));
+        let kinds = of_asker.filter_map(|budget| Some((budget, PeriodKind::from_name(&budget.period)?)));
+        let meant = kinds.filter(|(_, kind)| is_meant(*kind));
+        meant.map(|(budget, kind)| link(budget, kind.period_of(day), extended, pseudonym_of)).collect()
+    };
+    let mut links = links_of(today, span.from, &|_| true);
+    if span.until != span.from {
+        let is_next = |kind: PeriodKind| kind.period_of(span.until) != kind.period_of(span.from);
+        links.extend(links_of(&history.on(span.until).organisation, span.until, &is_next));
     }
-    links.extend(cap_of(asker, organisation));
+    links.extend(cap_of(asker, today));
     links
+}
+
+fn link(budget: &Budget, period: String, extended: &Extended, pseudonym_of: &impl Fn(&str) -> String) -> Link {
+    Link {
+        limit: limit_of(budget, &period, extended),
+        counter: Counter { scope: scope_of(budget, pseudonym_of), period },
+        scope: budget.scope.clone(),
+        tiers: budget.tiers.clone(),
+        unavailable: budget.unavailable,
+    }
 }
 
 /// The limit of a budget in a period: the base and what was approved for it (BUD-1).
@@ -227,6 +234,11 @@ pub fn slice(links: &[Link], standings: &[Standing], estimate: Amount, drawn: u3
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
+    use std::sync::Arc;
+
+    use recoup_model::Digest;
+    use recoup_model::organisation::Version;
+
     use super::*;
 
     fn amount(text: &str) -> Amount {
@@ -281,9 +293,25 @@ mod tests {
     }
 
     fn scopes(asker: &Asker, from: &str, until: &str) -> Vec<(String, String, String)> {
+        scopes_in(&history(&[(None, organisation())]), asker, from, until)
+    }
+
+    /// Versions by the day from which they hold.
+    fn history(versions: &[(Option<&str>, Organisation)]) -> History {
+        let version = |(number, (effective, organisation)): (u32, &(Option<&str>, Organisation))| Version {
+            number,
+            effective: effective.map(|day| day.parse().unwrap()),
+            digest: Digest::of(b""),
+            text: String::new(),
+            organisation: Arc::new(organisation.clone()),
+        };
+        History::new((1..).zip(versions).map(version).collect()).unwrap()
+    }
+
+    fn scopes_in(history: &History, asker: &Asker, from: &str, until: &str) -> Vec<(String, String, String)> {
         let span = Span { from: from.parse().unwrap(), until: until.parse().unwrap() };
         let extended = Extended::from([(("team:support".into(), "2026-11-30".into()), amount("3"))]);
-        let links = chain(asker, span, &organisation(), &extended, &|user| format!("u_{user}"));
+        let links = chain(asker, span, history, &extended, &|user| format!("u_{user}"));
         links.into_iter().map(|link| (link.counter.scope, link.counter.period, link.limit.to_string())).collect()
     }
 
@@ -315,11 +343,44 @@ mod tests {
         let asker = Asker { team: Some("support".into()), ..Asker::default() };
         let expected = [
             of("organisation", "2026-11", "100"),
-            of("organisation", "2026-12", "100"),
             of("team:support", "2026-11-30", "13"),
+            of("organisation", "2026-12", "100"),
             of("team:support", "2026-12-01", "10"),
         ];
         assert_eq!(scopes(&asker, "2026-11-30", "2026-12-01"), expected);
+    }
+
+    #[test]
+    fn bud_3_each_period_has_the_limits_of_the_version_in_force_then() {
+        let asker = Asker {
+            team: Some("support".into()),
+            agent: Some("triage".into()),
+            user: Some("u_ana".into()),
+            ..Asker::default()
+        };
+        let mut later = organisation();
+        later.budgets.retain(|budget| budget.scope != "user:ana");
+        let [of_all, of_team] = later.budgets.get_mut(..2).unwrap() else { unreachable!() };
+        (of_all.limit, of_team.limit) = (amount("40"), amount("4"));
+        let fresh = |period: &str| Budget { scope: "agent:triage".into(), period: period.into(), ..of_team.clone() };
+        let fresh = [fresh("day"), fresh("week")];
+        later.budgets.extend(fresh);
+        let since = |day: &'static str| history(&[(None, organisation()), (Some(day), later.clone())]);
+        let today = [
+            of("organisation", "2026-11", "100"),
+            of("team:support", "2026-11-30", "13"),
+            of("user:u_ana", "2026-11", "5"),
+        ];
+        let tomorrow = [
+            of("organisation", "2026-12", "40"),
+            of("team:support", "2026-12-01", "4"),
+            of("agent:triage", "2026-12-01", "4"),
+        ];
+        let both = [today.clone(), tomorrow].concat();
+        assert_eq!(scopes_in(&since("2026-12-01"), &asker, "2026-11-30", "2026-12-01"), both, "a week goes on");
+        assert_eq!(scopes_in(&since("2026-12-01"), &asker, "2026-11-30", "2026-11-30"), today);
+        let still = scopes_in(&since("2026-12-02"), &asker, "2026-11-30", "2026-12-01");
+        assert_eq!(still, scopes(&asker, "2026-11-30", "2026-12-01"), "it holds from the day after");
     }
 
     #[test]

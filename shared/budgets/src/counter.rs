@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{Datelike, Days, NaiveDate};
+use chrono::{Datelike, Days, NaiveDate, Weekday};
 use recoup_model::organisation::Budget;
 use recoup_model::{Calendar, Digest, Id, Period};
 
@@ -51,6 +51,21 @@ impl PeriodKind {
             }
             Self::Day => day.to_string(),
         }
+    }
+
+    /// The first local day of a period that [`PeriodKind::period_of`] named, and the first one after it.
+    #[must_use]
+    pub fn days_of(period: &str) -> Option<(NaiveDate, NaiveDate)> {
+        let kind = Self::of_period(period)?;
+        let first = match kind {
+            Self::Month => period.parse::<Period>().ok()?.first_day(),
+            Self::Week => {
+                let (year, week) = period.split_once("-W")?;
+                NaiveDate::from_isoywd_opt(year.parse().ok()?, week.parse().ok()?, Weekday::Mon)?
+            }
+            Self::Day => period.parse().ok()?,
+        };
+        Some(kind.days_around(first))
     }
 
     /// The first local day of the period that a day lies in, and the first one after it.
@@ -169,6 +184,15 @@ mod tests {
         assert_eq!(Day.period_of(day("2026-11-24")), "2026-11-24");
         for kind in [Month, Week, Day] {
             assert_eq!(super::PeriodKind::of_period(&kind.period_of(day("2026-11-24"))), Some(kind));
+        }
+        for kind in [Month, Week, Day] {
+            for text in ["2026-11-24", "2027-01-03", "2026-12-31"] {
+                let around = kind.days_around(day(text));
+                assert_eq!(super::PeriodKind::days_of(&kind.period_of(day(text))), Some(around), "{kind:?} {text}");
+            }
+        }
+        for unknown in ["task", "2026-13", "2026-W54", "2026-11-31"] {
+            assert_eq!(super::PeriodKind::days_of(unknown), None, "{unknown}");
         }
         assert_eq!(super::PeriodKind::of_period("task"), None);
         assert_eq!(Month.days_around(day("2026-12-31")), (day("2026-12-01"), day("2027-01-01")));

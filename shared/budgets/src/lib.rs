@@ -15,5 +15,5 @@ pub mod tiers;
 mod usage;
 
 pub use counter::{Counter, PeriodKind, Watched};
-pub use posting::{PostingError, postings};
+pub use posting::{CriticalSpan, PostingError, critical_spans, postings};
 pub use usage::{Tier, Usage, counter_of, usage};

@@ -11,7 +11,7 @@ use recoup_model::organisation::History;
 use recoup_model::{Id, Organisation, Recorded, Tags};
 use recoup_money::Amount;
 
-use crate::admission::TASK_PERIOD;
+use crate::admission::{Asker, TASK_PERIOD};
 use crate::counter::{Counter, Watched};
 
 /// Why nothing can be posted.
@@ -62,6 +62,45 @@ pub fn postings(
     }
     posted.retain(|_, amount| !amount.is_zero());
     Ok(posted)
+}
+
+/// A span of critical work (BUD-2).
+#[derive(Clone, Debug)]
+pub struct CriticalSpan<'a> {
+    /// The span.
+    pub span: &'a Span,
+    /// Who it counts for.
+    pub asker: Asker,
+    /// The counters that its cost is posted to.
+    pub counters: Vec<Counter>,
+}
+
+/// The spans that cost something and whose claim to be critical is honoured.
+#[must_use]
+pub fn critical_spans<'a>(
+    trace: &'a Trace,
+    events: &[Recorded],
+    history: &History,
+    watched: &Watched,
+) -> Vec<CriticalSpan<'a>> {
+    if !trace.spans.iter().any(|span| span.event.critical) {
+        return Vec::new();
+    }
+    let spans = trace.spans.iter().zip(bearers(trace, events));
+    let claims = spans.filter(|(span, _)| span.event.critical && !span.exclusive.is_zero());
+    let critical = claims.filter_map(|(span, bearer)| {
+        let organisation = &history.on(span.local_day).organisation;
+        let of_scope = |scope: String| {
+            let periods = periods(&scope, span, &bearer, watched);
+            periods.into_iter().map(move |period| Counter { scope: scope.clone(), period }).collect::<Vec<_>>()
+        };
+        let counters = scopes(span, &bearer, organisation).into_iter().flat_map(of_scope).collect();
+        let Bearer { team, project, user, task, .. } = bearer;
+        let (agent, task_type) = (span.agent.clone(), span.task_type.clone());
+        let asker = Asker { team, project, agent, user, task, task_type };
+        asker.may_be_critical(organisation).then_some(CriticalSpan { span, asker, counters })
+    });
+    critical.collect()
 }
 
 /// The periods in which a scope counts a span: those that it has budgets for, and for a task with a cap all time.

@@ -154,25 +154,20 @@ fn read_lines(body: &[u8], rules: &Rules<'_>) -> Result<Items, BodyError> {
     if events > REQUEST_EVENTS_MAX {
         return Err(BodyError::too_many(events));
     }
-    Ok(lines(body).map(|(number, line)| read_line(number, line, rules)).collect())
+    let read = |(number, line)| read_line(line, rules).map_err(|error| ItemError { line: Some(number), ..error });
+    Ok(lines(body).map(read).collect())
 }
 
-fn read_line(number: usize, line: &[u8], rules: &Rules<'_>) -> Result<Event, ItemError> {
+fn read_line(line: &[u8], rules: &Rules<'_>) -> Result<Event, ItemError> {
     if line.len() > EVENT_BYTES_MAX {
-        let detail =
-            format!("line {number} has {} bytes, at most {EVENT_BYTES_MAX} are allowed; shorten it", line.len());
+        let detail = format!("has {} bytes, at most {EVENT_BYTES_MAX} are allowed; shorten it", line.len());
         return Err(ItemError::new(Problem::TooLarge, "", detail));
     }
     let text = std::str::from_utf8(line).map_err(|error| {
-        let detail = format!("line {number} is not UTF-8 from byte {} on; encode it as UTF-8", error.valid_up_to());
+        let detail = format!("is not UTF-8 from byte {} on; encode it as UTF-8", error.valid_up_to());
         ItemError::new(Problem::NotUtf8, "", detail)
     })?;
-    read_event(text, rules).map_err(|error| {
-        if !error.field.is_empty() {
-            return error;
-        }
-        ItemError { detail: format!("line {number}: {}", error.detail), ..error }
-    })
+    read_event(text, rules)
 }
 
 fn read_object(text: &str, rules: &Rules<'_>) -> Result<Items, BodyError> {

@@ -14,6 +14,9 @@ pub struct ItemError {
     pub field: String,
     /// In words, with the remedy.
     pub detail: String,
+    /// The line of the body that it stands on, from 1, where each line is an event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
     /// The event's id, where it could be read.
     #[serde(skip)]
     pub event_id: Option<String>,
@@ -21,7 +24,7 @@ pub struct ItemError {
 
 impl ItemError {
     pub(crate) fn new(problem: Problem, field: impl fmt::Display, detail: impl Into<String>) -> Self {
-        Self { r#type: problem.name(), field: field.to_string(), detail: detail.into(), event_id: None }
+        Self { r#type: problem.name(), field: field.to_string(), detail: detail.into(), line: None, event_id: None }
     }
 }
 

@@ -215,12 +215,17 @@ pub(crate) fn decimal(value: &RawValue, at: At<'_>) -> Result<Amount, ItemError>
 }
 
 fn decimal_error(text: &str, at: At<'_>, error: &AmountError) -> ItemError {
-    let (problem, remedy) = match error {
-        AmountError::NotDecimal => (Problem::NotANumber, "send a decimal string such as \"0.0125\""),
-        AmountError::TooPrecise => (Problem::TooPrecise, "round it to 12 fraction digits at its source"),
-        AmountError::TooLarge => (Problem::TooLarge, "correct it"),
+    let text = shown(text);
+    let (problem, detail) = match error {
+        AmountError::NotDecimal => {
+            (Problem::NotANumber, format!("`{text}` {error}; send a decimal string such as \"0.0125\""))
+        }
+        AmountError::TooPrecise => {
+            (Problem::TooPrecise, format!("`{text}` {error}; round it to 12 fraction digits at its source"))
+        }
+        AmountError::TooLarge => (Problem::TooLarge, format!("`{text}` is more than {UNITS_MAX}; correct it")),
     };
-    ItemError::new(problem, at, format!("`{}` {error}; {remedy}", shown(text)))
+    ItemError::new(problem, at, detail)
 }
 
 #[cfg(test)]
@@ -270,11 +275,17 @@ mod tests {
             ("{}", "not-a-number"),
             ("null", "not-a-number"),
             ("1e400", "too-large"),
+            ("1e99999999999", "too-large"),
+            ("\"123456789012345678901234567890123456789012345678\"", "too-large"),
+            ("\"1.2.3456789012345678901234567890123456789\"", "not-a-number"),
             ("1000000000000.000000000001", "too-large"),
             ("-0.01", "negative"),
             ("0.0000000000001", "too-precise"),
         ] {
-            assert_eq!(decimal(raw(text), at).unwrap_err().r#type, problem, "{text}");
+            let error = decimal(raw(text), at).unwrap_err();
+            assert_eq!(error.r#type, problem, "{text}");
+            let names_limit = error.detail.contains(&format!("is more than {UNITS_MAX}"));
+            assert_eq!(names_limit, problem == "too-large", "{}", error.detail);
         }
     }
 

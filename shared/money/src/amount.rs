@@ -34,7 +34,7 @@ pub enum AmountError {
     #[error("has more than 12 fraction digits")]
     TooPrecise,
     /// The number does not fit.
-    #[error("is too large")]
+    #[error("is too large: an amount has at most 26 digits before the point and 28 in all")]
     TooLarge,
 }
 
@@ -116,13 +116,34 @@ fn scale_up(mantissa: i128, digits: u32) -> Result<Amount, AmountError> {
     10_i128.checked_pow(digits).and_then(|factor| mantissa.checked_mul(factor)).map(Amount).ok_or(AmountError::TooLarge)
 }
 
+/// Digits of which a decimal keeps all, whatever they are.
+const DIGITS_MAX: usize = 28;
+
+/// Why a decimal number has too many digits; `None`: it has not, or it is none.
+fn too_long(digits: &str) -> Option<AmountError> {
+    let plain = digits.strip_prefix(['-', '+']).unwrap_or(digits);
+    let (whole, fraction) = plain.split_once('.').unwrap_or((plain, ""));
+    let is_number = [whole, fraction].concat().bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number || whole.len().saturating_add(fraction.len()) <= DIGITS_MAX {
+        return None;
+    }
+    let is_large = whole.trim_start_matches('0').len() > DIGITS_MAX;
+    Some(if is_large { AmountError::TooLarge } else { AmountError::TooPrecise })
+}
+
+fn exponent_of(text: &str) -> Result<i32, AmountError> {
+    use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+    text.parse().map_err(|error: std::num::ParseIntError| match error.kind() {
+        PosOverflow => AmountError::TooLarge,
+        NegOverflow => AmountError::TooPrecise,
+        _ => AmountError::NotDecimal,
+    })
+}
+
 /// Mantissa and scale of a plain or scientific decimal text; a negative scale is folded into the mantissa.
 fn decimal_parts(text: &str) -> Result<(i128, u32), AmountError> {
     let (digits, exponent) = match text.split_once(['e', 'E']) {
-        Some((digits, exponent)) => {
-            let exponent: i32 = exponent.parse().map_err(|_| AmountError::NotDecimal)?;
-            (digits, exponent)
-        }
+        Some((digits, exponent)) => (digits, exponent_of(exponent)?),
         None => (text, 0),
     };
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+')) {
@@ -135,7 +156,8 @@ fn decimal_parts(text: &str) -> Result<(i128, u32), AmountError> {
         rust_decimal::Error::Underflow | rust_decimal::Error::ScaleExceedsMaximumPrecision(_) => {
             AmountError::TooPrecise
         }
-        _ => AmountError::NotDecimal,
+        // A number with too many digits is refused in the same words as what is none.
+        _ => too_long(digits).unwrap_or(AmountError::NotDecimal),
     })?;
     let scale = i64::from(number.scale()).checked_sub(i64::from(exponent)).ok_or(AmountError::TooLarge)?;
     let mantissa = number.mantissa();
@@ -224,6 +246,7 @@ mod tests {
             ("1E3", 1_000_000_000_000_000),
             ("0.000000000001", 1),
             ("0.0000000000010000", 1),
+            ("99999999999999999999999999", 99_999_999_999_999_999_999_999_999 * PICO_PER_UNIT),
         ] {
             assert_eq!(text.parse::<Amount>().unwrap().pico(), pico, "{text}");
         }
@@ -236,7 +259,16 @@ mod tests {
             ("inf", AmountError::NotDecimal),
             ("", AmountError::NotDecimal),
             ("1,5", AmountError::NotDecimal),
+            ("1.2.3", AmountError::NotDecimal),
+            ("1-2", AmountError::NotDecimal),
+            ("1e4x", AmountError::NotDecimal),
+            ("1.2.3456789012345678901234567890123456789", AmountError::NotDecimal),
             ("1e400", AmountError::TooLarge),
+            ("1e99999999999", AmountError::TooLarge),
+            ("1e-99999999999", AmountError::TooPrecise),
+            ("123456789012345678901234567890123456789012", AmountError::TooLarge),
+            ("-123456789012345678901234567890123456789012.5", AmountError::TooLarge),
+            ("0.123456789012345678901234567890123456789012", AmountError::TooPrecise),
             ("0.0000000000001", AmountError::TooPrecise),
         ] {
             assert_eq!(text.parse::<Amount>().unwrap_err(), error, "{text}");

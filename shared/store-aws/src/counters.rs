@@ -70,6 +70,13 @@ pub(crate) fn post(key: &CounterKey, delta: Amount) -> Result<Change, String> {
     Ok(update(key, "SET x = :x ADD c :d, m :d", delta)?.value(":x", number(expiry())))
 }
 
+/// Adds to what is posted, and takes from what is reserved, at once.
+pub(crate) fn post_and_release(key: &CounterKey, posted: Amount, released: Amount) -> Result<Change, String> {
+    let committed = posted.checked_sub(released).ok_or_else(|| "what is committed does not fit".to_owned())?;
+    let change = update(key, "SET x = :x ADD c :d, m :m", posted)?;
+    Ok(change.value(":m", number(committed.pico())).value(":x", number(expiry())))
+}
+
 /// Adds to what is reserved, or takes from it where it is negative.
 pub(crate) fn reserve(key: &CounterKey, delta: Amount) -> Result<Change, String> {
     Ok(update(key, "SET x = :x ADD m :d", delta)?.value(":x", number(expiry())))

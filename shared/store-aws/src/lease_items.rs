@@ -158,6 +158,16 @@ pub(crate) fn extend(
 
 /// Ends reservations of leases that stand: their pages, the leases, and every counter once.
 pub(crate) fn settle(endings: &[Ending], held: &BTreeMap<LeaseName, Held>) -> Result<Vec<Change>, String> {
+    let (mut changes, of_counters) = settle_leases(endings, held)?;
+    changes.extend(released(&of_counters)?);
+    Ok(changes)
+}
+
+/// Ends reservations of leases that stand, apart from the counters: the pages and the leases, and what each counter gets back.
+pub(crate) fn settle_leases(
+    endings: &[Ending],
+    held: &BTreeMap<LeaseName, Held>,
+) -> Result<(Vec<Change>, BTreeMap<CounterKey, Amount>), String> {
     let mut of_leases: BTreeMap<LeaseName, Amount> = BTreeMap::new();
     let mut of_counters: BTreeMap<CounterKey, Amount> = BTreeMap::new();
     for ending in endings {
@@ -175,15 +185,23 @@ pub(crate) fn settle(endings: &[Ending], held: &BTreeMap<LeaseName, Held>) -> Re
     }
     let mut changes: Vec<Change> = endings.iter().map(page_update).collect();
     changes.extend(of_leases.into_iter().map(|(lease, sum)| shrink(lease, sum)));
-    changes.extend(released(&of_counters)?);
-    Ok(changes)
+    Ok((changes, of_counters))
 }
 
 /// How many items settling changes at most.
 pub(crate) fn items_of(endings: &[Ending], held: &BTreeMap<LeaseName, Held>) -> usize {
+    items_with(endings, held, &BTreeSet::new())
+}
+
+/// The same together with these counters.
+pub(crate) fn items_with(
+    endings: &[Ending],
+    held: &BTreeMap<LeaseName, Held>,
+    counters: &BTreeSet<&CounterKey>,
+) -> usize {
     let leases: BTreeSet<LeaseName> = endings.iter().map(|ending| ending.lease).collect();
-    let counters = leases.iter().filter_map(|lease| held.get(lease)).flat_map(|held| &held.counters);
-    let counters = counters.collect::<BTreeSet<_>>().len();
+    let of_leases = leases.iter().filter_map(|lease| held.get(lease)).flat_map(|held| &held.counters);
+    let counters = of_leases.chain(counters.iter().copied()).collect::<BTreeSet<_>>().len();
     endings.len().saturating_add(leases.len()).saturating_add(counters)
 }
 

@@ -52,6 +52,14 @@ enum Attempt {
     Contended,
 }
 
+/// Reservations that end with a post.
+#[derive(Default)]
+pub(crate) struct Settling {
+    pub(crate) endings: Vec<Ending>,
+    pub(crate) held: BTreeMap<LeaseName, Held>,
+    pub(crate) left: BTreeSet<Settlement>,
+}
+
 #[async_trait]
 impl Leases for AwsStore {
     async fn balances(&self, counters: &[CounterKey]) -> Result<Vec<Balance>, StoreError> {
@@ -119,12 +127,7 @@ impl Leases for AwsStore {
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<(), StoreError> {
-        let mut pages: BTreeMap<(LeaseName, u32), BTreeMap<u32, Amount>> = BTreeMap::new();
-        for Settlement { lease, number, amount } in settlements {
-            pages.entry((*lease, items::page_of(*number))).or_default().entry(*number).or_insert(*amount);
-        }
-        let endings: Vec<Ending> =
-            pages.into_iter().map(|((lease, page), numbers)| Ending { lease, page, numbers }).collect();
+        let endings = endings_of(settlements);
         let held = self.held_all(&endings).await?;
         let mut group: Vec<Ending> = Vec::new();
         for ending in endings.into_iter().filter(|ending| held.contains_key(&ending.lease)) {
@@ -232,6 +235,34 @@ impl AwsStore {
         standing.map(|(lease, item)| Ok((lease, Held::read(&item)?))).collect()
     }
 
+    /// Of some reservations those that one transaction takes beside a post that changes these counters and `items` more
+    /// items, and those that are left. What is settled, or whose lease has ended, is neither.
+    pub(crate) async fn settling(
+        &self,
+        settlements: &BTreeSet<Settlement>,
+        (items, counters): (usize, &BTreeSet<&CounterKey>),
+    ) -> Result<Settling, StoreError> {
+        let mut endings = endings_of(settlements);
+        let held = self.held_all(&endings).await?;
+        let open = self.unsettled(endings.clone()).await?;
+        for ending in &mut endings {
+            ending.numbers.retain(|number, _| open.contains(&(ending.lease, *number)));
+        }
+        endings.retain(|ending| !ending.numbers.is_empty() && held.contains_key(&ending.lease));
+        let mut settling = Settling { held, ..Settling::default() };
+        for ending in endings {
+            settling.endings.push(ending);
+            let changed = items.saturating_add(items::items_with(&settling.endings, &settling.held, counters));
+            if changed > TRANSACTION_CHANGES_MAX
+                && let Some(Ending { lease, numbers, .. }) = settling.endings.pop()
+            {
+                let left = numbers.into_iter().map(|(number, amount)| Settlement { lease, number, amount });
+                settling.left.extend(left);
+            }
+        }
+        Ok(settling)
+    }
+
     /// Those of some reservations that are not settled.
     async fn unsettled(&self, endings: Vec<Ending>) -> Result<BTreeSet<(LeaseName, u32)>, StoreError> {
         let keys: Vec<keys::ItemKey> =
@@ -286,6 +317,15 @@ impl AwsStore {
             Err(TransactError::Store(error)) => Err(error),
         }
     }
+}
+
+/// Reservations by the pages of their leases.
+fn endings_of<'a>(settlements: impl IntoIterator<Item = &'a Settlement>) -> Vec<Ending> {
+    let mut pages: BTreeMap<(LeaseName, u32), BTreeMap<u32, Amount>> = BTreeMap::new();
+    for Settlement { lease, number, amount } in settlements {
+        pages.entry((*lease, items::page_of(*number))).or_default().entry(*number).or_insert(*amount);
+    }
+    pages.into_iter().map(|((lease, page), numbers)| Ending { lease, page, numbers }).collect()
 }
 
 fn wrong(words: String) -> StoreError {

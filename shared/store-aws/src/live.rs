@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `traces` | a read unit per 4 KB of each state |
 //! | `post` | two write units per KB of each state, two per counter; a write unit per day of a trace that gets another day; per [`PAGE_BLOCKS`] blocks of a trace one write unit for a page |
+//! | `post_settling` | as a post; a read unit per lease and page of its numbers, two write units each; the counters once |
 //! | `counters` | a read unit each |
 //!
 //! States and the days of traces never expire: an event is accepted for 400 days after its use, its trace's root may be
@@ -22,12 +23,16 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::NaiveDate;
 use recoup_money::Amount;
-use recoup_store::{BlockName, CounterKey, Live, PostError, StoreError, TraceChange, TraceState, counter_changes};
+use recoup_store::{
+    BlockName, CounterKey, Live, PostError, Settlement, StoreError, TraceChange, TraceState, counter_changes,
+};
 
 use crate::change::{Change, Item, SORT, binary, damaged, item_key, number, read_binary, read_number, read_text};
 use crate::counters;
 use crate::gather::gather;
 use crate::keys;
+use crate::lease_items;
+use crate::leases::Settling;
 use crate::numbers::unpacked;
 use crate::open::AwsStore;
 use crate::packed::{day_of, pack_names, pack_posted, unpack_names, unpack_posted};
@@ -41,6 +46,8 @@ const PAGE_BLOCKS_MAX: usize = 8_000;
 const NEW_BLOCKS_MAX: usize = 8_000;
 /// Blocks of one trace.
 const TRACE_BLOCKS_MAX: usize = 200_000;
+/// Attempts of a post that also ends reservations, before it goes without them.
+const SETTLING_ATTEMPTS: u32 = 4;
 /// Bytes of a trace's item, below the 400 KB of `DynamoDB`.
 const STATE_BYTES_MAX: usize = 380_000;
 
@@ -78,11 +85,67 @@ impl Live for AwsStore {
         if changes.is_empty() {
             return Ok(());
         }
-        let posts = deltas.iter().map(|(key, delta)| counters::post(key, *delta));
-        let counters: Vec<Change> = posts.collect::<Result<_, _>>().map_err(PostError::TooLarge)?;
-        let paged = self.paged(&changes).await?;
+        let transaction = self.prepared(&changes).await?;
+        self.post_alone(transaction, &deltas).await
+    }
+
+    async fn post_settling(
+        &self,
+        changes: Vec<TraceChange>,
+        settlements: &BTreeSet<Settlement>,
+    ) -> Result<BTreeSet<Settlement>, PostError> {
+        let deltas = counter_changes(&changes)?;
+        if changes.is_empty() {
+            return Ok(settlements.clone());
+        }
+        let transaction = self.prepared(&changes).await?;
+        let counters: BTreeSet<&CounterKey> = deltas.keys().collect();
+        let settling = self.settling(settlements, (transaction.len(), &counters)).await?;
+        if settling.endings.is_empty() {
+            self.post_alone(transaction, &deltas).await?;
+            return Ok(settling.left);
+        }
+        let together = together(transaction.clone(), &deltas, &settling).map_err(PostError::TooLarge)?;
+        match self.books.transact_within(POSTING, &together, SETTLING_ATTEMPTS).await {
+            Ok(()) => Ok(settling.left),
+            Err(TransactError::Refused(at)) if at.iter().any(|at| *at < transaction.len()) => Err(PostError::Contended),
+            // Somebody else settled one of them, draws from the lease all the time, or it is too much at once: first the
+            // post, and what is left is settled after.
+            Err(TransactError::Refused(_) | TransactError::Contended | TransactError::TooLarge(_)) => {
+                self.post_alone(transaction, &deltas).await?;
+                Ok(settlements.clone())
+            }
+            Err(TransactError::Store(error)) => Err(error.into()),
+        }
+    }
+
+    async fn counters(&self, keys: &[CounterKey]) -> Result<Vec<Amount>, StoreError> {
+        let balances = self.balances_of(COUNTING, keys).await?;
+        Ok(balances.into_iter().map(|balance| balance.posted).collect())
+    }
+}
+
+/// The changes of a post that also ends reservations, each counter once. Those of the post's traces stand first.
+fn together(
+    mut transaction: Vec<Change>,
+    deltas: &BTreeMap<CounterKey, Amount>,
+    settling: &Settling,
+) -> Result<Vec<Change>, String> {
+    let (of_leases, released) = lease_items::settle_leases(&settling.endings, &settling.held)?;
+    transaction.extend(of_leases);
+    for key in deltas.keys().chain(released.keys()).collect::<BTreeSet<_>>() {
+        let of = |amounts: &BTreeMap<CounterKey, Amount>| amounts.get(key).copied().unwrap_or_default();
+        transaction.push(counters::post_and_release(key, of(deltas), of(&released))?);
+    }
+    Ok(transaction)
+}
+
+impl AwsStore {
+    /// Writes what has to stand before the changes of traces do, and gives the changes of their states.
+    async fn prepared(&self, changes: &[TraceChange]) -> Result<Vec<Change>, PostError> {
+        let paged = self.paged(changes).await?;
         let mut before = Vec::new();
-        let mut transaction = Vec::with_capacity(changes.len().saturating_add(counters.len()));
+        let mut transaction = Vec::with_capacity(changes.len());
         for (change, paged) in changes.iter().zip(paged) {
             let plan = Paging::new(change, paged);
             transaction.push(state_change(change, plan)?);
@@ -94,7 +157,16 @@ impl Live for AwsStore {
             async move { table.apply(POSTING, &change).await.map(drop) }
         };
         gather(POSTING, before, write).await?;
-        transaction.extend(counters);
+        Ok(transaction)
+    }
+
+    async fn post_alone(
+        &self,
+        mut transaction: Vec<Change>,
+        deltas: &BTreeMap<CounterKey, Amount>,
+    ) -> Result<(), PostError> {
+        let posts = deltas.iter().map(|(key, delta)| counters::post(key, *delta));
+        transaction.extend(posts.collect::<Result<Vec<_>, _>>().map_err(PostError::TooLarge)?);
         match self.books.transact(POSTING, &transaction).await {
             Ok(()) => Ok(()),
             Err(TransactError::Refused(_) | TransactError::Contended) => Err(PostError::Contended),
@@ -103,13 +175,6 @@ impl Live for AwsStore {
         }
     }
 
-    async fn counters(&self, keys: &[CounterKey]) -> Result<Vec<Amount>, StoreError> {
-        let balances = self.balances_of(COUNTING, keys).await?;
-        Ok(balances.into_iter().map(|balance| balance.posted).collect())
-    }
-}
-
-impl AwsStore {
     /// How many blocks of each trace lie in pages. A trace that others changed meanwhile is found here already, before
     /// anything is written for it.
     async fn paged(&self, changes: &[TraceChange]) -> Result<Vec<usize>, PostError> {

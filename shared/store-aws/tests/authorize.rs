@@ -34,6 +34,9 @@ id = "marketing"
 [[agents]]
 id = "triage"
 owner = "support"
+[[task_types]]
+id = "research"
+cap = "0.05"
 [[prices]]
 provider = "example"
 model = "known"
@@ -242,6 +245,55 @@ async fn bud_3_sixty_four_racing_callers_of_several_processes_never_overspend() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn bud_3_a_thousand_racing_callers_of_several_processes_never_overspend() {
     committed_is_what_was_billed(if emulator::emulator() == "moto" { 100 } else { 1_000 }).await;
+}
+
+fn of_task(task: &str, estimate: &str, ask_only: bool) -> AuthorizeRequest {
+    let tags = json!({ "team": "marketing", "agent": "triage", "task_type": "research", "task_id": task });
+    let estimate = Estimate::Money { amount: amount(estimate), currency: "USD".parse().expect("a currency") };
+    let tags = serde_json::from_value(tags).expect("tags");
+    AuthorizeRequest { tags, estimate: Some(estimate), ask_only, ..AuthorizeRequest::default() }
+}
+
+/// What an event has cost and what was reserved for it are at no instant counted together: whoever asks while it is rolled up
+/// finds the room that there is at the cap, before and after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn bud_4_no_task_is_stopped_by_what_its_own_event_had_reserved() {
+    let stage = Stage::new().await;
+    for round in 0..8 {
+        let task = format!("T{round}");
+        let held =
+            stage.apps[0].authorize(&Principal::operator(), of_task(&task, "0.03", false)).await.expect("answer");
+        let event = json!({
+            "event_id": task, "used_at": "2026-11-10T07:59:00Z", "kind": "llm", "provider": "example", "model": "known",
+            "usage": { "input": 10_000 }, "reservation_id": held.reservation_id,
+            "tags": { "team": "marketing", "agent": "triage", "task_type": "research", "task_id": task },
+        });
+        let body = event.to_string().into_bytes();
+        stage.apps[0].ingest(&Principal::operator(), &body, Shape::Json, Listing::All).await.expect("ingest");
+        let blocks = stage.blocks().await;
+        let is_done = Arc::new(AtomicBool::new(false));
+        let asking = (0..4).map(|caller| {
+            let (app, task, is_done) = (Arc::clone(&stage.apps[2 + caller]), task.clone(), Arc::clone(&is_done));
+            tokio::spawn(async move {
+                let mut asked = 0;
+                while !is_done.load(Ordering::SeqCst) || asked == 0 {
+                    let answer =
+                        app.authorize(&Principal::operator(), of_task(&task, "0.02", true)).await.expect("answer");
+                    assert_eq!(answer.decision, Decision::Allow, "{:?} {:?}", answer.decided_by, answer.scopes);
+                    asked += 1;
+                }
+            })
+        });
+        let asking: Vec<_> = asking.collect();
+        stage.apps[1].rollup(blocks).await.expect("rollup");
+        is_done.store(true, Ordering::SeqCst);
+        for caller in asking {
+            caller.await.expect("nobody was denied");
+        }
+        let key = CounterKey { scope: format!("task:{task}"), period: "task".into() };
+        let stands = stage.store.balances(&[key]).await.expect("balances")[0];
+        assert_eq!((stands.posted, stands.reserved), (amount("0.03"), Amount::ZERO));
+    }
 }
 
 /// A way to the emulator on which nothing moves while it is held.

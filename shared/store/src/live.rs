@@ -12,6 +12,7 @@ use recoup_model::Digest;
 use recoup_money::Amount;
 
 use crate::error::StoreError;
+use crate::leases::Settlement;
 
 /// Traces changed in one atomic group (`DynamoDB` takes 100 actions, some of which are counters).
 pub const TRACES_PER_POST_MAX: usize = 64;
@@ -130,6 +131,17 @@ pub trait Live: Send + Sync {
     /// change that was computed from another version than the one that stands is [`PostError::Contended`]; where that
     /// very change is the last one that was posted, a store may also say that it is done, which it is.
     async fn post(&self, changes: Vec<TraceChange>) -> Result<(), PostError>;
+    /// The same, together with the end of the reservations that the posted events name, so that nobody finds what an event has
+    /// cost beside what was reserved for it, as far as the store can in one step. Gives those that are left to be settled.
+    /// Reservations that are settled already, or whose lease has ended, keep nothing from being posted.
+    async fn post_settling(
+        &self,
+        changes: Vec<TraceChange>,
+        settlements: &BTreeSet<Settlement>,
+    ) -> Result<BTreeSet<Settlement>, PostError> {
+        self.post(changes).await?;
+        Ok(settlements.clone())
+    }
     /// The values of counters, in the order asked for; an unknown one is zero.
     async fn counters(&self, keys: &[CounterKey]) -> Result<Vec<Amount>, StoreError>;
 }

@@ -19,6 +19,9 @@ const SECRET_BYTES: usize = 24;
 /// Bytes of a key's id.
 const KEY_ID_BYTES: usize = 6;
 const UNKNOWN: Refusal = Refusal::Unauthenticated("the API key is not known; make one with `recoup keys create`");
+/// The record calls the operator at the machine so, and a key that is nobody's own by this and its id: no person is.
+const OPERATOR: &str = "operator";
+const KEY_PREFIX: &str = "key:";
 /// Keys of one organisation.
 pub const KEYS_MAX: usize = 10_000;
 
@@ -87,13 +90,19 @@ impl Principal {
         }
     }
 
+    /// The person who acts; `None`: an API key that is nobody's own, or the operator at the machine, who may be anybody.
+    #[must_use]
+    pub fn known_person(&self) -> Option<&str> {
+        self.person.as_deref().filter(|person| is_person(person))
+    }
+
     /// Who it is, for the record: the person, else the key, else the operator.
     #[must_use]
     pub fn who(&self) -> String {
         match (&self.person, &self.key_id) {
             (Some(person), _) => person.clone(),
-            (None, Some(key)) => format!("key:{key}"),
-            (None, None) => "operator".to_owned(),
+            (None, Some(key)) => format!("{KEY_PREFIX}{key}"),
+            (None, None) => OPERATOR.to_owned(),
         }
     }
 
@@ -383,6 +392,14 @@ impl App {
         })
     }
 
+    /// Who holds a key, by its id, for the record; without one the operator at the machine.
+    pub(crate) async fn holder_of_key(&self, key_id: Option<&str>) -> Result<Principal, Refusal> {
+        let Some(id) = key_id else { return Ok(Principal::operator()) };
+        let found = records::get::<KeyRecord>(self.books(), &Key::new(KEYS, id)).await?;
+        let person = found.and_then(|(record, _)| record.person);
+        Ok(Principal { key_id: Some(id.to_owned()), person, via: "api".to_owned(), ..Principal::operator() })
+    }
+
     /// Whoever holds the key that stands in no books.
     fn admin_principal(&self, secret: &str) -> Result<Principal, Refusal> {
         let admin = self.admin.as_ref().filter(|admin| is_secret(secret, &admin.digest)).ok_or(UNKNOWN)?;
@@ -396,6 +413,12 @@ fn is_secret(secret: &str, digest_hex: &str) -> bool {
     hex::decode_to_slice(digest_hex, &mut expected).is_ok() && Sha256::digest(secret).as_slice().ct_eq(&expected).into()
 }
 
+/// Whether a name in the record is that of a person.
+pub(crate) fn is_person(name: &str) -> bool {
+    let name = name.trim().to_lowercase();
+    !name.is_empty() && name != OPERATOR && !name.starts_with(KEY_PREFIX)
+}
+
 fn check_person(person: Option<&str>) -> Result<(), Refusal> {
     let is_good = |name: &str| {
         !name.trim().is_empty() && name.len() <= limits::TAG_BYTES_MAX && !name.chars().any(char::is_control)
@@ -404,6 +427,11 @@ fn check_person(person: Option<&str>) -> Result<(), Refusal> {
         Some(name) if !is_good(name) => {
             let most = limits::TAG_BYTES_MAX;
             let detail = format!("a person is named by 1 to {most} bytes without control characters");
+            Err(Refusal::invalid("invalid-person", "person", detail))
+        }
+        Some(name) if !is_person(name) => {
+            let detail =
+                format!("`{name}` is no person: the record calls the operator and nobody's keys so; write a name");
             Err(Refusal::invalid("invalid-person", "person", detail))
         }
         _ => Ok(()),

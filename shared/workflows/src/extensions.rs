@@ -1,4 +1,7 @@
-//! Extensions: more for one period of a budget, asked for by one and decided by another (BUD-6).
+//! Extensions: more for one period of a budget, asked for by one person and decided by another (BUD-6).
+//!
+//! Four eyes belong to two people, so both have to be known: by the person of an API key, or by the entry of `[[people]]` that
+//! names a Slack user. Two keys that name nobody, or the operator at the machine and a key, may be one and the same human.
 
 use recoup_budgets::PeriodKind;
 use recoup_model::organisation::Budget;
@@ -6,13 +9,14 @@ use recoup_money::Amount;
 use recoup_store::Expect;
 use serde_json::json;
 
-use crate::access::Principal;
+use crate::access::{Principal, is_person};
 use crate::alerts::{Tell, outbox_put};
 use crate::app::App;
 pub use crate::authorize::limits::{Extension, ExtensionState};
 use crate::authorize::limits::{extension_key, extensions};
 use crate::budgets::team_of;
 use crate::error::Refusal;
+use crate::people::Pseudonyms;
 use crate::records;
 
 /// Characters of a reason.
@@ -51,8 +55,8 @@ impl App {
     /// Asks for more in the period that it is now.
     ///
     /// # Errors
-    /// [`Refusal::Forbidden`] unless the key acts for the team or finance, [`Refusal::Invalid`] naming the field,
-    /// [`Refusal::NotFound`] for a budget or an alert that there is not.
+    /// [`Refusal::Forbidden`] unless a known person acts for the team or finance, [`Refusal::Invalid`] naming the field,
+    /// [`Refusal::NotFound`] for a budget or an alert that there is not, [`Refusal::Conflict`] for an alert of another period.
     pub async fn request_extension(
         &self,
         principal: &Principal,
@@ -64,6 +68,7 @@ impl App {
         let budget = budget_of(&organisation.budgets, &request.scope, request.kind.as_deref())?;
         let team = team_of(&budget.scope, organisation).map(str::to_owned);
         principal.may_act_for(team.as_deref())?;
+        known_person(principal)?;
         if request.amount <= Amount::ZERO {
             return Err(Refusal::invalid("out-of-range", "amount", "ask for more than 0"));
         }
@@ -72,12 +77,17 @@ impl App {
             let detail = format!("an extension needs a reason of 1 to {REASON_CHARS_MAX} characters");
             return Err(Refusal::invalid("invalid-reason", "reason", detail));
         }
-        if let Some(alert) = &request.alert {
-            self.budget_alert(principal, alert).await?;
-        }
         let Some(kind) = PeriodKind::from_name(&budget.period) else {
             return Err(Refusal::computation("ask for an extension", format!("`{}`?", budget.period)));
         };
+        if let Some(alert) = &request.alert {
+            let alert = self.budget_alert(principal, alert).await?;
+            if alert.period != kind.period_of(today) {
+                let detail =
+                    format!("the alert is of {}, which is not the period that it is now; ask without it", alert.period);
+                return Err(Refusal::Conflict { kind: "period-over", detail });
+            }
+        }
         let extension = Extension {
             id: new_id()?,
             scope: budget.scope.clone(),
@@ -107,8 +117,8 @@ impl App {
     /// Approves or declines a request. Whoever asked cannot decide.
     ///
     /// # Errors
-    /// [`Refusal::Forbidden`] without the role or for one's own request; [`Refusal::Conflict`] where it is decided already or
-    /// the period is over; [`Refusal::NotFound`] without such a request.
+    /// [`Refusal::Forbidden`] without the role, for nobody's key or for one's own request; [`Refusal::Conflict`] where it is
+    /// decided already, the period is over or nobody knows who asked; [`Refusal::NotFound`] without such a request.
     pub async fn decide_extension(&self, principal: &Principal, id: &str, approve: bool) -> Result<Extension, Refusal> {
         principal.may_run()?;
         let found = extensions(self, None).await?.into_iter().find(|(extension, _)| extension.id == id);
@@ -118,7 +128,7 @@ impl App {
             let detail = format!("it is {} already, by {by}", name_of(extension.state));
             return Err(Refusal::Conflict { kind: "already-decided", detail });
         }
-        four_eyes(&extension, principal)?;
+        four_eyes(&extension, principal, approve, &self.pseudonyms)?;
         let world = self.world().await?;
         let today = world.history.calendar().day_of(self.now_ns());
         let is_over =
@@ -167,19 +177,49 @@ impl App {
     }
 }
 
-/// Whoever asked cannot decide (BUD-6). The operator at the machine is one person, whoever types there.
-fn four_eyes(extension: &Extension, principal: &Principal) -> Result<(), Refusal> {
-    let who = principal.who();
-    // The same person by another door may be written otherwise.
-    if extension.requested_by.trim().to_lowercase() != who.trim().to_lowercase() {
+/// The person who acts.
+fn known_person(principal: &Principal) -> Result<&str, Refusal> {
+    principal.known_person().ok_or_else(|| {
+        let whose = if principal.key_id.is_some() { "this API key names nobody" } else { "the operator at the machine is nobody" };
+        Refusal::Forbidden(format!(
+            "{whose}, and more is asked for by one person and decided by another: make each of them a key with \
+             `recoup keys create --role ROLE --person NAME` and use it with `recoup --server URL --key KEY`, or use Slack"
+        ))
+    })
+}
+
+/// Whoever asked cannot decide, and what nobody known asked for cannot be approved (BUD-6).
+fn four_eyes(
+    extension: &Extension,
+    principal: &Principal,
+    approve: bool,
+    pseudonyms: &Pseudonyms,
+) -> Result<(), Refusal> {
+    let who = known_person(principal)?;
+    let asker = extension.requested_by.as_str();
+    if !is_person(asker) {
+        if !approve {
+            return Ok(());
+        }
+        let detail = format!(
+            "`{asker}`, who asked for it, is no known person; decline it, and have it asked for with a key that names one: \
+             `recoup keys create --role ROLE --person NAME`"
+        );
+        return Err(Refusal::Conflict { kind: "unknown-requester", detail });
+    }
+    if !is_same_person(asker, who, pseudonyms) {
         return Ok(());
     }
-    let by = if who == Principal::operator().who() {
-        "somebody else decides with a key of the role `finance`: `recoup --server URL --key KEY budgets approve ID`"
-    } else {
-        "somebody else with the role `finance` may"
-    };
-    Err(Refusal::Forbidden(format!("whoever asked for more cannot decide about it; {by}")))
+    let detail = "whoever asked for more cannot decide about it; somebody else with the role `finance` may";
+    Err(Refusal::Forbidden(detail.to_owned()))
+}
+
+/// Whether two names are those of one person: by another door they may be written with other spaces or cases, or be the
+/// pseudonym where the name was erased.
+fn is_same_person(one: &str, other: &str, pseudonyms: &Pseudonyms) -> bool {
+    let plain = |name: &str| name.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+    let is_erased = |name: &str, pseudonym: &str| *pseudonyms.of(name) == *pseudonym;
+    plain(one) == plain(other) || is_erased(one, other) || is_erased(other, one)
 }
 
 const fn name_of(state: ExtensionState) -> &'static str {
@@ -194,4 +234,22 @@ fn new_id() -> Result<String, Refusal> {
     let mut random = [0_u8; 8];
     getrandom::fill(&mut random).map_err(|error| Refusal::computation("name an extension", error))?;
     Ok(format!("ext_{}", hex::encode(random)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bud_6_one_person_is_one_by_any_door() {
+        let pseudonyms = Pseudonyms::new([7; 32]);
+        let is_same = |one: &str, other: &str| is_same_person(one, other, &pseudonyms);
+        for other in ["ana lee", " Ana  Lee ", "ANA LEE", "ana\tlee", &pseudonyms.of("ana lee")] {
+            assert!(is_same("ana lee", other) && is_same(other, "ana lee"), "{other}");
+        }
+        for other in ["ana", "finn", &pseudonyms.of("ana")] {
+            assert!(!is_same("ana lee", other), "{other}");
+        }
+        assert!(is_same("Ärzu", "äRZU"));
+    }
 }

@@ -57,6 +57,9 @@ pub struct ItemProblem {
     pub field: String,
     /// What is wrong with it, and the remedy.
     pub detail: String,
+    /// The line of the body that it stands on, from 1, where each line is an event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
 }
 
 /// The answer to a request.
@@ -214,6 +217,7 @@ fn conflict_problem() -> ItemProblem {
             "an event with this trace_id and event_id but other content was recorded first and stays; to correct it \
                  send a new event_id with `supersedes`"
                 .into(),
+        line: None,
     }
 }
 
@@ -222,12 +226,11 @@ fn answer(items: Vec<Item>, outcomes: &[Appended], listing: Listing) -> Result<R
     let mut outcomes = outcomes.iter();
     for (index, item) in items.into_iter().enumerate() {
         let result = match item {
-            Item::Problem(problem) => ItemResult {
-                index,
-                event_id: problem.event_id,
-                status: ItemStatus::Rejected,
-                error: Some(ItemProblem { kind: problem.r#type, field: problem.field, detail: problem.detail }),
-            },
+            Item::Problem(problem) => {
+                let ItemError { r#type: kind, field, detail, line, event_id } = problem;
+                let error = Some(ItemProblem { kind, field, detail, line });
+                ItemResult { index, event_id, status: ItemStatus::Rejected, error }
+            }
             Item::Event(id) => {
                 let outcome = outcomes.next().ok_or_else(|| {
                     Refusal::computation("answer a request", "the log answered fewer events than it was given")

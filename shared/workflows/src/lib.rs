@@ -15,6 +15,7 @@ pub mod budgets;
 pub mod catalogue;
 pub mod close;
 pub mod error;
+mod exemptions;
 pub mod explain;
 pub mod extensions;
 pub mod facts;

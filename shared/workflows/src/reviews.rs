@@ -1,6 +1,7 @@
 //! Tasks that were stopped at their cap, or went over it without asking, and what somebody decided about them (BUD-4).
 
 use recoup_budgets::admission::{Standing, TASK_PERIOD};
+use recoup_model::Id;
 use recoup_money::Amount;
 use recoup_store::{CounterKey, Expect, Key, WriteError};
 use serde::{Deserialize, Serialize};
@@ -71,6 +72,23 @@ pub struct Review {
     pub note: Option<String>,
 }
 
+/// A task that has a cap, as the events of its trace tell.
+#[derive(Clone, Debug)]
+pub(crate) struct Capped {
+    pub(crate) task_type: Id,
+    /// The agent of its root.
+    pub(crate) agent: Option<Id>,
+    /// Who pays, or until its root has arrived who seems to.
+    pub(crate) team: Option<Id>,
+    pub(crate) root_arrived: bool,
+}
+
+/// Whether who pays for a task is known better than when it was listed. Who asked for it is known from the start.
+fn is_paid_by_another(review: &Review, of: &Capped, team: Option<&str>) -> bool {
+    let is_known = review.mark == Mark::OverCap && of.root_arrived;
+    team.is_some() && review.team.as_deref() != team && (review.team.is_none() || is_known)
+}
+
 fn review_key(task: &str) -> Key {
     Key::new(REVIEWS, task)
 }
@@ -104,7 +122,7 @@ impl App {
         let Some((link, standing)) = case.links.iter().zip(standings).find(|(link, _)| link.is_cap()) else {
             return Ok(());
         };
-        let text = |id: &Option<recoup_model::Id>| id.as_ref().map(ToString::to_string);
+        let text = |id: &Option<Id>| id.as_ref().map(ToString::to_string);
         let review = Review {
             task: task.to_string(),
             task_type: text(&case.asker.task_type),
@@ -137,22 +155,39 @@ impl App {
         Ok(())
     }
 
-    /// Puts a task on the list that went over its cap without asking, once.
-    pub(crate) async fn flag_over_cap(&self, task: &str, task_type: &str) -> Result<(), Refusal> {
+    /// Puts a task on the list that went over its cap without asking, once. It gets the team that pays for
+    /// it, with the root of its trace at the latest.
+    pub(crate) async fn flag_over_cap(&self, task: &str, of: &Capped) -> Result<(), Refusal> {
         let organisation = self.organisation_today().await?;
-        let Some(cap) = organisation.task_types.get(task_type).and_then(|task_type| task_type.cap) else {
+        let Some(cap) = organisation.task_types.get(&of.task_type).and_then(|task_type| task_type.cap) else {
             return Ok(());
         };
         let counter = CounterKey { scope: format!("task:{task}"), period: TASK_PERIOD.to_owned() };
         let posted = self.ports.live.counters(&[counter]).await?.pop().unwrap_or_default();
-        if posted <= cap || records::get::<Review>(self.books(), &review_key(task)).await?.is_some() {
+        if posted <= cap {
             return Ok(());
         }
-        let review = Review {
+        // A team that the organisation file does not have is nobody's: finance sees what nobody pays for.
+        let team = of.team.as_ref().filter(|team| organisation.teams.contains_key(*team)).map(ToString::to_string);
+        let put = match records::get::<Review>(self.books(), &review_key(task)).await? {
+            Some((review, version)) if is_paid_by_another(&review, of, team.as_deref()) => {
+                records::put(review_key(task), &Review { team, ..review }, Expect::Version(version))?
+            }
+            Some(_) => return Ok(()),
+            None => records::put(review_key(task), &self.over_cap(task, of, team, (cap, posted)), Expect::Absent)?,
+        };
+        match self.books().write(vec![put]).await {
+            Ok(()) | Err(WriteError::Conflict(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn over_cap(&self, task: &str, of: &Capped, team: Option<String>, (cap, posted): (Amount, Amount)) -> Review {
+        Review {
             task: task.to_owned(),
-            task_type: Some(task_type.to_owned()),
-            agent: None,
-            team: None,
+            task_type: Some(of.task_type.to_string()),
+            agent: of.agent.as_ref().map(ToString::to_string),
+            team,
             mark: Mark::OverCap,
             cap,
             committed: posted,
@@ -162,10 +197,6 @@ impl App {
             decided_by: None,
             decided_at: None,
             note: None,
-        };
-        match self.books().write(vec![records::put(review_key(task), &review, Expect::Absent)?]).await {
-            Ok(()) | Err(WriteError::Conflict(_)) => Ok(()),
-            Err(error) => Err(error.into()),
         }
     }
 

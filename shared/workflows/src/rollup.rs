@@ -6,25 +6,29 @@
 //! I/O: the states of the traces, earlier blocks of those that were known, one transaction per group of traces, one
 //! announcement.
 
+mod group;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use recoup_attribution::{Context, resolve};
+use recoup_attribution::{Context, Trace, resolve};
 use recoup_budgets::admission::TASK_PERIOD;
-use recoup_budgets::{Counter, Watched, postings};
+use recoup_budgets::{Counter, CriticalSpan, Watched, critical_spans, postings};
 use recoup_model::digest::content_digest;
-use recoup_model::{Id, Identity, Recorded};
+use recoup_model::{Identity, Recorded};
 use recoup_money::Amount;
 use recoup_store::block::decode;
-use recoup_store::live::{COUNTERS_PER_POST_MAX, TRACES_PER_POST_MAX};
 use recoup_store::{BlockName, CounterKey, LeaseName, PostError, Settlement, StoreError, TraceChange, TraceState};
 
+use self::group::{Group, steps};
 use crate::app::{App, World};
 use crate::authorize::{Reservation, holder};
 use crate::error::Refusal;
+use crate::exemptions::Unasked;
 use crate::nightly::Cut;
 use crate::people::Pseudonyms;
+use crate::reviews::Capped;
 
 /// Traces computed together.
 const READ_AT_ONCE_MAX: usize = 100;
@@ -63,17 +67,21 @@ pub struct RollupOutcome {
     pub unpriced_events: usize,
     /// Counters that were changed.
     pub counters: BTreeSet<CounterKey>,
-    /// Tasks that have a cap, with their kinds.
-    pub(crate) capped: BTreeMap<String, Id>,
+    /// Tasks that have a cap.
+    pub(crate) capped: BTreeMap<String, Capped>,
+    /// Critical work that did not ask.
+    unasked: Vec<Unasked>,
+    /// Reservations that ended with a post.
+    settled: BTreeSet<Settlement>,
 }
 
 impl RollupOutcome {
     fn note(&mut self, worth: &Worth) {
         self.unpriced_events = self.unpriced_events.saturating_add(worth.unpriced_events);
-        let Some(task_type) = &worth.task_type else { return };
+        let Some(capped) = &worth.capped else { return };
         let tasks = worth.posted.keys().filter(|key| key.period == TASK_PERIOD);
         let tasks = tasks.filter_map(|key| key.scope.strip_prefix("task:"));
-        self.capped.extend(tasks.map(|task| (task.to_owned(), task_type.clone())));
+        self.capped.extend(tasks.map(|task| (task.to_owned(), capped.clone())));
     }
 }
 
@@ -94,10 +102,13 @@ struct Sight {
     watched: Watched,
     /// Events that another trace's report of the same call stands for (EVT-2), where somebody has looked.
     excluded: BTreeSet<Identity>,
+    /// Events that claim to be critical and name no reservation of their key, with their blocks.
+    unasked: BTreeMap<Identity, BlockName>,
 }
 
 struct Computed {
-    change: TraceChange,
+    /// `None`: it posts what it has posted.
+    change: Option<TraceChange>,
     worth: Worth,
 }
 
@@ -106,8 +117,10 @@ struct Computed {
 struct Worth {
     posted: BTreeMap<CounterKey, Amount>,
     unpriced_events: usize,
-    /// The kind of its task, where tasks of that kind have a cap.
-    task_type: Option<Id>,
+    /// Its task, where that has a kind; only where tasks of that kind have a cap it is counted.
+    capped: Option<Capped>,
+    /// Critical work among the events of the blocks at hand that did not ask.
+    unasked: Vec<Unasked>,
 }
 
 impl App {
@@ -136,6 +149,9 @@ impl App {
             let days: Vec<_> = days.into_iter().collect();
             sight.excluded = self.excluded_reports(&sight.world, &days, &open, Cut::NONE).await?.0;
         }
+        if let (Again::No, Some(sight)) = (again, &mut sight) {
+            sight.unasked = self.unasked_in(&events);
+        }
         for attempt in 0..=ATTEMPTS_MAX {
             open = self.post_traces(&open, &events, &sight, (again, &mut outcome)).await?;
             if open.is_empty() {
@@ -151,11 +167,21 @@ impl App {
         }
         // What is computed again was announced when it was new.
         if again == Again::No {
-            self.settle(&events).await?;
+            if let Some(sight) = &sight {
+                self.log_unasked(&sight.world, &outcome.unasked).await?;
+            }
+            self.settle(&events, &outcome.settled).await?;
             self.ports.live.arrived(&names).await?;
         }
         self.look_after(&outcome).await;
         Ok(outcome)
+    }
+
+    /// Events that claim to be critical and name no reservation of their key.
+    fn unasked_in(&self, events: &Events) -> BTreeMap<Identity, BlockName> {
+        let claims = events.values().flatten().filter(|(_, recorded)| recorded.event.critical);
+        let unasked = claims.filter(|(_, recorded)| settlement(recorded, &self.pseudonyms).is_none());
+        unasked.map(|(block, recorded)| (Identity::of(&recorded.event), *block)).collect()
     }
 
     /// Looks at the budgets that something was posted to. What cannot be looked at now is found by the next look.
@@ -163,8 +189,8 @@ impl App {
         if outcome.counters.is_empty() {
             return;
         }
-        for (task, task_type) in &outcome.capped {
-            if let Err(error) = self.flag_over_cap(task, task_type).await {
+        for (task, capped) in &outcome.capped {
+            if let Err(error) = self.flag_over_cap(task, capped).await {
                 tracing::error!(%error, task, "the cap of a task could not be looked at");
             }
         }
@@ -181,7 +207,7 @@ impl App {
             Err(refusal) => return Err(refusal),
         };
         let watched = self.watched(&world);
-        Ok(Some(Sight { world, watched, excluded: BTreeSet::new() }))
+        Ok(Some(Sight { world, watched, excluded: BTreeSet::new(), unasked: BTreeMap::new() }))
     }
 
     /// Posts some traces in groups; gives back those that others were changing.
@@ -218,13 +244,20 @@ impl App {
                         continue;
                     }
                 };
-                let Some(computed) = computed else { continue };
-                outcome.note(&computed.worth);
-                for step in steps(computed.change) {
-                    if !group.takes(&step) {
+                let Computed { change, mut worth } = computed;
+                outcome.unasked.append(&mut worth.unasked);
+                let Some(change) = change else { continue };
+                outcome.note(&worth);
+                // What is computed again settled its reservations when it was new.
+                let named = if again == Again::No { self.named_by(events.get(&trace)) } else { BTreeSet::new() };
+                let steps = steps(change);
+                let last = steps.len().saturating_sub(1);
+                for (number, step) in steps.into_iter().enumerate() {
+                    let settles = if number == last { named.clone() } else { BTreeSet::new() };
+                    if !group.takes(&step, &settles) {
                         self.post_group(std::mem::take(&mut group), outcome, &mut contended).await?;
                     }
-                    group.add(step);
+                    group.add(step, settles);
                 }
             }
             self.post_group(group, outcome, &mut contended).await?;
@@ -240,13 +273,15 @@ impl App {
         outcome: &mut RollupOutcome,
         contended: &mut Vec<u64>,
     ) -> Result<(), Refusal> {
-        let Group { changes, counters } = group;
+        let Group { changes, counters, mut settles } = group;
         let traces: Vec<u64> = changes.iter().map(|change| change.trace).collect();
         if traces.is_empty() {
             return Ok(());
         }
-        match self.ports.live.post(changes).await {
-            Ok(()) => {
+        match self.ports.live.post_settling(changes, &settles).await {
+            Ok(left) => {
+                settles.retain(|settlement| !left.contains(settlement));
+                outcome.settled.append(&mut settles);
                 outcome.posted_traces = outcome.posted_traces.saturating_add(traces.len());
                 self.forget_posted(&counters);
                 outcome.counters.extend(counters);
@@ -265,12 +300,18 @@ impl App {
         self.desk.forget(posted.iter());
     }
 
-    /// Settles the reservations that events name, once what they cost is posted. Events that come again settle nothing anew.
-    async fn settle(&self, events: &Events) -> Result<(), Refusal> {
-        let named = events.values().flatten().filter_map(|(_, recorded)| settlement(recorded, &self.pseudonyms));
-        let settlements: BTreeSet<Settlement> = named.collect();
-        let settlements: Vec<Settlement> = settlements.into_iter().collect();
-        for part in settlements.chunks(SETTLEMENTS_AT_ONCE_MAX) {
+    /// The reservations that events name.
+    fn named_by<'a>(&self, events: impl IntoIterator<Item = &'a Vec<(BlockName, Recorded)>>) -> BTreeSet<Settlement> {
+        let recorded = events.into_iter().flatten();
+        recorded.filter_map(|(_, recorded)| settlement(recorded, &self.pseudonyms)).collect()
+    }
+
+    /// Settles the reservations that events name, once what they cost is posted, but for those that ended with that. Events
+    /// that come again settle nothing anew.
+    async fn settle(&self, events: &Events, settled: &BTreeSet<Settlement>) -> Result<(), Refusal> {
+        let settlements = self.named_by(events.values());
+        let open: Vec<Settlement> = settlements.difference(settled).copied().collect();
+        for part in open.chunks(SETTLEMENTS_AT_ONCE_MAX) {
             self.ports.leases.settle(part).await?;
         }
         self.ports.leases.note_counted(&naming(events)).await?;
@@ -356,15 +397,17 @@ impl<'a> Wanted<'a> {
         let known: BTreeSet<BlockName> = before.blocks.iter().copied().collect();
         let named: BTreeSet<BlockName> = fresh.iter().map(|(name, _)| *name).collect();
         let new_blocks: Vec<BlockName> = named.difference(&known).copied().collect();
-        if new_blocks.is_empty() && again == Again::No {
+        // Whether critical work asked is looked at after it is posted, and may have to be made up for.
+        let is_critical = fresh.iter().any(|(_, recorded)| recorded.event.critical);
+        if new_blocks.is_empty() && again == Again::No && !is_critical {
             return None;
         }
         let earlier = known.difference(&named).copied().collect();
         Some(Self { trace, before, fresh, new_blocks, earlier })
     }
 
-    /// What changes of it; `None`: nothing.
-    fn compute(self, earlier: &[Recorded], sight: &Option<Sight>) -> Result<Option<Computed>, String> {
+    /// What changes of it.
+    fn compute(self, earlier: &[Recorded], sight: &Option<Sight>) -> Result<Computed, String> {
         let events = self.fresh.iter().map(|(_, recorded)| recorded).chain(earlier).cloned().collect();
         let worth = match sight {
             Some(sight) => posted_by(&first_of_each(events), sight).map_err(|refusal| refusal.to_string())?,
@@ -372,10 +415,10 @@ impl<'a> Wanted<'a> {
         };
         let posted = worth.posted.clone();
         if self.new_blocks.is_empty() && posted == self.before.posted {
-            return Ok(None);
+            return Ok(Computed { change: None, worth });
         }
         let Self { trace, before, new_blocks, .. } = self;
-        Ok(Some(Computed { change: TraceChange { trace, before, new_blocks, posted }, worth }))
+        Ok(Computed { change: Some(TraceChange { trace, before, new_blocks, posted }), worth })
     }
 }
 
@@ -396,65 +439,6 @@ fn naming(events: &Events) -> Vec<(BlockName, i64)> {
         *names |= recorded.event.reservation_id.is_some();
     }
     blocks.into_iter().filter(|(_, (_, names))| *names).map(|(name, (first_ns, _))| (name, first_ns)).collect()
-}
-
-/// Changes that fit into one transaction.
-#[derive(Default)]
-struct Group {
-    changes: Vec<TraceChange>,
-    counters: BTreeSet<CounterKey>,
-}
-
-impl Group {
-    fn takes(&self, change: &TraceChange) -> bool {
-        let counters = self.counters.iter().chain(moved(change)).collect::<BTreeSet<_>>().len();
-        self.changes.len() < TRACES_PER_POST_MAX
-            && counters <= COUNTERS_PER_POST_MAX
-            && self.changes.iter().all(|held| held.trace != change.trace)
-    }
-
-    fn add(&mut self, change: TraceChange) {
-        self.counters.extend(moved(&change).cloned());
-        self.changes.push(change);
-    }
-}
-
-/// The counters that a change moves.
-fn moved(change: &TraceChange) -> impl Iterator<Item = &CounterKey> {
-    let all = change.before.posted.keys().chain(change.posted.keys());
-    all.filter(|key| change.before.posted.get(*key) != change.posted.get(*key))
-}
-
-/// A change in steps that each fit into a transaction. The blocks come with the last one, so that what was cut off between
-/// two steps is done again.
-fn steps(change: TraceChange) -> Vec<TraceChange> {
-    let keys: BTreeSet<CounterKey> = moved(&change).cloned().collect();
-    if keys.len() <= COUNTERS_PER_POST_MAX {
-        return vec![change];
-    }
-    let keys: Vec<CounterKey> = keys.into_iter().collect();
-    let parts = keys.chunks(COUNTERS_PER_POST_MAX);
-    let last = parts.len().saturating_sub(1);
-    let mut before = change.before;
-    let mut steps = Vec::with_capacity(last.saturating_add(1));
-    for (number, part) in parts.enumerate() {
-        let mut posted = before.posted.clone();
-        for key in part {
-            match change.posted.get(key) {
-                Some(amount) => posted.insert(key.clone(), *amount),
-                None => posted.remove(key),
-            };
-        }
-        let new_blocks = if number == last { change.new_blocks.clone() } else { Vec::new() };
-        let after = TraceState {
-            version: before.version.saturating_add(1),
-            blocks: before.blocks.clone(),
-            posted: posted.clone(),
-        };
-        steps.push(TraceChange { trace: change.trace, before, new_blocks, posted });
-        before = after;
-    }
-    steps
 }
 
 fn decode_all(blocks: Vec<ArrivedBlock>) -> (Events, RollupOutcome) {
@@ -503,13 +487,44 @@ fn posted_by(events: &[Recorded], sight: &Sight) -> Result<Worth, Refusal> {
     let posted = postings(&trace, events, &sight.world.history, &sight.watched)
         .map_err(|error| Refusal::computation("post a trace", error))?;
     let key = |counter: Counter| CounterKey { scope: counter.scope, period: counter.period };
-    let task_type =
-        trace.root_span().or_else(|| trace.spans.first()).and_then(|span| span.event.tags.task_type.clone());
+    let root = trace.root_span().or_else(|| trace.spans.first());
+    let capped = root.and_then(|root| {
+        let task_type = root.event.tags.task_type.clone()?;
+        Some(Capped {
+            task_type,
+            agent: root.agent.clone(),
+            team: trace.payer.team.clone(),
+            root_arrived: trace.root_arrived,
+        })
+    });
     Ok(Worth {
         posted: posted.into_iter().map(|(counter, amount)| (key(counter), amount)).collect(),
         unpriced_events: trace.spans.iter().filter(|span| span.unpriced().next().is_some()).count(),
-        task_type,
+        capped,
+        unasked: unasked_of(&trace, events, sight),
     })
+}
+
+/// The critical work among the events of the blocks at hand that names no reservation.
+fn unasked_of(trace: &Trace, events: &[Recorded], sight: &Sight) -> Vec<Unasked> {
+    let critical = critical_spans(trace, events, &sight.world.history, &sight.watched);
+    let unasked = critical.into_iter().filter_map(|CriticalSpan { span, asker, counters }| {
+        let block = sight.unasked.get(&span.identity)?;
+        let recorded = events.iter().find(|recorded| Identity::of(&recorded.event) == span.identity)?;
+        Some(Unasked {
+            block: *block,
+            identity: span.identity,
+            recorded_at_ns: recorded.recorded_at_ns,
+            key_id: recorded.origin.key_id.clone(),
+            event_id: span.event.event_id.clone(),
+            trace_id: span.event.trace_id.clone(),
+            day: span.local_day,
+            asker,
+            counters,
+            cost: span.exclusive,
+        })
+    });
+    unasked.collect()
 }
 
 /// A pause of random length, so that those who collided do not collide again.

@@ -3,17 +3,21 @@
 //!
 //! What fires follows from what is posted and from how far the budget had come, never from a single event: whatever is
 //! missed by a crash is found by the next look. Progress, alert and what there is to tell are one write.
+//!
+//! A period is looked at for some days after its end ([`late_days`]): what was spent in it may be reported later. Its limit is
+//! that of its last day; what fires then says which period it is, stops nothing, and is resolved when these days are over.
 //! I/O: the balances of the budgets that something was posted to; a write with the first amount of a period, with each tier
 //! that is reached and with each change of the limit.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
+use chrono::{Days, NaiveDate};
 use recoup_budgets::admission::limit_of;
 use recoup_budgets::tiers::{Progress, Step, advance, next_amount};
 use recoup_budgets::{PeriodKind, counter_of};
-use recoup_model::Organisation;
 use recoup_model::organisation::Budget;
+use recoup_model::{Calendar, Organisation};
 use recoup_money::{Amount, Currency};
 use recoup_store::{CounterKey, Expect, Key, Write, WriteError};
 use serde::{Deserialize, Serialize};
@@ -39,8 +43,13 @@ const OPEN: &str = "open-alerts";
 const PROGRESS: &str = "budget-progress";
 /// Budgets of which the next tier is remembered; beyond it the memory is emptied.
 const REMEMBERED_MAX: usize = 10_000;
+/// The most days for which a period is looked at after its end.
+pub const LATE_DAYS_MAX: u64 = 7;
 /// Rows of costs that are looked at for the top agents.
 const ROWS_MAX: usize = 1_000;
+/// What resolves an alert.
+const ENDED: &str = "the period has ended";
+const DELETED: &str = "the budget was deleted";
 const HOUR_NS: i64 = 3_600_000_000_000;
 
 /// Where an alert is in its life.
@@ -51,7 +60,7 @@ pub enum AlertState {
     Fired,
     /// Somebody has seen it.
     Acknowledged,
-    /// The period has ended, or the limit is another one.
+    /// The period has ended, the limit is another one, or the budget was deleted.
     Resolved,
 }
 
@@ -131,17 +140,59 @@ impl Quiet {
     }
 }
 
-/// A budget in the period that it is now.
+/// A budget in a period that is looked at.
 struct Watched<'a> {
     budget: &'a Budget,
+    /// The version in force in that period.
+    organisation: &'a Organisation,
     period: String,
     limit: Amount,
     posted: Amount,
 }
 
+/// How many days after its end a period is looked at: as many as late events have before a month is closed
+/// (`policy.soft_close_days`), at least one and at most [`LATE_DAYS_MAX`].
+fn late_days(organisation: &Organisation) -> u64 {
+    u64::from(organisation.policy.soft_close_days).clamp(1, LATE_DAYS_MAX)
+}
+
+/// The last days of periods of a kind for which late events can still arrive, the latest first.
+fn ended_on(kind: PeriodKind, today: NaiveDate, late_days: u64) -> impl Iterator<Item = NaiveDate> {
+    let is_last = move |day: &NaiveDate| day.succ_opt().is_some_and(|next| kind.days_around(next).0 == next);
+    (1..=late_days).filter_map(move |days| today.checked_sub_days(Days::new(days))).filter(is_last)
+}
+
 impl Watched<'_> {
     fn name(&self) -> (String, String) {
         (self.budget.scope.clone(), self.period.clone())
+    }
+}
+
+/// Whether a period has ended.
+pub(crate) fn is_over(period: &str, day: NaiveDate) -> bool {
+    PeriodKind::days_of(period).is_some_and(|(_, end)| end <= day)
+}
+
+/// Why an alert is over; `None`: it stands.
+fn over(alert: &AlertRecord, world: &World, today: NaiveDate) -> Option<&'static str> {
+    let (_, end) = PeriodKind::days_of(&alert.period)?;
+    let late_until = end.checked_add_days(Days::new(late_days(&world.history.on(today).organisation))).unwrap_or(end);
+    let until = if alert.is_late(world.history.calendar()) { late_until } else { end };
+    if today >= until {
+        return Some(ENDED);
+    }
+    // The version of the period's last day, once that has come.
+    let day = if today >= end { end.pred_opt().unwrap_or(today) } else { today };
+    let is_it = |budget: &Budget| budget.scope == alert.scope && budget.period == alert.kind;
+    (!world.history.on(day).organisation.budgets.iter().any(is_it)).then_some(DELETED)
+}
+
+impl AlertRecord {
+    /// Whether it fired after its period's end: by what was reported late.
+    pub(crate) fn is_late(&self, calendar: Calendar) -> bool {
+        let fired = chrono::DateTime::parse_from_rfc3339(&self.fired_at).ok();
+        let fired_ns = fired.and_then(|fired| fired.timestamp_nanos_opt());
+        fired_ns.is_some_and(|fired_ns| is_over(&self.period, calendar.day_of(fired_ns)))
     }
 }
 
@@ -154,24 +205,18 @@ impl App {
         let world = self.world().await?;
         let now_ns = self.now_ns();
         let today = world.history.calendar().day_of(now_ns);
-        let organisation = &world.history.on(today).organisation;
+        let mut looked = self.looked_at(&world, today);
+        looked.retain(|(_, _, key)| counters.is_none_or(|counters| counters.contains(key)));
         let extended = self.extended(&world, now_ns).await?;
-        let pseudonym_of = |user: &str| self.pseudonyms.of(user).to_string();
-        let mut looked = Vec::new();
-        for budget in &organisation.budgets {
-            let Some(counter) = counter_of(budget, today, &pseudonym_of) else { continue };
-            let key = CounterKey { scope: counter.scope, period: counter.period };
-            if counters.is_none_or(|counters| counters.contains(&key)) {
-                looked.push((budget, key));
-            }
-        }
-        let keys: Vec<CounterKey> = looked.iter().map(|(_, key)| key.clone()).collect();
+        let ended = looked.iter().map(|(_, _, key)| key.period.clone()).filter(|period| is_over(period, today));
+        let late = self.approved_for(&ended.collect()).await?;
+        let keys: Vec<CounterKey> = looked.iter().map(|(_, _, key)| key.clone()).collect();
         let posted = self.ports.live.counters(&keys).await?;
         let mut fired = 0_usize;
-        for ((budget, key), posted) in looked.into_iter().zip(posted) {
-            let limit = limit_of(budget, &key.period, &extended);
-            let watched = Watched { budget, period: key.period, limit, posted };
-            fired = fired.saturating_add(self.look_at(&watched, organisation).await?);
+        for ((organisation, budget, key), posted) in looked.into_iter().zip(posted) {
+            let limit = limit_of(budget, &key.period, if is_over(&key.period, today) { &late } else { &extended });
+            let watched = Watched { budget, organisation, period: key.period, limit, posted };
+            fired = fired.saturating_add(self.look_at(&watched).await?);
         }
         if fired > 0 {
             self.publish_alerts().await;
@@ -179,8 +224,27 @@ impl App {
         Ok(fired)
     }
 
-    async fn look_at(&self, watched: &Watched<'_>, organisation: &Organisation) -> Result<usize, Refusal> {
-        let Watched { budget, period, limit, posted } = watched;
+    /// The budgets of the running periods, and of those that late events can still arrive for, each as it is in force there.
+    fn looked_at<'a>(&self, world: &'a World, today: NaiveDate) -> Vec<(&'a Organisation, &'a Budget, CounterKey)> {
+        let pseudonym_of = |user: &str| self.pseudonyms.of(user).to_string();
+        let late_days = late_days(&world.history.on(today).organisation);
+        let kinds = [PeriodKind::Month, PeriodKind::Week, PeriodKind::Day];
+        let ended = kinds.into_iter().flat_map(|kind| ended_on(kind, today, late_days).map(move |day| (kind, day)));
+        let mut looked = Vec::new();
+        for (kind, day) in kinds.map(|kind| (kind, today)).into_iter().chain(ended) {
+            let organisation: &Organisation = &world.history.on(day).organisation;
+            for budget in
+                organisation.budgets.iter().filter(|budget| PeriodKind::from_name(&budget.period) == Some(kind))
+            {
+                let Some(counter) = counter_of(budget, day, &pseudonym_of) else { continue };
+                looked.push((organisation, budget, CounterKey { scope: counter.scope, period: counter.period }));
+            }
+        }
+        looked
+    }
+
+    async fn look_at(&self, watched: &Watched<'_>) -> Result<usize, Refusal> {
+        let Watched { budget, period, limit, posted, .. } = watched;
         for _ in 0..ATTEMPTS_MAX {
             if self.quiet.is_quiet(watched) {
                 return Ok(0);
@@ -197,7 +261,7 @@ impl App {
                 return Ok(0);
             }
             let mut kept = known.as_ref().map_or_else(Vec::new, |(kept, _)| kept.alerts.clone());
-            let alerts = self.fire(watched, &step, organisation);
+            let alerts = self.fire(watched, &step);
             let mut writes = Vec::new();
             if step.new_version {
                 for id in kept.drain(..) {
@@ -225,8 +289,8 @@ impl App {
         Ok(0)
     }
 
-    fn fire(&self, watched: &Watched<'_>, step: &Step, organisation: &Organisation) -> Vec<AlertRecord> {
-        let Watched { budget, period, limit, posted } = watched;
+    fn fire(&self, watched: &Watched<'_>, step: &Step) -> Vec<AlertRecord> {
+        let Watched { budget, organisation, period, limit, posted } = watched;
         let version = step.progress.version;
         let alert = |tier: &u32| {
             let name = format!("{}\n{}\n{period}\n{tier}\n{version}", budget.scope, budget.period);
@@ -257,10 +321,7 @@ impl App {
 
     /// What the agents of an alert's budget have cost in its period, as of the last night, the dearest first.
     pub(crate) async fn agents_of(&self, alert: &AlertRecord) -> Result<Vec<(String, Amount)>, Refusal> {
-        let world = self.world().await?;
-        let today = world.history.calendar().day_of(self.now_ns());
-        let Some(kind) = PeriodKind::from_name(&alert.kind) else { return Ok(Vec::new()) };
-        let (from, to) = kind.days_around(today);
+        let Some((from, to)) = PeriodKind::days_of(&alert.period) else { return Ok(Vec::new()) };
         let owner = match alert.scope.split_once(':') {
             None => None,
             Some(("team", id)) => Some((Dimension::Team, id)),
@@ -303,7 +364,7 @@ impl App {
         Ok(vec![records::put(key, &resolved, Expect::Version(version))?, open, outbox_put(&tell)?])
     }
 
-    /// What time alone brings: escalations, ends of periods, tiers that were missed.
+    /// What time alone brings: escalations, ends of periods, tiers that were missed, budgets that are gone.
     ///
     /// # Errors
     /// When the store fails; the next look finds what was missed.
@@ -326,9 +387,9 @@ impl App {
         let now_ns = self.now_ns();
         let calendar = world.history.calendar();
         let today = calendar.day_of(now_ns);
-        let is_over = PeriodKind::from_name(&alert.kind).is_some_and(|kind| kind.period_of(today) != alert.period);
-        let writes = if is_over || alert.state == AlertState::Resolved {
-            self.resolution(id, "the period has ended").await?
+        let over = over(&alert, world, today);
+        let writes = if let Some(by) = over.or((alert.state == AlertState::Resolved).then_some(ENDED)) {
+            self.resolution(id, by).await?
         } else {
             let hours = i64::from(world.history.on(today).organisation.alerts.escalate_after_hours);
             let fired = chrono::DateTime::parse_from_rfc3339(&alert.fired_at)

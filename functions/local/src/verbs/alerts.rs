@@ -15,8 +15,10 @@ use crate::table::{Column, Grid, field, moment};
     args_conflicts_with_subcommands = true,
     after_help = "\
 A tier fires once for a period and a limit. From 90 % on somebody has to
-acknowledge it, or it is escalated. It is resolved when the period ends or the
-limit is another one. To acknowledge: the team's lead, finance or admin.
+acknowledge it, or it is escalated. It is resolved when the period ends, the
+limit is another one or the budget is deleted. What is reported after the end of
+a period fires for some days more, and is resolved after those. To acknowledge:
+the team's lead, finance or admin.
 
 Examples:
   recoup alerts --state fired

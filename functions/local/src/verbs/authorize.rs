@@ -56,10 +56,10 @@ pub(crate) struct Authorize {
     /// The model, which is priced by the catalogue
     #[arg(long, value_name = "NAME", requires = "provider")]
     model: Option<String>,
-    /// Tokens that go in
+    /// Most tokens that go in, priced as the dearest input that the model has (a write to a cache, say)
     #[arg(long, value_name = "N", requires = "provider")]
     input_tokens: Option<u64>,
-    /// Most tokens that come out
+    /// Most tokens that come out, priced as the dearest output that the model has
     #[arg(long, value_name = "N", requires = "provider")]
     max_output_tokens: Option<u64>,
     /// The work is critical; honoured where the organisation file declares its agent or task type so

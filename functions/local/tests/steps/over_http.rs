@@ -7,6 +7,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use recoup_http::{Access, InProcess, Origin, router};
 use recoup_model::Tags;
+use recoup_store::{Expect, Key, Write};
 use recoup_workflows::{App, Role};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -338,21 +339,30 @@ async fn bud_2_an_alert_is_acknowledged_by_those_who_may_and_not_after_its_month
 async fn bud_6_more_is_decided_once_by_somebody_else_and_in_its_period() {
     let served = Served::new().await;
     let finn = served.key(Role::Finance, None, "finn").await;
-    let also_finn = served.key(Role::Admin, None, "finn").await;
+    let also_finn = served.key(Role::Admin, None, "Finn ").await;
+    let ana = served.key(Role::Lead, Some("support"), "ana").await;
+    let mia = served.key(Role::Finance, None, "mia").await;
     let nameless = served.key(Role::Finance, None, "").await;
     let ask = "POST /v1/budgets/extensions";
     let wanted = json!({ "scope": "team:support", "amount": "1", "reason": "a launch" });
     let decide = |asked: &Value| format!("POST /v1/budgets/extensions/{}/decision", asked["id"].as_str().unwrap());
     let yes = || json!({ "approve": true });
 
-    let by_operator = served.done("", ask, wanted.clone()).await;
-    assert_eq!(by_operator["requested_by"], "operator");
-    assert_eq!(served.refused("", &decide(&by_operator), yes()).await, (403, "forbidden".to_owned()));
-    let approved = served.done(&nameless, &decide(&by_operator), yes()).await;
-    assert_eq!(approved["state"], "approved");
-    for key in [nameless.as_str(), finn.as_str(), ""] {
+    for unknown in ["", nameless.as_str()] {
+        assert_eq!(served.refused(unknown, ask, wanted.clone()).await, (403, "forbidden".to_owned()));
+    }
+    let by_ana = served.done(&ana, ask, wanted.clone()).await;
+    assert_eq!(by_ana["requested_by"], "ana");
+    for unknown in ["", nameless.as_str()] {
         for answer in [true, false] {
-            let again = served.refused(key, &decide(&by_operator), json!({ "approve": answer })).await;
+            let decision = json!({ "approve": answer });
+            assert_eq!(served.refused(unknown, &decide(&by_ana), decision).await, (403, "forbidden".to_owned()));
+        }
+    }
+    assert_eq!(served.done(&finn, &decide(&by_ana), yes()).await["state"], "approved");
+    for key in [also_finn.as_str(), finn.as_str()] {
+        for answer in [true, false] {
+            let again = served.refused(key, &decide(&by_ana), json!({ "approve": answer })).await;
             assert_eq!(again, (409, "already-decided".to_owned()));
         }
     }
@@ -362,13 +372,38 @@ async fn bud_6_more_is_decided_once_by_somebody_else_and_in_its_period() {
     for key in [&finn, &also_finn] {
         assert_eq!(served.refused(key, &decide(&by_finn), yes()).await.0, 403, "one person with two keys");
     }
-    let by_nameless = served.done(&nameless, ask, wanted.clone()).await;
-    assert_eq!(served.refused(&nameless, &decide(&by_nameless), yes()).await.0, 403);
     let unknown = json!({ "scope": "team:support", "amount": "1", "reason": "x", "alert": "alr_none" });
     assert_eq!(served.refused(&finn, ask, unknown).await.0, 404);
     served.stage.clock.pass_minutes(21 * 24 * 60);
-    assert_eq!(served.refused(&nameless, &decide(&by_finn), yes()).await, (409, "period-over".to_owned()));
+    assert_eq!(served.refused(&mia, &decide(&by_finn), yes()).await, (409, "period-over".to_owned()));
     assert_eq!(served.budget("team:support").await["limit"], "1", "December has its own");
+}
+
+#[tokio::test]
+async fn bud_6_what_nobody_known_asked_for_is_declined_and_never_approved() {
+    let served = Served::new().await;
+    let finn = served.key(Role::Finance, None, "finn").await;
+    for (number, asker) in ["key:0a1b2c3d4e5f", "operator"].into_iter().enumerate() {
+        let id = format!("ext_{number}");
+        let pending = json!({
+            "id": id, "scope": "team:support", "period": "2026-11", "amount": "1", "reason": "a launch",
+            "state": "pending", "requested_by": asker, "requested_at": "2026-11-10T07:00:00Z",
+            "decided_by": null, "decided_at": null, "alert": null,
+        });
+        let put = Write::Put {
+            key: Key::new("extensions", format!("2026-11|{id}")),
+            value: pending.to_string(),
+            expect: Expect::Absent,
+        };
+        served.stage.ports().books.write(vec![put]).await.unwrap();
+        let decide = format!("POST /v1/budgets/extensions/{id}/decision");
+        let refused = served.refused(&finn, &decide, json!({ "approve": true })).await;
+        assert_eq!(refused, (409, "unknown-requester".to_owned()));
+        assert_eq!(served.budget("team:support").await["limit"], "1");
+        let declined = served.done(&finn, &decide, json!({ "approve": false })).await;
+        assert_eq!((&declined["state"], &declined["decided_by"]), (&json!("declined"), &json!("finn")));
+    }
+    assert_eq!(served.budget("team:support").await["limit"], "1");
 }
 
 #[tokio::test]
@@ -461,8 +496,8 @@ async fn bud_3_a_reservation_over_the_end_of_the_month_counts_in_both() {
         .collect();
     let expected = [
         ("team:support", "2026-11", "0.6"),
-        ("team:support", "2026-12", "0.6"),
         ("organisation", "2026-11", "0.6"),
+        ("team:support", "2026-12", "0.6"),
         ("organisation", "2026-12", "0.6"),
     ];
     assert_eq!(scopes, expected);
@@ -506,6 +541,76 @@ async fn bud_2_only_what_is_reserved_is_logged_as_let_through() {
     assert_eq!(reserved, [&json!(false), &json!(true)], "who adds up what went beyond leaves out what was only asked");
 }
 
+/// An event of critical work that did not ask.
+fn unasked(id: &str, agent: &str, amount: &str) -> Value {
+    json!({
+        "event_id": id, "priority": "critical", "tags": { "team": "support", "agent": agent },
+        "cost": { "amount": amount, "currency": "USD" },
+    })
+}
+
+#[tokio::test]
+async fn bud_2_critical_work_that_never_asked_is_logged_once_it_goes_beyond() {
+    let served = Served::new().await;
+    served.event(unasked("e1", "pager", "0.9")).await;
+    assert_eq!(served.audit("critical-exemption").await, [] as [Value; 0], "0.90 of 1");
+    served.event(unasked("e2", "pager", "0.3")).await;
+    served.event(unasked("e3", "triage", "0.1")).await;
+    let mut plain = unasked("e4", "pager", "0.1");
+    plain["priority"] = Value::Null;
+    served.event(plain).await;
+    let mut wanted = estimate("0.2");
+    wanted["tags"]["agent"] = json!("pager");
+    wanted["priority"] = json!("critical");
+    let allowed = served.done("", "POST /v1/authorize", wanted).await;
+    let mut asked = unasked("e5", "pager", "0.15");
+    asked["reservation_id"] = allowed["reservation_id"].clone();
+    served.event(asked).await;
+    let key = served.app.create_key(Role::Ingest, None, Tags::default(), Some("robot".into())).await.unwrap();
+    let mut foreign = unasked("e6", "pager", "0.05");
+    (foreign["used_at"], foreign["kind"]) = (json!("2026-11-10T07:59:00Z"), json!("tool"));
+    foreign["reservation_id"] = allowed["reservation_id"].clone();
+    served.done(&key.key, "POST /v1/events", foreign).await;
+    let logged = served.audit("critical-exemption").await;
+    let of = |name: &str| logged.iter().map(|entry| entry["detail"][name].clone()).collect::<Vec<_>>();
+    assert_eq!(of("event_id"), [json!("e2"), Value::Null, json!("e6")], "declared, without a reservation of its key");
+    assert_eq!(of("asked"), [json!(false), json!(true), json!(false)]);
+    assert_eq!(of("amount"), [json!("0.3"), json!("0.2"), json!("0.05")]);
+    let first = &logged[0];
+    assert_eq!((&first["who"], &first["target"]), (&json!("operator"), &json!("team:support")));
+    let expected = json!({
+        "scope": "team:support", "period": "2026-11", "limit": "1", "posted": "1.2", "amount": "0.3", "agent": "pager",
+        "task_type": null, "task": "e2", "team": "support", "reserved": false, "asked": false, "event_id": "e2",
+        "trace_id": null,
+    });
+    assert_eq!(first["detail"], expected);
+    assert_eq!((&logged[2]["who"], &logged[2]["key"]), (&json!("robot"), &json!(key.id)));
+}
+
+#[tokio::test]
+async fn bud_4_a_task_over_its_cap_is_the_business_of_the_team_that_pays() {
+    let served = Served::new().await;
+    let [ana, mia] =
+        [("support", "ana"), ("marketing", "mia")].map(|(team, name)| served.key(Role::Lead, Some(team), name));
+    let (ana, mia) = (ana.await, mia.await);
+    let tags = |team: &str| json!({ "team": team, "agent": "triage", "task_type": "research", "task_id": "T-7" });
+    let cost = json!({ "amount": "0.06", "currency": "USD" });
+    let child =
+        json!({ "event_id": "e2", "trace_id": "t7", "parent_id": "e1", "tags": tags("marketing"), "cost": cost });
+    served.event(child).await;
+    assert_eq!(served.get(&mia, "/v1/reviews").await["rows"][0]["task"], "T-7", "until its root arrives");
+    served.event(json!({ "event_id": "e1", "trace_id": "t7", "tags": tags("support"), "cost": cost })).await;
+    let seen = served.get(&ana, "/v1/reviews").await["rows"].clone();
+    assert_eq!(
+        (&seen[0]["task"], &seen[0]["team"], &seen[0]["agent"]),
+        (&json!("T-7"), &json!("support"), &json!("triage"))
+    );
+    assert_eq!(served.get(&mia, "/v1/reviews").await["rows"], json!([]), "another team's");
+    let strange = json!({ "team": "nobody's", "task_type": "research", "task_id": "T-8" });
+    served.event(json!({ "event_id": "e3", "tags": strange, "cost": cost })).await;
+    assert_eq!(served.get("", "/v1/reviews").await["rows"][0]["team"], Value::Null, "nobody pays: finance sees it");
+}
+
 #[tokio::test]
 async fn bud_4_a_task_that_is_stopped_stays_so_whatever_it_was_flagged_for() {
     let served = Served::new().await;
@@ -520,6 +625,10 @@ async fn bud_4_a_task_that_is_stopped_stays_so_whatever_it_was_flagged_for() {
     assert_eq!(served.refused("", "POST /v1/reviews/T-9/decision", stop.clone()).await.0, 404);
     let other = served.key(Role::Lead, Some("marketing"), "mia").await;
     assert_eq!(served.refused(&other, decide, stop.clone()).await.0, 404, "not seen");
+    assert_eq!(served.get(&other, "/v1/reviews").await["rows"], json!([]));
+    let lead = served.key(Role::Lead, Some("support"), "ana").await;
+    let seen = served.get(&lead, "/v1/reviews").await["rows"].clone();
+    assert_eq!((&seen[0]["task"], &seen[0]["team"]), (&json!("T/1"), &json!("support")), "its team pays for it");
     let ingest = served.key(Role::Ingest, Some("support"), "").await;
     assert_eq!(served.refused(&ingest, decide, stop.clone()).await.0, 403);
     served.done("", decide, stop).await;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use recoup_money::Amount;
 use recoup_store::{BlockName, CounterKey, Live, PostError, StoreError, TraceChange, TraceState};
 use recoup_workflows::rollup::ArrivedBlock;
-use recoup_workflows::{App, Ports};
+use recoup_workflows::{App, Ports, Principal};
 use serde_json::{Value, json};
 
 use crate::stage::{ORGANISATION, Stage, events};
@@ -170,6 +170,60 @@ async fn bud_1_a_crash_between_any_two_calls_is_made_good_by_the_redelivery() {
         }
         if survived > 0 {
             assert!(calls >= 5, "several calls were cut off");
+            return;
+        }
+    }
+    panic!("no rollup came to its end");
+}
+
+const CRITICAL: &str = r#"
+[[agents]]
+id = "pager"
+critical = true
+[[budgets]]
+scope = "organisation"
+limit = "1"
+"#;
+
+fn critical(id: &str, amount: &str) -> Value {
+    json!({
+        "event_id": id, "used_at": "2026-11-10T07:59:00Z", "kind": "tool", "priority": "critical",
+        "tags": { "agent": "pager" }, "cost": { "amount": amount, "currency": "USD" },
+    })
+}
+
+/// The first event is within the limit; the others, of one request, go beyond it in whatever order.
+#[tokio::test]
+async fn bud_2_critical_work_that_did_not_ask_is_logged_once_through_crashes_and_redelivery() {
+    let mut survived = 0;
+    for calls in 0..20 {
+        for behind in [false, true] {
+            let stage = Stage::bare();
+            let app = stage.process();
+            app.apply_organisation(&format!("{ORGANISATION}{CRITICAL}"), None, false).await.unwrap();
+            stage.ingest(&app, &[critical("c1", "0.9")]).await;
+            let within = blocks(&stage).await;
+            stage.process().rollup(within.clone()).await.unwrap();
+            stage.ingest(&app, &[critical("c2", "0.3"), critical("c3", "0.3")]).await;
+            let blocks = blocks(&stage).await;
+            let live = Arc::new(Dying { live: stage.ports().live, left: AtomicUsize::new(calls), behind });
+            let dying = App::new(Ports { live, ..stage.ports() }, [7; 32], 1).unwrap().sharing(true);
+            survived += usize::from(dying.rollup(blocks.clone()).await.is_ok());
+            for _ in 0..2 {
+                stage.process().rollup(blocks.clone()).await.unwrap();
+                stage.process().rollup(within.clone()).await.unwrap();
+            }
+            let log = app.audit_entries(&Principal::operator(), 0).await.unwrap();
+            let logged = log.iter().filter(|entry| entry.action == "critical-exemption");
+            let mut logged: Vec<_> = logged.map(|entry| (&entry.detail["event_id"], &entry.detail["posted"])).collect();
+            logged.sort_by_key(|(id, _)| id.to_string());
+            let ids: Vec<&Value> = logged.iter().map(|(id, _)| *id).collect();
+            assert_eq!(ids, [&json!("c2"), &json!("c3")], "{calls} calls, behind: {behind}");
+            let posted: Vec<&Value> = logged.iter().map(|(_, posted)| *posted).collect();
+            assert!(posted.contains(&&json!("1.5")), "the later of both: {posted:?}");
+        }
+        if survived > 0 {
+            assert!(calls >= 3, "several calls were cut off");
             return;
         }
     }

@@ -162,8 +162,8 @@ async fn bud_5_without_what_was_approved_the_limits_of_the_file_hold() {
         reason: "a launch".into(),
         alert: None,
     };
-    let asked = app.request_extension(&Principal::operator(), request).await.unwrap();
-    let finn = Principal { person: Some("finn".into()), ..Principal::operator() };
+    let [ana, finn] = ["ana", "finn"].map(|name| Principal { person: Some(name.into()), ..Principal::operator() });
+    let asked = app.request_extension(&ana, request).await.unwrap();
     app.decide_extension(&finn, &asked.id, true).await.unwrap();
     served.books.fails(true);
     let support = || json!({ "team": "support" });

@@ -28,8 +28,12 @@ async fn stage() -> Stage {
 
 /// An event of the team, with the cost that its source reports.
 async fn spend(app: &App, id: &str, cents: u64) {
+    spend_at(app, id, cents, "2026-11-10T07:59:00Z").await;
+}
+
+async fn spend_at(app: &App, id: &str, cents: u64, used_at: &str) {
     let event = json!({
-        "event_id": id, "used_at": "2026-11-10T07:59:00Z", "kind": "tool", "tags": { "team": "support", "agent": "triage" },
+        "event_id": id, "used_at": used_at, "kind": "tool", "tags": { "team": "support", "agent": "triage" },
         "cost": { "amount": format!("{}.{:02}", cents / 100, cents % 100), "currency": "USD" },
     });
     let body = event.to_string().into_bytes();
@@ -181,6 +185,122 @@ async fn bud_2_alerts_of_a_period_that_ended_are_resolved() {
     assert_eq!(kind, "alert-resolved");
 }
 
+/// The last hour of November in Berlin.
+const LAST_HOUR: &str = "2026-11-30T22:30:00Z";
+
+#[tokio::test]
+async fn bud_2_a_tier_that_late_events_of_an_ended_period_reach_fires_once() {
+    let stage = stage().await;
+    let app = stage.alone();
+    spend(&app, "e1", 75).await;
+    stage.clock.pass_minutes(21 * 24 * 60);
+    app.watch_time().await.unwrap();
+    assert_eq!(tiers(&app).await, [(1, 70, AlertState::Resolved)], "it is December");
+    spend_at(&app, "e2", 30, LAST_HOUR).await;
+    let all = [(1, 70, AlertState::Resolved), (1, 90, AlertState::Fired), (1, 100, AlertState::Fired)];
+    for app in [stage.alone(), stage.process()] {
+        app.watch_time().await.unwrap();
+        app.watch_budgets(None).await.unwrap();
+        assert_eq!(tiers(&app).await, all);
+    }
+    assert!(alerts(&app).await.iter().all(|alert| alert.period == "2026-11"));
+    assert_eq!(
+        kinds(&stage),
+        ["budget-tier", "budget-tier-changed", "budget-tier", "budget-tier"],
+        "nothing is stopped"
+    );
+    let hundred: Value = serde_json::from_str(&stage.topic.told().pop().unwrap().json).unwrap();
+    let notice = &hundred["notice"];
+    assert_eq!(notice["title"], "Budget at 100%: team support, 2026-11 (ended)");
+    let summary = notice["summary"].as_str().unwrap();
+    assert!(summary.contains("in 2026-11 (105%). That period is over") && !summary.contains("denied"), "{summary}");
+    let facts: Vec<&str> =
+        notice["facts"].as_array().unwrap().iter().map(|fact| fact["label"].as_str().unwrap()).collect();
+    assert_eq!(facts, ["Spent", "Budget", "Used", "Over by"], "no days are left");
+    let words = notice.to_string();
+    assert!(words.contains("alerts ack") && !words.contains("budgets extend") && !words.contains("request"), "{words}");
+    let december = app.budgets(&lead()).await.unwrap().remove(0);
+    assert_eq!((december.period.as_str(), december.posted), ("2026-12", Amount::ZERO));
+    let asked = ExtensionRequest {
+        scope: "team:support".into(),
+        kind: None,
+        amount: "1".parse().unwrap(),
+        reason: "late".into(),
+        alert: Some(alerts(&app).await.pop().unwrap().id),
+    };
+    assert_eq!(conflict(app.request_extension(&lead(), asked).await).0, "period-over");
+
+    stage.clock.pass_minutes(2 * 24 * 60);
+    app.watch_time().await.unwrap();
+    assert!(kinds(&stage).contains(&"budget-escalation".to_owned()), "nobody has acknowledged it");
+    assert_eq!(tiers(&app).await, all, "the third day");
+    stage.clock.pass_minutes(24 * 60);
+    app.watch_time().await.unwrap();
+    let resolved: Vec<_> =
+        alerts(&app).await.into_iter().map(|alert| (alert.state, alert.resolution.unwrap())).collect();
+    assert_eq!(resolved[2], (AlertState::Resolved, "the period has ended; nobody had acknowledged it".to_owned()));
+}
+
+#[tokio::test]
+async fn bud_2_an_ended_period_has_the_limit_of_its_last_day_and_is_left_alone_after_some_days() {
+    let stage = stage().await;
+    let app = stage.alone();
+    spend(&app, "e1", 60).await;
+    let request = ExtensionRequest {
+        scope: "team:support".into(),
+        kind: None,
+        amount: "1".parse().unwrap(),
+        reason: "a launch".into(),
+        alert: None,
+    };
+    let asked = app.request_extension(&lead(), request).await.unwrap();
+    app.decide_extension(&finance(), &asked.id, true).await.unwrap();
+    let raised = format!("{ORGANISATION}{BUDGETS}").replace("limit = \"1\"", "limit = \"0.1\"");
+    app.apply_organisation(&raised, Some("2026-12-01".parse().unwrap()), false).await.unwrap();
+    stage.clock.pass_minutes(21 * 24 * 60);
+    spend_at(&app, "e2", 70, LAST_HOUR).await;
+    app.watch_time().await.unwrap();
+    assert_eq!(tiers(&app).await, [], "1.30 of 2");
+    spend_at(&app, "e3", 10, LAST_HOUR).await;
+    app.watch_time().await.unwrap();
+    assert_eq!(tiers(&app).await, [(2, 70, AlertState::Fired)], "1.40 of 2");
+    stage.clock.pass_minutes(3 * 24 * 60);
+    spend_at(&app, "e4", 90, LAST_HOUR).await;
+    app.watch_time().await.unwrap();
+    assert_eq!(tiers(&app).await, [(2, 70, AlertState::Resolved)], "the fourth day");
+}
+
+#[tokio::test]
+async fn bud_2_the_alerts_of_a_budget_that_is_deleted_are_resolved() {
+    let stage = stage().await;
+    let app = stage.alone();
+    spend(&app, "e1", 95).await;
+    let [seventy, _] = alerts(&app).await.try_into().unwrap();
+    app.acknowledge(&lead(), &seventy.id).await.unwrap();
+    let without = format!("{ORGANISATION}{BUDGETS}").replacen("team:support", "team:marketing", 1);
+    app.apply_organisation(&without, Some("2026-11-11".parse().unwrap()), false).await.unwrap();
+    app.watch_time().await.unwrap();
+    assert_eq!(tiers(&app).await, [(1, 70, AlertState::Acknowledged), (1, 90, AlertState::Fired)], "from tomorrow");
+    stage.clock.pass_minutes(24 * 60);
+    app.watch_time().await.unwrap();
+    app.watch_time().await.unwrap();
+    let resolutions: Vec<String> = alerts(&app).await.into_iter().filter_map(|alert| alert.resolution).collect();
+    assert_eq!(resolutions, ["the budget was deleted", "the budget was deleted; nobody had acknowledged it"]);
+    let told: Vec<Value> = stage.topic.told().iter().map(|alert| serde_json::from_str(&alert.json).unwrap()).collect();
+    let outcomes: Vec<&Value> =
+        told.iter().filter(|json| json["kind"] == "budget-tier-changed").map(|json| &json["notice"]).collect();
+    assert_eq!(outcomes.len(), 3, "one acknowledgement, two resolutions");
+    assert!(outcomes.iter().all(|notice| notice["thread"] == "budget-team:support-2026-11"), "{outcomes:?}");
+    let mut said: Vec<&str> = outcomes.iter().map(|notice| notice["outcome"]["what"].as_str().unwrap()).collect();
+    said.sort_unstable();
+    let expected = [
+        "Acknowledged by ana",
+        "Resolved: the budget was deleted",
+        "Resolved: the budget was deleted; nobody had acknowledged it",
+    ];
+    assert_eq!(said, expected);
+}
+
 #[tokio::test]
 async fn bud_6_more_needs_somebody_else_and_makes_a_new_limit() {
     let stage = stage().await;
@@ -195,6 +315,16 @@ async fn bud_6_more_needs_somebody_else_and_makes_a_new_limit() {
     };
     assert!(matches!(app.request_extension(&lead(), request("0", "x")).await, Err(Refusal::Invalid { .. })));
     assert!(matches!(app.request_extension(&lead(), request("1", " ")).await, Err(Refusal::Invalid { .. })));
+    let nobody = Principal { person: None, ..finance() };
+    for unknown in [
+        &nobody,
+        &Principal::operator(),
+        &holder(Role::Finance, None, " Operator"),
+        &holder(Role::Admin, None, "key:7"),
+    ] {
+        let Err(Refusal::Forbidden(why)) = app.request_extension(unknown, request("1", "x")).await else { panic!() };
+        assert!(why.contains("--person"), "{why}");
+    }
     let stranger = holder(Role::Lead, Some("marketing"), "mia");
     assert!(matches!(app.request_extension(&stranger, request("1", "x")).await, Err(Refusal::Forbidden(_))));
     let asked = app.request_extension(&lead(), request("0.25", "a launch")).await.unwrap();
@@ -204,6 +334,13 @@ async fn bud_6_more_needs_somebody_else_and_makes_a_new_limit() {
     );
     let own = app.request_extension(&finance(), request("5", "x")).await.unwrap();
     assert!(matches!(app.decide_extension(&finance(), &own.id, true).await, Err(Refusal::Forbidden(_))), "four eyes");
+    for unknown in [&nobody, &Principal::operator()] {
+        let Err(Refusal::Forbidden(why)) = app.decide_extension(unknown, &asked.id, true).await else { panic!() };
+        assert!(why.contains("--person"), "{why}");
+    }
+    let in_slack = Principal { key_id: None, via: "slack".into(), ..holder(Role::Finance, None, " FINN ") };
+    let refused = app.decide_extension(&in_slack, &own.id, true).await;
+    assert!(matches!(refused, Err(Refusal::Forbidden(_))), "one person by two doors: {refused:?}");
     let approved = app.decide_extension(&finance(), &asked.id, true).await.unwrap();
     assert_eq!((approved.state, approved.decided_by.as_deref()), (ExtensionState::Approved, Some("finn")));
     let (kind, _) = conflict(app.decide_extension(&finance(), &asked.id, true).await);

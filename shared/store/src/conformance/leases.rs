@@ -151,6 +151,41 @@ pub async fn bud_3_a_lease_that_ends_gives_back_what_it_has((leases, live): Both
     assert_eq!(leases.draw(lease(1), pico(1)).await.expect("draw"), None);
 }
 
+/// What events cost is posted with the end of their reservations: whatever is left of these is settled after, and once.
+pub async fn bud_3_a_post_settles_what_its_events_name((leases, live): Both) {
+    leases.grant(grant(lease(1), &[("organisation", 100), ("team:a", 100)], 30, 10)).await.expect("grant");
+    assert_eq!(leases.draw(lease(1), pico(5)).await.expect("draw"), Some(2));
+    leases.grant(grant(lease(2), &[("team:b", 100)], 8, 8)).await.expect("grant");
+    let of = |id: u64, number, amount| Settlement { lease: lease(id), number, amount: pico(amount) };
+    let post = |trace: u64, scopes: &'static [(&str, i128)], settlements: Vec<Settlement>| {
+        let (leases, live) = (Arc::clone(&leases), Arc::clone(&live));
+        async move {
+            let before = live.traces(&[trace]).await.expect("traces").pop().expect("one");
+            let posted = scopes.iter().map(|(scope, amount)| (key(scope), pico(*amount))).collect();
+            let change = TraceChange { trace, before, new_blocks: Vec::new(), posted };
+            let settlements: BTreeSet<Settlement> = settlements.into_iter().collect();
+            let left = live.post_settling(vec![change], &settlements).await.expect("post");
+            assert!(left.is_subset(&settlements), "{left:?}");
+            let left: Vec<Settlement> = left.into_iter().collect();
+            leases.settle(&left).await.expect("settle what is left");
+        }
+    };
+    post(1, &[("organisation", 7), ("team:a", 7)], vec![of(1, 1, 10)]).await;
+    assert_eq!((balance(&leases, "organisation").await, balance(&leases, "team:a").await), ((7, 20), (7, 20)));
+    assert_eq!(leases.lease(lease(1)).await.expect("lease").expect("it stands").granted, pico(20));
+    // One that is settled, one that is not, of two leases; what is posted is somebody else's.
+    post(2, &[("organisation", 1), ("team:c", 1)], vec![of(1, 1, 10), of(1, 2, 5), of(2, 1, 8)]).await;
+    assert_eq!((balance(&leases, "organisation").await, balance(&leases, "team:a").await), ((8, 15), (7, 15)));
+    assert_eq!((balance(&leases, "team:b").await, balance(&leases, "team:c").await), ((0, 0), (1, 0)));
+    leases.settle(&[of(1, 1, 10), of(1, 2, 5), of(2, 1, 8)]).await.expect("settle again");
+    assert_eq!(balance(&leases, "organisation").await, (8, 15), "once");
+    leases.end(lease(1)).await.expect("end");
+    post(3, &[("organisation", 2)], vec![of(1, 3, 1), of(9, 1, 1)]).await;
+    assert_eq!(balance(&leases, "organisation").await, (10, 0), "what has ended keeps nothing from being posted");
+    post(4, &[("organisation", 1)], Vec::new()).await;
+    assert_eq!(balance(&leases, "organisation").await, (11, 0));
+}
+
 /// A reservation that lives longer belongs to another lease; the counters stay as they are.
 pub async fn bud_3_an_extended_reservation_changes_no_counter((leases, _): Both) {
     leases.grant(grant(lease(1), &[("team:a", 100)], 30, 10)).await.expect("grant");

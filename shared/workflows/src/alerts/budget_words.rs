@@ -2,6 +2,7 @@
 
 use recoup_budgets::PeriodKind;
 use recoup_messages::{Action, Audience, Fact, Notice, Outcome, Severity, Table, grouped, one_line, when};
+use recoup_model::Calendar;
 use recoup_money::{Amount, Currency, div_half_even};
 use recoup_store::Alert;
 use serde_json::json;
@@ -60,15 +61,23 @@ impl App {
 
 struct Context {
     dashboard: Option<String>,
+    calendar: Calendar,
     today: chrono::NaiveDate,
     currency: Currency,
 }
 
 impl Context {
     fn of(world: &World, now_ns: i64) -> Self {
-        let today = world.history.calendar().day_of(now_ns);
+        let calendar = world.history.calendar();
+        let today = calendar.day_of(now_ns);
         let organisation = &world.history.on(today).organisation;
-        Self { dashboard: organisation.alerts.dashboard_url.clone(), today, currency: organisation.currency }
+        let dashboard = organisation.alerts.dashboard_url.clone();
+        Self { dashboard, calendar, today, currency: organisation.currency }
+    }
+
+    /// Whether an alert fired by what was reported after its period's end.
+    fn is_late(&self, alert: &AlertRecord) -> bool {
+        alert.is_late(self.calendar)
     }
 
     fn open(&self, label: &str, path: &str) -> Option<Action> {
@@ -92,12 +101,19 @@ impl Context {
         };
         let percent = percent_of(*posted, *limit);
         let named = named(scope);
-        let killed = "Work that is not declared critical is denied from now on.";
+        let is_late = self.is_late(alert);
+        let consequence = match tier {
+            _ if is_late => " That period is over: this was reported after its end, and stops nothing.",
+            100.. => " Work that is not declared critical is denied from now on.",
+            0..100 => "",
+        };
         let mut actions = Vec::new();
         if alert.needs_acknowledgement {
             actions.push(Action::Acknowledge);
         }
-        actions.push(Action::RequestExtension);
+        if !is_late {
+            actions.push(Action::RequestExtension);
+        }
         actions.extend(self.open("Open dashboard", &format!("/?period={period}")));
         let mut audience = vec![Audience::Lead];
         if *tier >= 90 || alert.team.is_none() {
@@ -107,16 +123,15 @@ impl Context {
             id: alert.id.clone(),
             kind: "budget-tier".into(),
             severity,
-            title: format!("Budget at {tier}%: {named}, {period}"),
+            title: format!("Budget at {tier}%: {named}, {period}{}", if is_late { " (ended)" } else { "" }),
             summary: format!(
-                "The {named} has spent {} of {} in {period} ({percent}).{}",
+                "The {named} has spent {} of {} in {period} ({percent}).{consequence}",
                 shown(*posted, *currency),
                 shown(*limit, *currency),
-                if *tier >= 100 { format!(" {killed}") } else { String::new() },
             ),
             facts: self.figures(alert, percent),
             table: top,
-            next_steps: steps(alert),
+            next_steps: if is_late { late_steps(alert) } else { steps(alert) },
             actions,
             team: alert.team.clone(),
             audience,
@@ -288,7 +303,10 @@ impl Context {
     /// What runtimes obey: a budget is used up, or a task has to stop.
     fn kill(&self, tell: &Tell) -> Option<Alert> {
         let (target, reason, at) = match tell {
-            Tell::BudgetTier { alert } if alert.tier >= 100 => (alert.scope.clone(), "kill-switch", &alert.fired_at),
+            // What is late for a period that is over has nothing to stop.
+            Tell::BudgetTier { alert } if alert.tier >= 100 && !self.is_late(alert) => {
+                (alert.scope.clone(), "kill-switch", &alert.fired_at)
+            }
             Tell::TaskKilled { review } => (format!("task:{}", review.task), "task-cap", &review.at),
             _ => return None,
         };
@@ -320,6 +338,18 @@ fn steps(alert: &AlertRecord) -> Vec<String> {
         ],
         0..90 => vec!["Nothing has to be done yet. At 100% work that is not declared critical is denied.".to_owned()],
     }
+}
+
+/// What to do where the period is over.
+fn late_steps(alert: &AlertRecord) -> Vec<String> {
+    let mut steps = vec![format!(
+        "See what came late: `recoup costs --by team,agent`, and whether the limit of the running {} is enough",
+        alert.kind
+    )];
+    if alert.needs_acknowledgement {
+        steps.push(format!("Acknowledge this alert, or it is escalated: `recoup alerts ack {}`", alert.id));
+    }
+    steps
 }
 
 /// `team support` for `team:support`.

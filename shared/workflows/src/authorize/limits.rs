@@ -96,18 +96,23 @@ impl App {
         let kinds = [PeriodKind::Month, PeriodKind::Week, PeriodKind::Day];
         let periods: BTreeSet<String> =
             kinds.iter().flat_map(|kind| [today, tomorrow].map(|day| kind.period_of(day))).collect();
+        let extended = Arc::new(self.approved_for(&periods).await?);
+        if let Ok(mut approved) = self.approved.0.lock() {
+            *approved = Some(Remembered { today, read_ns: now_ns, extended: Arc::clone(&extended) });
+        }
+        Ok(extended)
+    }
+
+    /// What was approved for these periods, read anew.
+    pub(crate) async fn approved_for(&self, periods: &BTreeSet<String>) -> Result<Extended, Refusal> {
         let mut extended = Extended::new();
-        for period in &periods {
+        for period in periods {
             for (extension, _) in extensions(self, Some(period)).await? {
                 if extension.state == ExtensionState::Approved {
                     let sum = extended.entry((extension.scope, extension.period)).or_default();
                     *sum = sum.checked_add(extension.amount).unwrap_or(*sum);
                 }
             }
-        }
-        let extended = Arc::new(extended);
-        if let Ok(mut approved) = self.approved.0.lock() {
-            *approved = Some(Remembered { today, read_ns: now_ns, extended: Arc::clone(&extended) });
         }
         Ok(extended)
     }

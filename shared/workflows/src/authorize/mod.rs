@@ -32,6 +32,7 @@ use self::room::Held;
 use crate::access::Principal;
 use crate::app::{App, World};
 use crate::error::Refusal;
+use crate::exemptions;
 
 /// How long a reservation lives, where the request says nothing (BUD-3).
 pub const TTL_DEFAULT_S: u32 = 15 * 60;
@@ -240,7 +241,7 @@ impl App {
         let until_ns = i64::from(ends_minute).saturating_mul(MINUTE_NS);
         let span = Span::between(calendar, now_ns, until_ns);
         let pseudonym_of = |user: &str| self.pseudonyms.of(user).to_string();
-        let links = chain(&asker, span, organisation, &extended, &pseudonym_of);
+        let links = chain(&asker, span, &world.history, &extended, &pseudonym_of);
         let estimate = match &request.estimate {
             Some(estimate) => estimate::price(estimate, world, now_ns)?,
             None => Amount::ZERO,
@@ -388,9 +389,9 @@ impl App {
         let entry = serde_json::json!({
             "scope": link.scope, "period": link.counter.period, "limit": link.limit, "posted": posted,
             "amount": case.estimate, "agent": case.asker.agent, "task_type": case.asker.task_type,
-            "task": case.asker.task, "team": case.asker.team, "reserved": case.reserves,
+            "task": case.asker.task, "team": case.asker.team, "reserved": case.reserves, "asked": true,
         });
-        self.audit(principal, "critical-exemption", &link.scope, entry).await?;
+        self.audit(principal, exemptions::ACTION, &link.scope, entry).await?;
         Ok(Some(DecidedBy { scope: link.scope.clone(), tier: tier_reached(link, posted), reason: "critical" }))
     }
 }

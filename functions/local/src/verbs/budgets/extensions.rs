@@ -12,14 +12,17 @@ use crate::table::{Column, Grid, field, moment};
 /// Requests listed at most.
 const EXTENSIONS_MAX: usize = 10_000;
 
-/// Asks for more in the month, week or day that it is now. Somebody else has to approve it.
+/// Asks for more in the month, week or day that it is now, as the person of an API key. Somebody else has to approve it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-It counts for that period only, once somebody else has approved it. Role: the
-lead of the team, finance or admin.
+It counts for that period only, once somebody else has approved it. It needs a
+key made with --person: one without, and the operator at the machine, may be
+anybody and are refused. Role: the lead of the team, finance or admin.
 
 Example:
-  recoup budgets extend team:support --amount 500 --reason \"the launch\"")]
+  recoup keys create --role lead --team support --person ana
+  recoup --server http://127.0.0.1:8080 --key KEY budgets extend team:support \\
+      --amount 500 --reason \"the launch\"")]
 pub(super) struct Extend {
     /// The budget's scope as the organisation file names it
     scope: String,
@@ -65,14 +68,15 @@ impl State {
     }
 }
 
-/// Decides about a request for more. Whoever asked cannot; the operator at the machine is one person, whoever types there.
+/// Decides about a request for more, as the person of an API key. Whoever asked cannot.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Whoever asked cannot decide. The operator at the machine is one person, whoever
-types there: what was asked for at the machine is decided with somebody's key.
-Role: finance or admin.
+Whoever asked cannot decide. It needs a key made with --person: one without, and
+the operator at the machine, may be anybody and are refused. A request that names
+no person can be declined and not approved. Role: finance or admin.
 
 Example:
+  recoup keys create --role finance --person finn
   recoup --server http://127.0.0.1:8080 --key KEY budgets approve \\
       ext_0a1b2c3d4e5f6071")]
 pub(super) struct Decide {

@@ -24,17 +24,18 @@ const BAR: usize = 20;
 What is posted is the cost of the events that have arrived, also of traces that
 are still going on; the team is the one that pays for the trace once its root is
 known. Reserved is what `recoup authorize` let in and nobody has reported yet.
-A reached tier is marked with *. More for one period is asked for by one and
-approved by another; the operator at the machine is one person.
+A reached tier is marked with *. More for one period is asked for by one
+person and approved by another, each with a key made with --person.
 
 Examples:
   recoup budgets
   recoup --json budgets | jq '.rows[] | select(.percent >= 90) | .scope'
   recoup budgets set team:support --limit 4000 --tiers 70,90,100
   recoup budgets set team:support --limit 3000 --effective today
-  recoup budgets extend team:support --amount 500 --reason \"the launch\"
   recoup budgets extensions --state pending
-  recoup budgets approve ext_0a1b2c3d4e5f6071"
+  recoup --server URL --key ANAS_KEY budgets extend team:support \\
+      --amount 500 --reason \"the launch\"
+  recoup --server URL --key FINNS_KEY budgets approve ext_0a1b2c3d4e5f6071"
 )]
 pub(crate) struct Budgets {
     #[command(flatten)]

@@ -322,12 +322,16 @@ impl<'a> Value<'a> {
             DeValue::Integer(integer) => integer.to_string(),
             _ => self.as_str().unwrap_or_default().to_owned(),
         };
-        let remedy = match error {
-            AmountError::NotDecimal => "write it such as \"12.50\"".to_owned(),
-            AmountError::TooPrecise => "round it to 12 fraction digits".to_owned(),
-            AmountError::TooLarge => format!("write less than {DECIMAL_UNITS_MAX}"),
+        let written = quoted(&written);
+        let (problem, remedy) = match error {
+            AmountError::NotDecimal => (format!("{written} {error}"), "write it such as \"12.50\"".to_owned()),
+            AmountError::TooPrecise => (format!("{written} {error}"), "round it to 12 fraction digits".to_owned()),
+            // Less is allowed here than would fit.
+            AmountError::TooLarge => {
+                (format!("{written} is too large"), format!("write less than {DECIMAL_UNITS_MAX}"))
+            }
         };
-        self.refuse(format!("{} {error}", quoted(&written)), remedy)
+        self.refuse(problem, remedy)
     }
 
     /// A decimal above zero.

@@ -369,6 +369,10 @@ fn mon_1_a_decimal_is_a_string_or_an_integer_and_never_a_float() {
         ("\"1000000000000000\"", "`1000000000000000` is too large; write less than 1000000000000000"),
         ("9223372036854775807", "`9223372036854775807` is too large; write less than 1000000000000000"),
         ("\"1e30\"", "`1e30` is too large; write less than 1000000000000000"),
+        (
+            "\"12345678901234567890123456789012345678901\"",
+            "`12345678901234567890123456789012345678901` is too large; write less than 1000000000000000",
+        ),
         ("true", "expected a decimal, found a boolean; write it in quotes, such as \"12.50\""),
         ("0", "`0` is not positive; write more than 0"),
     ] {
