@@ -83,6 +83,8 @@ pub struct App {
     pub(crate) weekly: Weekly,
     /// Alerts that are known to be told.
     pub(crate) told: Told,
+    /// Woken when something was decided that others are to be told of.
+    pub(crate) decided: tokio::sync::Notify,
     /// Whether other processes work on the same books.
     pub(crate) sharing: bool,
     /// How long somebody waits for leave to begin.
@@ -124,6 +126,7 @@ impl App {
             quiet: Quiet::default(),
             weekly: Weekly::default(),
             told: Told::default(),
+            decided: tokio::sync::Notify::new(),
             sharing: false,
             authorize_within: None,
             admin: None,

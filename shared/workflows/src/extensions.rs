@@ -100,11 +100,12 @@ impl App {
             self.audit_put(principal, "extension-requested", &extension.id, detail)?,
         ];
         self.books().write(writes).await?;
-        self.publish_alerts().await;
+        self.has_decided(&tell).await;
         Ok(extension)
     }
 
-    /// Approves or declines a request. Whoever asked cannot decide.
+    /// Approves or declines a request. Whoever asked cannot decide. The limit is another one when this returns; the tiers that
+    /// this resolves and who is told of it follow.
     ///
     /// # Errors
     /// [`Refusal::Forbidden`] without the role or for one's own request; [`Refusal::Conflict`] where it is decided already or
@@ -134,20 +135,17 @@ impl App {
             ..extension
         };
         let team = team_of(&decided.scope, &world.history.on(today).organisation).map(str::to_owned);
+        let tell = Tell::ExtensionDecided { extension: decided.clone(), team };
         let action = if approve { "extension-approved" } else { "extension-declined" };
         let detail = json!({ "scope": decided.scope, "period": decided.period, "amount": decided.amount });
         let writes = vec![
             records::put(extension_key(&decided.period, id), &decided, Expect::Version(version))?,
-            outbox_put(&Tell::ExtensionDecided { extension: decided.clone(), team })?,
+            outbox_put(&tell)?,
             self.audit_put(principal, action, id, detail)?,
         ];
         self.books().write(writes).await?;
         self.forget_extended();
-        self.publish_alerts().await;
-        // The limit is another one now; should this fail the next look finds it.
-        if let Err(error) = self.watch_budgets(None).await {
-            tracing::error!(%error, "the budgets could not be looked at");
-        }
+        self.has_decided(&tell).await;
         Ok(decided)
     }
 

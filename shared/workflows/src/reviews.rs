@@ -129,7 +129,8 @@ impl App {
             self.audit_put(principal, "task-killed", &format!("task:{task}"), json!({ "cap": link.limit }))?,
         ];
         match self.books().write(writes).await {
-            Ok(()) => self.publish_alerts().await,
+            // Alone, however much else there is to tell: whoever asked for leave waits.
+            Ok(()) => self.publish_one(&tell).await,
             // Somebody else marked it at the same time.
             Err(WriteError::Conflict(_)) => {}
             Err(error) => return Err(error.into()),

@@ -378,7 +378,7 @@ impl App {
         seen.ok_or_else(|| Refusal::NotFound(format!("there is no alert `{id}`")))
     }
 
-    /// Says that somebody has seen an alert. Again changes nothing.
+    /// Says that somebody has seen an alert. Again changes nothing. Others are told afterwards.
     ///
     /// # Errors
     /// [`Refusal::Forbidden`] unless the key acts for the team or finance; [`Refusal::Conflict`] for one that is resolved.
@@ -400,13 +400,14 @@ impl App {
             acknowledged_at: Some(self.now_text()),
             ..alert
         };
+        let tell = Tell::AlertChanged { alert: Box::new(seen.clone()) };
         let writes = vec![
             records::put(Key::new(ALERTS, id), &seen, Expect::Version(version))?,
-            outbox_put(&Tell::AlertChanged { alert: Box::new(seen.clone()) })?,
+            outbox_put(&tell)?,
             self.audit_put(principal, "alert-acknowledged", id, json!({ "scope": seen.scope, "tier": seen.tier }))?,
         ];
         self.books().write(writes).await?;
-        self.publish_alerts().await;
+        self.has_decided(&tell).await;
         Ok(seen)
     }
 }

@@ -73,6 +73,7 @@ impl Outside {
 
     /// Brings everything that was ever told, as a queue does that delivers again.
     pub(crate) async fn bring_all(&self, app: &Arc<App>) -> Vec<Notified> {
+        app.after_decisions().await;
         let told: Vec<String> = self.stage.topic.told().into_iter().map(|alert| alert.json).collect();
         self.bring(app, &told).await
     }

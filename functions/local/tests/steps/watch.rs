@@ -210,6 +210,7 @@ async fn bud_6_more_needs_somebody_else_and_makes_a_new_limit() {
     assert_eq!(kind, "already-decided");
     let row = app.budgets(&lead()).await.unwrap().remove(0);
     assert_eq!((row.limit.to_string(), row.base_limit.to_string()), ("1.25".to_owned(), "1".to_owned()), "once");
+    app.after_decisions().await;
     let states: Vec<AlertState> = alerts(&app).await.iter().map(|alert| alert.state).collect();
     assert_eq!(states, [AlertState::Resolved; 3], "the new limit settles what the old one fired");
     spend(&app, "e2", 13).await;

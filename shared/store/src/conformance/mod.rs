@@ -189,6 +189,7 @@ macro_rules! leases_conformance {
             bud_3_draws_take_what_is_free,
             bud_3_a_reservation_is_settled_once,
             bud_3_a_lease_that_ends_gives_back_what_it_has,
+            bud_3_many_leases_end_together,
             bud_3_an_extended_reservation_changes_no_counter,
             bud_3_racing_grants_never_exceed_the_limit,
         );

@@ -25,11 +25,11 @@ const PRESSES: &str = "slack-presses";
 /// The partition of forms that were sent.
 const FORMS: &str = "slack-forms";
 /// Slack waits three seconds for the answer to a press, and opens no form later than that.
-const FORM_TIMEOUT: Duration = Duration::from_millis(2_200);
+const FORM_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// Attempts at something that somebody else changes at the same time.
 const ATTEMPTS_MAX: u32 = 3;
 /// How to ask for more without a form.
-const BY_COMMAND: &str = "Ask on the command line (`recoup help budgets`) or with POST /v1/budgets/extensions.";
+const BY_COMMAND: &str = "Ask on the command line (`recoup budgets extend`) or with POST /v1/budgets/extensions.";
 
 /// What Slack is answered within three seconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
