@@ -11,10 +11,11 @@ use crate::alerts::{Tell, outbox_put};
 use crate::app::App;
 use crate::authorize::{Case, DecidedBy};
 use crate::error::Refusal;
+use crate::lists::{List, Listed, Place, Window};
 use crate::records;
 
 /// The partition of reviews.
-const REVIEWS: &str = "reviews";
+const REVIEWS: &str = List::Reviews.records();
 /// Characters of a note.
 const NOTE_CHARS_MAX: usize = 1_000;
 
@@ -71,6 +72,12 @@ pub struct Review {
     pub note: Option<String>,
 }
 
+impl Review {
+    pub(crate) fn place(&self) -> Place<'_> {
+        Place { list: List::Reviews, at: &self.at, rank: 0, sort: &self.task }
+    }
+}
+
 fn review_key(task: &str) -> Key {
     Key::new(REVIEWS, task)
 }
@@ -123,11 +130,15 @@ impl App {
         let known = records::get::<Review>(self.books(), &review_key(task)).await?;
         let expect = known.as_ref().map_or(Expect::Absent, |(_, version)| Expect::Version(*version));
         let tell = Tell::TaskKilled { review: review.clone() };
-        let writes = vec![
+        let place = review.place();
+        let before = known.as_ref().and_then(|(known, _)| known.place().delete_unless(Some(&place)));
+        let mut writes = vec![
             records::put(review_key(task), &review, expect)?,
+            place.put(None)?,
             outbox_put(&tell)?,
             self.audit_put(principal, "task-killed", &format!("task:{task}"), json!({ "cap": link.limit }))?,
         ];
+        writes.extend(before);
         match self.books().write(writes).await {
             // Alone, however much else there is to tell: whoever asked for leave waits.
             Ok(()) => self.publish_one(&tell).await,
@@ -164,7 +175,8 @@ impl App {
             decided_at: None,
             note: None,
         };
-        match self.books().write(vec![records::put(review_key(task), &review, Expect::Absent)?]).await {
+        let writes = vec![records::put(review_key(task), &review, Expect::Absent)?, review.place().put(None)?];
+        match self.books().write(writes).await {
             Ok(()) | Err(WriteError::Conflict(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -174,13 +186,10 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal::Forbidden`] for a key that may not read.
-    pub async fn reviews(&self, principal: &Principal) -> Result<Vec<Review>, Refusal> {
+    pub async fn reviews(&self, principal: &Principal, window: Window) -> Result<Listed<Review>, Refusal> {
         let team = principal.seen_team()?;
-        let rows = records::all::<Review>(self.books(), REVIEWS, "").await?;
         let is_seen = |review: &Review| team.is_none_or(|team| review.team.as_deref() == Some(team));
-        let mut reviews: Vec<Review> = rows.into_iter().map(|(_, review, _)| review).filter(is_seen).collect();
-        reviews.sort_by(|one, other| other.at.cmp(&one.at));
-        Ok(reviews)
+        self.listed(List::Reviews, window, is_seen).await
     }
 
     /// Decides about a task: it may go on within its cap, or stays stopped.

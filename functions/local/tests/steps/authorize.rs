@@ -13,7 +13,7 @@ use recoup_workflows::rollup::ArrivedBlock;
 use recoup_workflows::{App, Principal, Refusal};
 use serde_json::{Value, json};
 
-use crate::stage::{ORGANISATION, Stage};
+use crate::stage::{ORGANISATION, Stage, all};
 
 const BUDGETS: &str = r#"
 [[agents]]
@@ -348,13 +348,16 @@ async fn bud_4_a_task_is_stopped_at_its_cap_until_somebody_lets_it_go_on() {
     send(&app, &Principal::operator(), spent).await;
     let only = ask(&app, AuthorizeRequest { ask_only: true, ..money("0.021", task()) }).await;
     assert_eq!((only.decision, only.decided_by.unwrap().reason), (Decision::Deny, "task-cap"));
-    assert!(app.reviews(&Principal::operator()).await.unwrap().is_empty(), "whoever only asks stops nothing");
+    assert!(
+        app.reviews(&Principal::operator(), all()).await.unwrap().rows.is_empty(),
+        "whoever only asks stops nothing"
+    );
     let over = ask(&app, money("0.021", task())).await;
     let by = over.decided_by.unwrap();
     assert_eq!((over.decision, by.scope.as_str(), by.reason), (Decision::Deny, "task:T1", "task-cap"));
     let less = ask(&app, money("0.001", task())).await;
     assert_eq!(less.decided_by.unwrap().reason, "task-killed", "it is stopped");
-    let reviews = app.reviews(&Principal::operator()).await.unwrap();
+    let reviews = app.reviews(&Principal::operator(), all()).await.unwrap().rows;
     assert_eq!((reviews.len(), reviews[0].task.as_str(), json!(reviews[0].mark)), (1, "T1", json!("killed_over_cap")));
     let told: Vec<String> = stage.topic.told().into_iter().map(|alert| alert.attributes["kind"].clone()).collect();
     assert_eq!(told, ["task-killed", "kill"], "once");
@@ -364,7 +367,7 @@ async fn bud_4_a_task_is_stopped_at_its_cap_until_somebody_lets_it_go_on() {
     beyond["tags"] = json!({ "team": "support", "task_type": "research", "task_id": "T2" });
     beyond["usage"] = json!({ "input": 100_000 });
     send(&app, &Principal::operator(), beyond).await;
-    let reviews = app.reviews(&Principal::operator()).await.unwrap();
+    let reviews = app.reviews(&Principal::operator(), all()).await.unwrap().rows;
     let over: Vec<Value> =
         reviews.iter().filter(|review| review.task == "T2").map(|review| json!(review.mark)).collect();
     assert_eq!(over, [json!("over_cap")], "what did not ask is flagged");

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::notify::{Outside, bot, spend};
+use crate::stage::all;
 
 struct Door {
     outside: Outside,
@@ -72,7 +73,7 @@ impl Door {
     }
 
     async fn ninety(&self) -> AlertRecord {
-        let alerts = self.app.budget_alerts(&Principal::operator()).await.unwrap();
+        let alerts = self.app.budget_alerts(&Principal::operator(), None, all()).await.unwrap().rows;
         alerts.into_iter().find(|alert| alert.tier == 90).unwrap()
     }
 
@@ -170,15 +171,15 @@ async fn bud_6_more_is_asked_for_in_a_form_and_decided_by_somebody_else() {
     for _ in 0..3 {
         assert_eq!(door.come(&form).await, "", "the same form once more is not another request");
     }
-    let extensions = door.app.extensions(&Principal::operator()).await.unwrap();
+    let extensions = door.app.extensions(&Principal::operator(), all()).await.unwrap().rows;
     assert_eq!(extensions.len(), 1);
     let (asked, amount) = (&extensions[0].id, extensions[0].amount.to_string());
     assert_eq!((extensions[0].requested_by.as_str(), amount.as_str()), ("ana", "0.5"));
 
     let own = door.outside.slack.submission("U0FINN", &id, "7", "mine");
     door.come(&own).await;
-    let all = door.app.extensions(&Principal::operator()).await.unwrap();
-    let own = &all.iter().find(|extension| extension.requested_by == "finn").unwrap().id;
+    let asked_for = door.app.extensions(&Principal::operator(), all()).await.unwrap().rows;
+    let own = &asked_for.iter().find(|extension| extension.requested_by == "finn").unwrap().id;
     let told = door.press("U0FINN", "approve", own, "p2").await;
     assert!(told[0].contains("cannot decide"), "four eyes: {told:?}");
     let told = door.press("U0ANA", "approve", asked, "p3").await;
@@ -186,7 +187,7 @@ async fn bud_6_more_is_asked_for_in_a_form_and_decided_by_somebody_else() {
     assert_eq!(door.press("U0FINN", "approve", asked, "p4").await, [""; 0]);
     let told = door.press("U0FINN", "decline", asked, "p5").await;
     assert!(told[0].contains("approved already"), "{told:?}");
-    let decided = door.app.extensions(&Principal::operator()).await.unwrap();
+    let decided = door.app.extensions(&Principal::operator(), all()).await.unwrap().rows;
     let states: Vec<_> = decided.iter().map(|one| (one.requested_by.as_str(), one.state)).collect();
     assert!(states.contains(&("ana", ExtensionState::Approved)) && states.contains(&("finn", ExtensionState::Pending)));
     let expected = [
@@ -224,10 +225,10 @@ async fn a_press_is_answered_in_time_whatever_else_there_is_to_tell() {
         let slack = &door.outside.slack;
         in_time(&|| slack.click("U0ANA", "acknowledge", &id, "p1")).await;
         in_time(&|| slack.submission("U0ANA", &id, "0.50", "a launch")).await;
-        let asked = door.app.extensions(&Principal::operator()).await.unwrap().remove(0);
+        let asked = door.app.extensions(&Principal::operator(), all()).await.unwrap().rows.remove(0);
         in_time(&|| slack.click("U0FINN", "approve", &asked.id, "p2")).await;
         assert_eq!(door.ninety().await.state, AlertState::Acknowledged);
-        let decided = door.app.extensions(&Principal::operator()).await.unwrap().remove(0);
+        let decided = door.app.extensions(&Principal::operator(), all()).await.unwrap().rows.remove(0);
         assert_eq!(decided.state, ExtensionState::Approved);
 
         topic.takes_ms.store(0, Ordering::SeqCst);

@@ -12,6 +12,7 @@ use recoup_store::{Alert, Alerts, Books, Clock, Key, Page, Record, StoreError, W
 use recoup_store_sqlite::{Options, SqliteStore};
 use recoup_workflows::close::CloseRequest;
 use recoup_workflows::ingest::Listing;
+use recoup_workflows::lists::Window;
 use recoup_workflows::statements::Format;
 use recoup_workflows::{App, Ports, Principal, Refusal};
 use serde_json::{Value, json};
@@ -290,6 +291,11 @@ impl Stage {
         assert!(balances.trial().unwrap().is_zero());
         (manifest, statements, json!(balances.accounts()))
     }
+}
+
+/// All of a list, in tests.
+pub(crate) fn all() -> Window {
+    Window::first(1_000)
 }
 
 pub(crate) fn closing(run_missing_nights: bool) -> CloseRequest {

@@ -9,7 +9,7 @@ use recoup_workflows::watch::{AlertRecord, AlertState};
 use recoup_workflows::{App, Principal, Refusal, Role};
 use serde_json::{Value, json};
 
-use crate::stage::{ORGANISATION, Stage, conflict};
+use crate::stage::{ORGANISATION, Stage, all, conflict};
 
 const BUDGETS: &str = r#"
 [[budgets]]
@@ -56,7 +56,7 @@ fn finance() -> Principal {
 }
 
 async fn alerts(app: &App) -> Vec<AlertRecord> {
-    let mut alerts = app.budget_alerts(&Principal::operator()).await.unwrap();
+    let mut alerts = app.budget_alerts(&Principal::operator(), None, all()).await.unwrap().rows;
     alerts.sort_by_key(|alert| (alert.limit_version, alert.tier));
     alerts
 }

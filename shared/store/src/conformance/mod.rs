@@ -140,6 +140,8 @@ macro_rules! books_conformance {
             rat_3_a_group_names_a_record_once,
             rat_3_groups_and_values_have_limits,
             rat_3_pages_end_at_their_limit,
+            rat_3_records_are_read_at_once,
+            rat_3_records_whose_time_is_over_go_and_no_others,
             rat_3_prefixes_are_compared_letter_by_letter,
             rat_3_racing_writers_lose_nothing,
             rat_3_of_racing_first_writers_one_wins,

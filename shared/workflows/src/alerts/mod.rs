@@ -26,6 +26,7 @@ use crate::app::App;
 use crate::close;
 use crate::error::Refusal;
 use crate::extensions::Extension;
+use crate::lives::{TOLD_DAYS, end_of};
 use crate::records;
 use crate::reviews::Review;
 use crate::watch::{AlertRecord, AlertState};
@@ -33,8 +34,10 @@ use crate::weekly::WeeklyReport;
 
 /// The partition of what is to be told.
 const OUTBOX: &str = "outbox";
+/// What the names of models without a price begin with.
+const UNPRICED_MODEL: &str = "unpriced-model-";
 /// The partition of what was told.
-const TOLD: &str = "told";
+pub(crate) const TOLD: &str = "told";
 /// Entries published by one step.
 const ENTRIES_MAX: usize = 100;
 /// How long a decision's own entry may keep the answer to it, where nothing runs after the answer.
@@ -151,7 +154,7 @@ impl Tell {
             Self::NightFailed { run, .. } => format!("night-failed-{run}"),
             Self::CloseFailed { run, .. } => format!("close-failed-{run}"),
             Self::UnpricedModel(UnpricedModel { provider, model, .. }) => {
-                format!("unpriced-model-{}", Digest::of(format!("{provider}\n{model}").as_bytes()))
+                format!("{UNPRICED_MODEL}{}", Digest::of(format!("{provider}\n{model}").as_bytes()))
             }
             Self::BudgetTier { alert } => alert.id.clone(),
             Self::BudgetEscalation { alert } => format!("{}-escalated", alert.id),
@@ -261,15 +264,28 @@ impl App {
             self.ports.alerts.publish(alert).await?;
         }
         let told = Key::new(TOLD, &record.key.sort);
-        let writes = vec![
-            Write::Delete { key: record.key, expect: Expect::Version(record.version) },
-            records::put(told, &self.now_text(), Expect::Any)?,
-        ];
+        let writes =
+            vec![Write::Delete { key: record.key, expect: Expect::Version(record.version) }, self.told_put(told)?];
         match self.books().write(writes).await {
             // Somebody else published it as well: told twice is better than never.
             Ok(()) | Err(WriteError::Conflict(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The write that notes that an entry was told.
+    fn told_put(&self, key: Key) -> Result<Write, Refusal> {
+        let now = self.now_text();
+        Ok(match self.told_until_ns(&key.sort) {
+            None => records::put(key, &now, Expect::Any)?,
+            Some(until_ns) => records::put_until(key, &now, Expect::Any, until_ns)?,
+        })
+    }
+
+    /// How long it is known that an entry was told. A model without a price is told of once; of everything else nothing comes
+    /// again so late.
+    pub(crate) fn told_until_ns(&self, entry: &str) -> Option<i64> {
+        (!entry.starts_with(UNPRICED_MODEL)).then(|| end_of(self.now_ns(), TOLD_DAYS))
     }
 
     /// Something was decided and is in the books with what there is to tell of it. Whoever decided is answered now: the
