@@ -59,11 +59,17 @@ CALL_COST = "0.0009"
 class Served(unittest.TestCase):
     """A fresh server for each test."""
 
+    organisation = ORGANISATION
+
+    def environment(self):
+        """What the server's environment has beyond ours."""
+        return {}
+
     def setUp(self):
         folder = tempfile.TemporaryDirectory(prefix="recoup-")
         self.addCleanup(folder.cleanup)
         self.data, organisation = os.path.join(folder.name, "data"), pathlib.Path(folder.name, "recoup.toml")
-        organisation.write_text(ORGANISATION, encoding="utf-8")
+        organisation.write_text(self.organisation, encoding="utf-8")
         with_server.run(BINARY, self.data, "apply", str(organisation))
         key = ("--json", "keys", "create", "--role")
         self.key = json.loads(with_server.run(BINARY, self.data, *key, "ingest"))["key"]
@@ -72,7 +78,7 @@ class Served(unittest.TestCase):
         self.addCleanup(self.log.close)
         self.server = None
         self.addCleanup(self.go_away)
-        self.server, self.url = with_server.start(BINARY, self.data, self.log)
+        self.server, self.url = with_server.start(BINARY, self.data, self.log, self.environment())
         self.assertIsNotNone(self.server, "the server did not start")
         self.budgets = Budgets(self.url, self.key)
 
@@ -85,7 +91,7 @@ class Served(unittest.TestCase):
         """At the same address."""
         address = urllib.parse.urlsplit(self.url).netloc
         command = [BINARY, "--data", self.data, "serve", "--listen", address]
-        self.server = with_server.subprocess.Popen(command, env=with_server.environment(), stdout=self.log, stderr=self.log)
+        self.server = with_server.subprocess.Popen(command, env={**with_server.environment(), **self.environment()}, stdout=self.log, stderr=self.log)
         self.until(lambda: with_server.answers(self.url))
 
     def until(self, is_so):

@@ -99,12 +99,12 @@ def answers(url):
         return False
 
 
-def start(binary, data, log):
-    """The server's process and its address; another port where the first was taken."""
+def start(binary, data, log, more=None):
+    """The server's process and its address; another port where the first was taken. `more` is added to its environment."""
     for _ in range(ATTEMPTS):
         address = f"127.0.0.1:{free_port()}"
         command = [binary, "--data", data, "serve", "--listen", address]
-        server = subprocess.Popen(command, env=environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        server = subprocess.Popen(command, env={**environment(), **(more or {})}, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         deadline = time.monotonic() + PATIENCE_S
         while server.poll() is None and time.monotonic() < deadline:
             if answers(f"http://{address}"):

@@ -54,6 +54,26 @@ def findings(template):
     return found
 
 
+def holds(condition, parameters):
+    """Whether a condition of a rule holds for these parameters."""
+    if not isinstance(condition, dict):
+        return condition
+    [(function, value)] = condition.items()
+    if function == "Ref":
+        return parameters[value]
+    values = [holds(one, parameters) for one in value]
+    return {"Fn::Not": lambda: not values[0], "Fn::Equals": lambda: values[0] == values[1]}[function]()
+
+
+def refusals(template, **given):
+    """What the rules of a template say to some parameters; the others have their defaults."""
+    defaults = {name: parameter.get("Default") for name, parameter in template["Parameters"].items()}
+    parameters = {**defaults, **given}
+    applied = [rule for rule in template["Rules"].values() if holds(rule.get("RuleCondition", True), parameters)]
+    assertions = [assertion for rule in applied for assertion in rule["Assertions"]]
+    return [one["AssertDescription"] for one in assertions if not holds(one["Assert"], parameters)]
+
+
 def _role(_name, properties, _resource, _resources):
     if properties.get("ManagedPolicyArns"):
         yield "a managed policy grants more than is written here"
@@ -218,6 +238,14 @@ class Template(unittest.TestCase):
         binaries = {path.stem for path in (INFRA.parent / "functions/lambda/src/bin").glob("*.rs")}
         functions = [r["Properties"] for r in load()["Resources"].values() if r["Type"] == "AWS::Serverless::Function"]
         self.assertEqual({one["CodeUri"] for one in functions}, {f"../target/lambda/{name}/" for name in binaries})
+
+    def test_a_sender_without_its_domain_is_refused_before_anything_is_deployed(self):
+        template = load()
+        mail = {"MailFrom": "recoup@example.com", "MailDomain": "example.com"}
+        for allowed in ({}, mail, {"MailDomain": "example.com"}):
+            self.assertEqual(refusals(template, **allowed), [], allowed)
+        [words] = refusals(template, MailFrom=mail["MailFrom"])
+        self.assertIn("MailFrom is given without MailDomain", words)
 
     def test_every_variable_is_one_that_a_function_reads(self):
         sources = "".join(path.read_text() for path in (INFRA.parent / "functions/lambda/src").rglob("*.rs"))

@@ -1,9 +1,11 @@
-//! What time alone brings, while a folder is served: leases end, alerts are escalated, periods end.
+//! What time alone brings, while a folder is served: leases end, alerts are escalated, periods end. And what follows decisions,
+//! as soon as whoever decided was answered.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use recoup_workflows::App;
+use tokio::time::Instant;
 
 /// How often leases are swept.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -13,7 +15,15 @@ const LOOK_EVERY: u32 = 6;
 /// Sweeps and looks for ever.
 pub(crate) async fn run(app: Arc<App>) {
     let mut since_look = LOOK_EVERY;
+    let mut next_sweep = Instant::now();
     loop {
+        tokio::select! {
+            () = app.has_news() => {
+                app.after_decisions().await;
+                continue;
+            }
+            () = tokio::time::sleep_until(next_sweep) => {}
+        }
         if let Err(error) = app.sweep_leases().await {
             tracing::error!(%error, "leases that are over wait for the next sweep");
         }
@@ -25,6 +35,6 @@ pub(crate) async fn run(app: Arc<App>) {
             }
             app.publish_alerts().await;
         }
-        tokio::time::sleep(SWEEP).await;
+        next_sweep = Instant::now() + SWEEP;
     }
 }

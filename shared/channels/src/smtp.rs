@@ -1,7 +1,8 @@
 //! E-mail over SMTP.
 
-use std::fmt;
+use std::error::Error as _;
 use std::time::Duration;
+use std::{fmt, io};
 
 use async_trait::async_trait;
 use lettre::message::{Mailbox, MultiPart};
@@ -14,6 +15,8 @@ use crate::SetupError;
 
 /// How long the server may take for each step.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Causes of an error that are looked at.
+const CAUSES_MAX: usize = 8;
 const SERVER: &str = "the mail server";
 const SCHEMES: &str = "write smtps://USER:PASSWORD@HOST (TLS), smtp://USER:PASSWORD@HOST:587?tls=required (STARTTLS), or \
                        smtp://HOST:PORT without encryption";
@@ -85,8 +88,11 @@ fn check(url: &str) -> Result<(), SetupError> {
     if !is_known {
         return Err(wrong());
     }
-    if parsed.password().is_some() && parsed.scheme() == "smtp" && !parsed.query_pairs().any(|(name, _)| name == "tls")
-    {
+    let tls = parsed.query_pairs().find(|(name, _)| name == "tls").map(|(_, value)| value.into_owned());
+    if tls.as_deref().is_some_and(|tls| tls != "required") {
+        return Err(SetupError(format!("`tls` can be `required` and nothing less; {SCHEMES}")));
+    }
+    if parsed.password().is_some() && parsed.scheme() == "smtp" && tls.is_none() {
         let is_here = matches!(parsed.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
         if !is_here {
             let detail = format!("it would send the password without encryption; {SCHEMES}");
@@ -100,6 +106,22 @@ fn given_up(word: &str) -> ChannelError {
     ChannelError::GivenUp { service: SERVER, word: word.to_owned() }
 }
 
+/// Why an encrypted connection did not come about, where that is the cause.
+fn of_tls(error: &smtp::Error) -> Option<&rustls::Error> {
+    let mut cause = error.source();
+    for _ in 0..CAUSES_MAX {
+        let at = cause?;
+        // What an I/O error holds is not among its causes.
+        let held = at.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let found = held.and_then(|held| held.downcast_ref()).or_else(|| at.downcast_ref());
+        if found.is_some() {
+            return found;
+        }
+        cause = at.source();
+    }
+    None
+}
+
 /// What the server says may be repeated; what the client says may name the address.
 fn failed(error: &smtp::Error) -> ChannelError {
     let code = error.status().map(|code| code.to_string());
@@ -109,9 +131,16 @@ fn failed(error: &smtp::Error) -> ChannelError {
         None => {
             let word = if error.is_timeout() {
                 "timed out"
+            } else if let Some(refused) = of_tls(error) {
+                match refused {
+                    rustls::Error::InvalidCertificate(_) => "its certificate is not trusted for its name",
+                    _ => "no encrypted connection came about",
+                }
+            } else if error.is_client() {
+                "it offers no STARTTLS, or no way to log in"
             } else if error.is_tls() {
                 "no encrypted connection came about"
-            } else if error.is_response() || error.is_client() {
+            } else if error.is_response() {
                 "it does not speak SMTP as it should"
             } else {
                 "the connection broke off or did not come about"

@@ -131,7 +131,13 @@ async fn secrets_stand_in_no_error_and_in_no_debug() {
     let from = || SmtpMail::sender("recoup@example.com").unwrap();
     let mail = SmtpMail::new("smtp://ana:hush@127.0.0.1:9", from()).unwrap();
     hushed(format!("{mail:?} {:?}", mail.send(&email("ana@example.com")).await));
-    for url in ["http://ana:hush@127.0.0.1", "smtp://ana:hush@mail.example.com", "smtp://:hush", "hush"] {
+    for url in [
+        "http://ana:hush@127.0.0.1",
+        "smtp://ana:hush@mail.example.com",
+        "smtp://ana:hush@mail.example.com?tls=opportunistic",
+        "smtp://:hush",
+        "hush",
+    ] {
         hushed(SmtpMail::new(url, from()).unwrap_err().to_string());
     }
 }

@@ -7,12 +7,13 @@ use axum::http::{HeaderMap, StatusCode};
 use chrono::{DateTime, Utc};
 use recoup_money::Amount;
 use recoup_workflows::extensions::{Extension, ExtensionRequest};
+use recoup_workflows::lists::Listed;
 use recoup_workflows::notify::DeliveryState;
 use recoup_workflows::queries::Rows;
 use recoup_workflows::reviews::{Review, ReviewState};
 use recoup_workflows::watch::{AlertRecord, AlertState};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::arguments::{Arguments, At};
@@ -24,6 +25,11 @@ const REQUEST_BYTES_MAX: usize = 16 * 1024;
 
 async fn read<T: DeserializeOwned>(headers: &HeaderMap, request: Body, shape: &str) -> Result<T, Problem> {
     body::read_json(headers, request, REQUEST_BYTES_MAX, shape).await
+}
+
+fn page<T: Serialize>(listed: &Listed<T>) -> Json<Rows> {
+    let rows = listed.rows.iter().map(|row| json!(row)).collect();
+    Json(Rows { rows, next_cursor: listed.next_cursor.clone(), total: None })
 }
 
 pub(crate) async fn get_alerts(
@@ -43,9 +49,7 @@ pub(crate) async fn get_alerts(
             return Err(Problem::invalid("unknown-value", "state", detail));
         }
     };
-    let mut alerts = shared.app.budget_alerts(&principal).await?;
-    alerts.retain(|alert| state.is_none_or(|state| alert.state == state));
-    Ok(Json(arguments.paging()?.cut(alerts.iter().map(|alert| json!(alert)).collect())))
+    Ok(page(&shared.app.budget_alerts(&principal, state, arguments.window()?).await?))
 }
 
 pub(crate) async fn get_deliveries(
@@ -59,8 +63,7 @@ pub(crate) async fn get_deliveries(
         let detail = format!("there is no state `{name}`; use waiting, sent, dead or undeliverable");
         DeliveryState::from_name(name).ok_or_else(|| Problem::invalid("unknown-value", "state", detail))
     });
-    let deliveries = shared.app.deliveries(&principal, state.transpose()?).await?;
-    Ok(Json(arguments.paging()?.cut(deliveries.iter().map(|delivery| json!(delivery)).collect())))
+    Ok(page(&shared.app.deliveries(&principal, state.transpose()?, arguments.window()?).await?))
 }
 
 #[derive(Deserialize)]
@@ -105,8 +108,7 @@ pub(crate) async fn get_extensions(
 ) -> Result<Json<Rows>, Problem> {
     let principal = shared.principal(&headers).await?;
     arguments.only(&["limit", "cursor"])?;
-    let extensions = shared.app.extensions(&principal).await?;
-    Ok(Json(arguments.paging()?.cut(extensions.iter().map(|extension| json!(extension)).collect())))
+    Ok(page(&shared.app.extensions(&principal, arguments.window()?).await?))
 }
 
 #[derive(Deserialize)]
@@ -157,8 +159,7 @@ pub(crate) async fn get_reviews(
 ) -> Result<Json<Rows>, Problem> {
     let principal = shared.principal(&headers).await?;
     arguments.only(&["limit", "cursor"])?;
-    let reviews = shared.app.reviews(&principal).await?;
-    Ok(Json(arguments.paging()?.cut(reviews.iter().map(|review| json!(review)).collect())))
+    Ok(page(&shared.app.reviews(&principal, arguments.window()?).await?))
 }
 
 #[derive(Deserialize)]
@@ -196,5 +197,6 @@ pub(crate) async fn get_audit(
     arguments.only(&["from", "limit", "cursor"])?;
     let from = arguments.parsed::<DateTime<Utc>>("from", "an instant as 2026-11-01T00:00:00Z")?;
     let from_ns = from.and_then(|from| from.timestamp_nanos_opt()).unwrap_or_default();
-    Ok(Json(shared.app.audit_page(&principal, from_ns, arguments.paging()?).await?))
+    let from = arguments.audit_from(from_ns)?;
+    Ok(page(&shared.app.audit_page(&principal, &from, arguments.limit()?).await?))
 }

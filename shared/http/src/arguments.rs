@@ -7,6 +7,8 @@ use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use chrono::{Days, NaiveDate};
 use recoup_model::limits::{PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX};
+use recoup_workflows::audit::AuditFrom;
+use recoup_workflows::lists::Window;
 use recoup_workflows::queries::{DayRange, Paging};
 use recoup_workflows::{App, Refusal};
 use serde::de::DeserializeOwned;
@@ -91,6 +93,24 @@ impl Arguments {
             skip: self.parsed("cursor", "the next_cursor of the last answer")?.unwrap_or(0),
             limit: self.limit()?,
         })
+    }
+
+    /// `limit` and `cursor` of a list that is read by its parts.
+    pub(crate) fn window(&self) -> Result<Window, Problem> {
+        let limit = self.limit()?;
+        self.text("cursor")
+            .map_or(Ok(Window::first(limit)), |cursor| Window::after(cursor, limit).ok_or_else(Self::no_cursor))
+    }
+
+    /// Where a page of the audit record begins.
+    pub(crate) fn audit_from(&self, from_ns: i64) -> Result<AuditFrom, Problem> {
+        let from = AuditFrom::instant(from_ns);
+        self.text("cursor").map_or(Ok(from), |cursor| AuditFrom::cursor(cursor).ok_or_else(Self::no_cursor))
+    }
+
+    fn no_cursor() -> Problem {
+        let detail = "no page of this list has such a cursor; write the `next_cursor` of the last answer";
+        Problem::invalid("invalid-argument", "cursor", detail)
     }
 
     /// `limit`.

@@ -1,12 +1,13 @@
 //! The books in one table.
 //!
 //! An item: `pk` partition, `sk` a slash and the sort key (`DynamoDB` takes no empty key), `v` version, the value as text
-//! `s` or, where that is smaller, as zstd `z`, and `w`, a name of the write that made it what it is. Partitions that begin
+//! `s` or, where that is smaller, as zstd `z`, `x` when it expires, and `w`, a name of the write that made it what it is. Partitions that begin
 //! with `@` are the adapter's own.
 //!
 //! | method | costs |
 //! |---|---|
 //! | `get` | a read unit per 4 KB |
+//! | `get_all` | as a `get` each, in one call |
 //! | `scan` | a read unit per 4 KB of all that is looked at |
 //! | `write` of one record | a write unit per KB |
 //! | `write` of several | two write units per KB of each |
@@ -74,6 +75,17 @@ impl Books for AwsStore {
                 None => return Ok(Page { records, next: None }),
             }
         }
+    }
+
+    async fn get_all(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, StoreError> {
+        let mut stored = Vec::with_capacity(keys.len());
+        for key in keys {
+            stored_key(key, READING)?;
+            stored.push((key.partition.clone(), format!("{SLASH}{}", key.sort)));
+        }
+        let items = self.books.get_all(READING, &stored).await?;
+        let read = |(key, item): (&Key, Option<Item>)| item.map(|item| record(&key.partition, &item)).transpose();
+        keys.iter().zip(items).map(read).collect()
     }
 
     async fn write(&self, writes: Vec<Write>) -> Result<(), WriteError> {
@@ -198,12 +210,18 @@ fn change(write: &Write, name: &str) -> Result<Change, StoreError> {
     let (change, expect) = match write {
         Write::Delete { expect: Expect::Absent, .. } => (Change::check(key), &Expect::Absent),
         Write::Delete { expect, .. } => (Change::delete(key), expect),
-        Write::Put { value, expect, .. } => {
-            let (update, value) = match packed(value)? {
-                Some(packed) => ("SET z = :d, w = :w REMOVE s ADD v :one", binary(packed)),
-                None => ("SET s = :d, w = :w REMOVE z ADD v :one", text(value)),
+        Write::Put { value, expect, until_s, .. } => {
+            let (attribute, other, value) = match packed(value)? {
+                Some(packed) => ("z", "s", binary(packed)),
+                None => ("s", "z", text(value)),
             };
+            let (set, remove) = if until_s.is_some() { (", x = :x", "") } else { ("", ", x") };
+            let update = format!("SET {attribute} = :d, w = :w{set} REMOVE {other}{remove} ADD v :one");
             let update = Change::update(key, update).value(":d", value).value(":w", text(name));
+            let update = match until_s {
+                Some(until_s) => update.value(":x", number(until_s)),
+                None => update,
+            };
             (update.value(":one", number(1)), expect)
         }
     };

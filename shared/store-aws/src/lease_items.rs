@@ -11,6 +11,7 @@ use crate::counters;
 use crate::keys;
 use crate::numbers::unpacked;
 use crate::packed::{pack_posted, unpack_posted};
+use crate::table::TRANSACTION_CHANGES_MAX;
 
 /// Reservations of one page: what is settled of them keeps below a write unit.
 const PAGE_NUMBERS: u32 = 64;
@@ -131,14 +132,36 @@ pub(crate) fn give_back(lease: LeaseName, held: &Held, amount: Amount) -> Result
     Ok(changes)
 }
 
-/// Ends a lease as it was read, with its place among those of its minute.
-pub(crate) fn end(lease: LeaseName, held: &Held) -> Result<Vec<Change>, String> {
-    let gone = Change::delete(lease_key(lease)).when("g = :g").value(":g", number(held.granted.pico()));
-    let mut changes = vec![gone, Change::delete(end_key(lease))];
-    if !held.granted.is_zero() {
-        changes.extend(released(&BTreeMap::from_iter(held.counters.iter().map(|key| (key.clone(), held.granted))))?);
+/// Ends leases as they were read, with their places among those of their minutes, and every counter once.
+pub(crate) fn end(leases: &BTreeMap<LeaseName, Held>) -> Result<Vec<Change>, String> {
+    let mut changes = Vec::new();
+    let mut of_counters: BTreeMap<CounterKey, Amount> = BTreeMap::new();
+    for (lease, held) in leases {
+        let gone = Change::delete(lease_key(*lease)).when("g = :g").value(":g", number(held.granted.pico()));
+        changes.extend([gone, Change::delete(end_key(*lease))]);
+        for key in &held.counters {
+            let of_counter = of_counters.entry(key.clone()).or_default();
+            *of_counter = of_counter.checked_add(held.granted).ok_or_else(overflow)?;
+        }
     }
+    changes.extend(released(&of_counters)?);
     Ok(changes)
+}
+
+/// As many of some leases as end in one transaction, at least one; the others are left.
+pub(crate) fn ended_together(leases: &mut BTreeMap<LeaseName, Held>) -> BTreeMap<LeaseName, Held> {
+    let mut together = BTreeMap::new();
+    let mut counters: BTreeSet<CounterKey> = BTreeSet::new();
+    while let Some((lease, held)) = leases.pop_first() {
+        counters.extend(held.counters.iter().cloned());
+        let items = together.len().saturating_add(1).saturating_mul(2).saturating_add(counters.len());
+        if items > TRANSACTION_CHANGES_MAX && !together.is_empty() {
+            leases.insert(lease, held);
+            break;
+        }
+        together.insert(lease, held);
+    }
+    together
 }
 
 /// Moves a reservation of a lease that stands to another one, as that was read.

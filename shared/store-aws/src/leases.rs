@@ -18,7 +18,8 @@
 //! | `draw` | a write unit |
 //! | `grant` | a read unit; two write units for the lease and for each counter, two more where the lease is new |
 //! | `settle` | a read unit per lease; two write units per page of 64 numbers, per lease and per counter, whatever number of reservations |
-//! | `give_back`, `end`, `extend` | as a grant |
+//! | `give_back`, `extend` | as a grant |
+//! | `end` | a read unit per lease; four write units per lease and two per counter, some forty leases of a chain in one call |
 //! | `ending` | a query |
 //!
 //! A lease takes 1,000 draws a second (one item); the reservations of a chain that end at one minute share one.
@@ -164,16 +165,13 @@ impl Leases for AwsStore {
         Ok(found)
     }
 
-    async fn end(&self, lease: LeaseName) -> Result<(), StoreError> {
-        for attempt in 1..=ATTEMPTS_MAX {
-            let Some(held) = self.held(lease).await? else { return Ok(()) };
-            let changes = items::end(lease, &held).map_err(wrong)?;
-            if matches!(self.attempt(&changes).await?, Attempt::Done) {
-                return Ok(());
-            }
-            pause(attempt).await;
+    async fn end(&self, leases: &[LeaseName]) -> Result<(), StoreError> {
+        let mut left = self.held_of(leases.iter().copied().collect()).await?;
+        while !left.is_empty() {
+            let together = items::ended_together(&mut left);
+            self.end_group(together).await?;
         }
-        Err(contended())
+        Ok(())
     }
 
     async fn extend(&self, reservation: Settlement, to: LeaseName) -> Result<Option<u32>, StoreError> {
@@ -227,7 +225,11 @@ impl AwsStore {
 
     /// The leases of some reservations, those that stand.
     async fn held_all(&self, endings: &[Ending]) -> Result<BTreeMap<LeaseName, Held>, StoreError> {
-        let leases: BTreeSet<LeaseName> = endings.iter().map(|ending| ending.lease).collect();
+        self.held_of(endings.iter().map(|ending| ending.lease).collect()).await
+    }
+
+    /// Those of some leases that stand.
+    async fn held_of(&self, leases: BTreeSet<LeaseName>) -> Result<BTreeMap<LeaseName, Held>, StoreError> {
         let keys: Vec<keys::ItemKey> =
             leases.iter().map(|lease| (keys::lease(*lease), keys::LEASE.to_owned())).collect();
         let items = self.books.get_all(READING, &keys).await?;
@@ -275,6 +277,20 @@ impl AwsStore {
             open.extend(of_page.map(|number| (ending.lease, number)));
         }
         Ok(open)
+    }
+
+    /// Ends leases that one transaction takes, as they were read.
+    async fn end_group(&self, mut leases: BTreeMap<LeaseName, Held>) -> Result<(), StoreError> {
+        for attempt in 1..=ATTEMPTS_MAX {
+            let changes = items::end(&leases).map_err(wrong)?;
+            if changes.is_empty() || matches!(self.attempt(&changes).await?, Attempt::Done) {
+                return Ok(());
+            }
+            pause(attempt).await;
+            // Some may have ended, of others something was settled.
+            leases = self.held_of(leases.into_keys().collect()).await?;
+        }
+        if leases.is_empty() { Ok(()) } else { Err(contended()) }
     }
 
     /// Ends reservations that one transaction takes, of leases as they were read.

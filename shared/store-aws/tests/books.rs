@@ -16,7 +16,7 @@ use recoup_store::{Books, Expect, Key, Record, Write, WriteError};
 use recoup_store_aws::{AwsStore, OpenError, Settings, dynamodb_client};
 
 fn put(key: &Key, value: impl Into<String>, expect: Expect) -> Write {
-    Write::Put { key: key.clone(), value: value.into(), expect }
+    Write::Put { key: key.clone(), value: value.into(), expect, until_s: None }
 }
 
 /// Text that hardly gets smaller, the same for the same seed.

@@ -95,7 +95,12 @@ async fn store_on(server: &Server) -> AwsStore {
 
 fn group() -> Vec<Write> {
     ["a", "b"]
-        .map(|sort| Write::Put { key: Key::new("p", sort), value: "1".to_owned(), expect: Expect::Absent })
+        .map(|sort| Write::Put {
+            key: Key::new("p", sort),
+            value: "1".to_owned(),
+            expect: Expect::Absent,
+            until_s: None,
+        })
         .to_vec()
 }
 

@@ -170,12 +170,12 @@ async fn bud_3_a_chain_of_forty_counters_is_one_transaction() {
     store.settle(&[settlement(1, 10)]).await.expect("settle");
     let to = LeaseName { ends_minute: MINUTE + 9, id: 5 };
     assert_eq!(store.extend(settlement(2, 50), to).await.expect("extend"), Some(1));
-    store.end(lease(1)).await.expect("end");
+    store.end(&[lease(1)]).await.expect("end");
     for scope in [&scopes[0], &scopes[39]] {
         assert_eq!(balance(store, scope).await, (0, 50));
     }
     world.audit().await;
-    store.end(to).await.expect("end");
+    store.end(&[to]).await.expect("end");
     assert_eq!(balance(store, &scopes[20]).await, (0, 0));
     let mut more = limits.clone();
     more.push(("team:a", 100));
@@ -242,7 +242,7 @@ async fn bud_3_leases_that_end_are_found_page_by_page() {
             break;
         }
         for name in some {
-            world.store.end(name).await.expect("end");
+            world.store.end(&[name]).await.expect("end");
             ended += 1;
         }
     }
@@ -301,7 +301,7 @@ impl Stage {
             Step::GiveBack => store.give_back(name, pico(20)).await,
             Step::Settle => store.settle(&self.settlements()).await,
             Step::Extend => store.extend(self.settlements()[0], self.extended()).await.map(drop),
-            Step::End => store.end(name).await,
+            Step::End => store.end(&[name]).await,
         }
     }
 
@@ -344,7 +344,7 @@ async fn bud_3_a_process_that_ends_anywhere_in_a_step_leaves_the_counters_exact(
                 assert!(Stage::is_expected(step, reserved), "{step:?} at {at}, before {before}: {reserved}");
                 for name in [lease(stage.id), stage.extended()] {
                     world.store.settle(&stage.settlements()).await.expect("settle");
-                    world.store.end(name).await.expect("end");
+                    world.store.end(&[name]).await.expect("end");
                 }
                 assert_eq!(balance(&world.store, &stage.own).await, (0, 0), "{step:?} at {at}, before {before}");
             }

@@ -1,7 +1,7 @@
 //! The books in one table.
 
 use async_trait::async_trait;
-use recoup_store::books::check_writes;
+use recoup_store::books::{WRITES_MAX, check_writes};
 use recoup_store::{Books, Expect, Key, Page, Record, StoreError, Write, WriteError};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
@@ -32,6 +32,33 @@ impl Books for SqliteStore {
         check_writes(&writes)?;
         if writes.is_empty() { Ok(()) } else { self.writer.write(writes).await }
     }
+
+    async fn get_all(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, StoreError> {
+        const DOING: &str = "read records";
+        let keys = keys.to_vec();
+        let query = move |connection: &Connection| {
+            let records = keys.into_iter().map(|key| get(connection, key));
+            records.collect::<rusqlite::Result<_>>().map_err(failed(DOING))
+        };
+        self.readers.read(DOING, query).await
+    }
+
+    async fn remove_expired(&self, now_s: i64, limit: usize) -> Result<usize, StoreError> {
+        const DOING: &str = "remove records whose time is over";
+        let query = move |connection: &Connection| expired(connection, now_s, limit).map_err(failed(DOING));
+        let over = self.readers.read(DOING, query).await?;
+        let mut removed = 0_usize;
+        for group in over.chunks(WRITES_MAX) {
+            match self.write(group.to_vec()).await {
+                Ok(()) => removed = removed.saturating_add(group.len()),
+                // One of them was written once more meanwhile: the next call looks again.
+                Err(WriteError::Conflict(_)) => {}
+                Err(WriteError::Store(error)) => return Err(error),
+                Err(error @ WriteError::TooLarge(_)) => return Err(StoreError::unavailable(DOING, error)),
+            }
+        }
+        Ok(removed)
+    }
 }
 
 fn get(connection: &Connection, key: Key) -> rusqlite::Result<Option<Record>> {
@@ -39,6 +66,18 @@ fn get(connection: &Connection, key: Key) -> rusqlite::Result<Option<Record>> {
         connection.prepare_cached(r#"SELECT version, value FROM books WHERE "partition" = ?1 AND sort = ?2"#)?;
     let found = select.query_row(params![key.partition, key.sort], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
     Ok(found.map(|(version, value)| Record { key, version, value }))
+}
+
+/// The writes that remove records whose time is over, the oldest first.
+fn expired(connection: &Connection, now_s: i64, limit: usize) -> rusqlite::Result<Vec<Write>> {
+    let mut select = connection.prepare_cached(
+        r#"SELECT "partition", sort, version FROM books WHERE until_s IS NOT NULL AND until_s < ?1 ORDER BY until_s LIMIT ?2"#,
+    )?;
+    let rows = select.query_map(params![now_s, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+        let key = Key { partition: row.get(0)?, sort: row.get(1)? };
+        Ok(Write::Delete { key, expect: Expect::Version(row.get(2)?) })
+    })?;
+    rows.collect()
 }
 
 /// Names that begin with `prefix` and lie after `after`.
@@ -93,23 +132,25 @@ pub(crate) fn apply(connection: &mut Connection, writes: &[Write]) -> Result<(),
 
 /// Applies a write and says whether its condition held.
 fn apply_one(transaction: &Transaction<'_>, write: &Write) -> rusqlite::Result<bool> {
-    const INSERT: &str = r#"INSERT INTO books ("partition", sort, version, value) VALUES (?1, ?2, 1, ?3)"#;
+    const INSERT: &str = r#"INSERT INTO books ("partition", sort, version, value, until_s) VALUES (?1, ?2, 1, ?3, ?4)"#;
     let Key { partition, sort } = write.key();
     match write {
-        Write::Put { value, expect: Expect::Any, .. } => {
-            let upsert = format!("{INSERT} ON CONFLICT DO UPDATE SET version = version + 1, value = excluded.value");
-            transaction.prepare_cached(&upsert)?.execute(params![partition, sort, value])?;
+        Write::Put { value, expect: Expect::Any, until_s, .. } => {
+            const UPDATE: &str = "version = version + 1, value = excluded.value, until_s = excluded.until_s";
+            let upsert = format!("{INSERT} ON CONFLICT DO UPDATE SET {UPDATE}");
+            transaction.prepare_cached(&upsert)?.execute(params![partition, sort, value, until_s])?;
             Ok(true)
         }
-        Write::Put { value, expect: Expect::Absent, .. } => {
+        Write::Put { value, expect: Expect::Absent, until_s, .. } => {
             let insert = format!("{INSERT} ON CONFLICT DO NOTHING");
-            Ok(transaction.prepare_cached(&insert)?.execute(params![partition, sort, value])? > 0)
+            Ok(transaction.prepare_cached(&insert)?.execute(params![partition, sort, value, until_s])? > 0)
         }
-        Write::Put { value, expect: Expect::Version(version), .. } => {
+        Write::Put { value, expect: Expect::Version(version), until_s, .. } => {
             let mut update = transaction.prepare_cached(
-                r#"UPDATE books SET version = version + 1, value = ?3 WHERE "partition" = ?1 AND sort = ?2 AND version = ?4"#,
+                r#"UPDATE books SET version = version + 1, value = ?3, until_s = ?5
+                   WHERE "partition" = ?1 AND sort = ?2 AND version = ?4"#,
             )?;
-            Ok(update.execute(params![partition, sort, value, stored_version(*version)])? > 0)
+            Ok(update.execute(params![partition, sort, value, stored_version(*version), until_s])? > 0)
         }
         Write::Delete { expect: Expect::Any, .. } => {
             let mut delete = transaction.prepare_cached(r#"DELETE FROM books WHERE "partition" = ?1 AND sort = ?2"#)?;

@@ -21,9 +21,12 @@ pub(crate) enum LeaseChange {
     Draw(LeaseName, Amount),
     GiveBack(LeaseName, Amount),
     Settle(Vec<Settlement>),
-    End(LeaseName),
+    End(Vec<LeaseName>),
     Extend(Settlement, LeaseName),
 }
+
+/// Leases that end in one transaction: it holds the writer for a few milliseconds, and costs one commit.
+const ENDED_TOGETHER_MAX: usize = 100;
 
 pub(crate) type LeaseReply = oneshot::Sender<Result<Option<Granted>, StoreError>>;
 
@@ -91,8 +94,11 @@ impl Leases for SqliteStore {
         self.readers.read(READING, query).await
     }
 
-    async fn end(&self, lease: LeaseName) -> Result<(), StoreError> {
-        self.writer.change_lease(LeaseChange::End(lease)).await.map(drop)
+    async fn end(&self, leases: &[LeaseName]) -> Result<(), StoreError> {
+        for together in leases.chunks(ENDED_TOGETHER_MAX) {
+            self.writer.change_lease(LeaseChange::End(together.to_vec())).await?;
+        }
+        Ok(())
     }
 
     async fn extend(&self, reservation: Settlement, to: LeaseName) -> Result<Option<u32>, StoreError> {
@@ -147,7 +153,7 @@ fn apply(connection: &Connection, change: &LeaseChange) -> Result<Option<Granted
         LeaseChange::Settle(settlements) => {
             settlements.iter().try_for_each(|settlement| settle(connection, settlement)).map(|()| None)
         }
-        LeaseChange::End(lease) => end(connection, *lease).map(|()| None),
+        LeaseChange::End(leases) => leases.iter().try_for_each(|lease| end(connection, *lease)).map(|()| None),
         LeaseChange::Extend(reservation, to) => extend(connection, reservation, *to),
     }
 }

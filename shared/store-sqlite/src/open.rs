@@ -19,14 +19,14 @@ const DOCUMENTS_FOLDER: &str = "documents";
 /// `rcup`: tells our file from other programs'.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"rcup");
 /// Version of the tables; raised with each change to `schema.sql`.
-const SCHEMA_VERSION: i32 = 4;
+const SCHEMA_VERSION: i32 = 5;
 const SCHEMA: &str = include_str!("schema.sql");
 /// The tables of live state, which came with version 3.
 const LIVE_SCHEMA: &str = include_str!("live.sql");
 /// The tables of leases, which came with version 4.
 const LEASES_SCHEMA: &str = include_str!("leases.sql");
 /// What brings the tables of version `k + 1` to the next version; a new folder has it all.
-const UPGRADES: [&str; 3] = [
+const UPGRADES: [&str; 4] = [
     "CREATE TABLE block_prints (
     block    INTEGER NOT NULL PRIMARY KEY,
     checksum INTEGER NOT NULL,
@@ -34,6 +34,8 @@ const UPGRADES: [&str; 3] = [
 ) STRICT;",
     LIVE_SCHEMA,
     LEASES_SCHEMA,
+    "ALTER TABLE books ADD COLUMN until_s INTEGER;
+CREATE INDEX books_until ON books (until_s) WHERE until_s IS NOT NULL;",
 ];
 /// Only an SQL shell beside us can make us wait.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

@@ -73,13 +73,15 @@ CREATE TABLE shared_responses (
     PRIMARY KEY (utc_day, response)
 ) STRICT, WITHOUT ROWID;
 
+-- `until_s`: after this second since 1970 the record may be removed.
 CREATE TABLE books (
     "partition" TEXT NOT NULL,
     sort        TEXT NOT NULL,
     version     INTEGER NOT NULL,
-    value       TEXT NOT NULL,
+    value       TEXT NOT NULL, until_s INTEGER,
     PRIMARY KEY ("partition", sort)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX books_until ON books (until_s) WHERE until_s IS NOT NULL;
 
 -- For people with the sqlite3 shell.
 CREATE VIEW v_books AS

@@ -54,7 +54,7 @@ async fn evt_2_everything_is_there_after_opening_again() {
         let store = open(folder.path()).unwrap();
         store.append(vec![sent.clone()]).await.unwrap();
         store
-            .write(vec![Write::Put { key: key.clone(), value: "1".to_owned(), expect: Expect::Absent }])
+            .write(vec![Write::Put { key: key.clone(), value: "1".to_owned(), expect: Expect::Absent, until_s: None }])
             .await
             .unwrap();
         store.documents().put_once("a/b", b"x".to_vec()).await.unwrap();
@@ -101,10 +101,10 @@ fn clo_1_a_newer_or_foreign_database_is_refused_unchanged() {
     drop(open(folder.path()).unwrap());
     let file = folder.path().join("recoup.sqlite3");
     let database = Connection::open(&file).unwrap();
-    database.pragma_update(None, "user_version", 5).unwrap();
+    database.pragma_update(None, "user_version", 6).unwrap();
     drop(database);
     let error = open(folder.path()).unwrap_err();
-    assert!(words(&error).contains("has tables of version 5, this release knows up to 4; use a newer release"));
+    assert!(words(&error).contains("has tables of version 6, this release knows up to 5; use a newer release"));
 
     fs::remove_file(&file).unwrap();
     let database = Connection::open(&file).unwrap();
@@ -157,6 +157,8 @@ async fn clo_1_a_damaged_block_is_named_and_the_others_stay_readable() {
     assert_eq!(store.read(vec![2]).await.unwrap().len(), 1);
 }
 
+/// Takes away what came with version 5.
+const WITHOUT_UNTIL: &str = "DROP INDEX books_until; ALTER TABLE books DROP COLUMN until_s;";
 /// Takes away what came with version 4.
 const WITHOUT_LEASES: &str =
     "DROP TABLE reserved; DROP TABLE leases; DROP TABLE lease_counters; DROP TABLE lease_settled;";
@@ -180,7 +182,9 @@ async fn evt_2_a_folder_of_tables_without_prints_is_brought_up_to_date() {
     open(folder.path()).unwrap().append(vec![old.clone()]).await.unwrap();
     let database = Connection::open(folder.path().join("recoup.sqlite3")).unwrap();
     database
-        .execute_batch(&format!("DROP TABLE block_prints; {WITHOUT_LIVE} {WITHOUT_LEASES} PRAGMA user_version = 1;"))
+        .execute_batch(&format!(
+            "DROP TABLE block_prints; {WITHOUT_LIVE} {WITHOUT_LEASES} {WITHOUT_UNTIL} PRAGMA user_version = 1;"
+        ))
         .unwrap();
     drop(database);
     let store = open(folder.path()).unwrap();
@@ -201,8 +205,9 @@ async fn evt_2_a_folder_of_tables_without_prints_is_brought_up_to_date() {
 #[test]
 fn bud_1_a_folder_of_older_tables_is_brought_up_to_date() {
     for older in [
-        format!("{WITHOUT_LIVE} {WITHOUT_LEASES} PRAGMA user_version = 2;"),
-        format!("{WITHOUT_LEASES} PRAGMA user_version = 3;"),
+        format!("{WITHOUT_LIVE} {WITHOUT_LEASES} {WITHOUT_UNTIL} PRAGMA user_version = 2;"),
+        format!("{WITHOUT_LEASES} {WITHOUT_UNTIL} PRAGMA user_version = 3;"),
+        format!("{WITHOUT_UNTIL} PRAGMA user_version = 4;"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         drop(open(folder.path()).unwrap());
@@ -280,7 +285,7 @@ async fn evt_2_appends_and_book_writes_share_the_writer() {
                 return Ok(());
             }
             let key = Key::new("p", format!("{at:02}"));
-            store.write(vec![Write::Put { key, value: "1".to_owned(), expect: Expect::Absent }]).await
+            store.write(vec![Write::Put { key, value: "1".to_owned(), expect: Expect::Absent, until_s: None }]).await
         }));
     }
     for task in tasks {
@@ -352,7 +357,12 @@ async fn clo_1_the_views_are_readable_with_plain_sql() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path()).unwrap();
     store.append(vec![incoming(event("t", "a", 1)), incoming(event("t", "b", 1))]).await.unwrap();
-    let put = Write::Put { key: Key::new("keys", "k1"), value: r#"{"role":"ingest"}"#.to_owned(), expect: Expect::Any };
+    let put = Write::Put {
+        key: Key::new("keys", "k1"),
+        value: r#"{"role":"ingest"}"#.to_owned(),
+        expect: Expect::Any,
+        until_s: None,
+    };
     store.write(vec![put]).await.unwrap();
     let database = Connection::open(folder.path().join("recoup.sqlite3")).unwrap();
     let text = |sql: &str| database.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();

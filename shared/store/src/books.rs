@@ -14,6 +14,9 @@ pub const WRITES_MAX: usize = 100;
 /// Bytes of one value (below `DynamoDB`'s 400 KB item).
 pub const VALUE_BYTES_MAX: usize = 350 * 1024;
 
+/// Records read at once (`DynamoDB`'s own limit of a batch).
+pub const GET_ALL_MAX: usize = 100;
+
 /// Names a record. Sort keys order by their bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
@@ -63,6 +66,9 @@ pub enum Write {
         value: String,
         /// If.
         expect: Expect,
+        /// After this it may be removed, seconds since 1970-01-01T00:00:00Z, and is some time later; `None`: it stays. The last
+        /// put says.
+        until_s: Option<i64>,
     },
     /// Removes a record.
     Delete {
@@ -141,6 +147,20 @@ pub trait Books: Send + Sync {
     async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError>;
     /// Records of a partition whose sort key begins with `prefix` and lies after `after` (exclusive), at most `limit`.
     async fn scan(&self, partition: &str, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page, StoreError>;
+    /// Records of [`GET_ALL_MAX`] different names at most, in the order asked for.
+    async fn get_all(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, StoreError> {
+        let mut found = Vec::with_capacity(keys.len());
+        for key in keys {
+            found.push(self.get(key).await?);
+        }
+        Ok(found)
+    }
     /// All of the writes or none, durably.
     async fn write(&self, writes: Vec<Write>) -> Result<(), WriteError>;
+    /// Removes records whose time is over, at most `limit`, and says how many. A store that removes them by itself does
+    /// nothing.
+    async fn remove_expired(&self, now_s: i64, limit: usize) -> Result<usize, StoreError> {
+        let _ = (now_s, limit);
+        Ok(0)
+    }
 }

@@ -107,8 +107,9 @@ pub trait Leases: Send + Sync {
     async fn lease(&self, name: LeaseName) -> Result<Option<Lease>, StoreError>;
     /// Leases that end at this minute, at most `limit`.
     async fn ending(&self, minute: u32, limit: usize) -> Result<Vec<LeaseName>, StoreError>;
-    /// Ends a lease: whatever it still has is given back. What ended already is fine.
-    async fn end(&self, lease: LeaseName) -> Result<(), StoreError>;
+    /// Ends leases: whatever they still have is given back. What ended already is fine. Many end in one transaction, as many
+    /// as the store takes at once; after an error some have ended and the others stand.
+    async fn end(&self, leases: &[LeaseName]) -> Result<(), StoreError>;
     /// Moves a reservation to a lease of the same chain that nobody draws from, and gives its number there; `None`: it is
     /// settled, or its lease has ended.
     async fn extend(&self, reservation: Settlement, to: LeaseName) -> Result<Option<u32>, StoreError>;

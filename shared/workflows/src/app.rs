@@ -1,7 +1,7 @@
 //! The application: ports, and what is kept in memory between requests because it changes seldom.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
@@ -83,6 +83,10 @@ pub struct App {
     pub(crate) weekly: Weekly,
     /// Alerts that are known to be told.
     pub(crate) told: Told,
+    /// Whether nothing of earlier releases is left to adopt.
+    pub(crate) adopted: AtomicBool,
+    /// Woken when something was decided that others are to be told of.
+    pub(crate) decided: tokio::sync::Notify,
     /// Whether other processes work on the same books.
     pub(crate) sharing: bool,
     /// How long somebody waits for leave to begin.
@@ -124,6 +128,8 @@ impl App {
             quiet: Quiet::default(),
             weekly: Weekly::default(),
             told: Told::default(),
+            adopted: AtomicBool::new(false),
+            decided: tokio::sync::Notify::new(),
             sharing: false,
             authorize_within: None,
             admin: None,

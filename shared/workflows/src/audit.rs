@@ -2,16 +2,20 @@
 
 use recoup_store::{Expect, Key, Record, Write};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::access::Principal;
 use crate::app::App;
 use crate::error::Refusal;
-use crate::queries::{Paging, Rows};
+use crate::lists::Listed;
 use crate::records;
 
 /// The partition of the record.
 const AUDIT: &str = "audit";
+/// Digits of the time in the name of an entry, nanoseconds since 1970.
+const TIME_DIGITS: usize = 20;
+/// Bytes by chance in it.
+const RANDOM_BYTES: usize = 6;
 /// Entries of one answer.
 pub const AUDIT_ENTRIES_MAX: usize = 1_000;
 
@@ -54,7 +58,7 @@ impl App {
         target: &str,
         detail: Value,
     ) -> Result<Write, Refusal> {
-        let mut random = [0_u8; 6];
+        let mut random = [0_u8; RANDOM_BYTES];
         getrandom::fill(&mut random).map_err(|error| Refusal::computation("write the audit record", error))?;
         let entry = AuditEntry {
             at: self.now_text(),
@@ -66,7 +70,7 @@ impl App {
             target: target.to_owned(),
             detail,
         };
-        let key = Key::new(AUDIT, format!("{:020}-{}", self.now_ns(), hex::encode(random)));
+        let key = Key::new(AUDIT, format!("{:0TIME_DIGITS$}-{}", self.now_ns().max(0), hex::encode(random)));
         Ok(records::put(key, &entry, Expect::Absent)?)
     }
 
@@ -84,35 +88,44 @@ impl App {
     /// # Errors
     /// [`Refusal::Forbidden`] unless the key may see the whole organisation.
     pub async fn audit_entries(&self, principal: &Principal, from_ns: i64) -> Result<Vec<AuditEntry>, Refusal> {
-        principal.may_see_all()?;
-        let after = format!("{:020}", from_ns.max(0));
-        let page = self.books().scan(AUDIT, "", Some(&after), AUDIT_ENTRIES_MAX).await?;
-        page.records.iter().map(read).collect()
+        Ok(self.audit_page(principal, &AuditFrom::instant(from_ns), AUDIT_ENTRIES_MAX).await?.rows)
     }
 
-    /// A page of the record from an instant on, oldest first.
+    /// A page of the record, oldest first.
     ///
     /// # Errors
     /// As [`App::audit_entries`].
-    pub async fn audit_page(&self, principal: &Principal, from_ns: i64, paging: Paging) -> Result<Rows, Refusal> {
+    pub async fn audit_page(
+        &self,
+        principal: &Principal,
+        from: &AuditFrom,
+        limit: usize,
+    ) -> Result<Listed<AuditEntry>, Refusal> {
         principal.may_see_all()?;
-        let mut after = Some(format!("{:020}", from_ns.max(0)));
-        let (mut skip, mut rows) = (paging.skip, Vec::new());
-        // One more than the page tells whether there is a next one.
-        let wanted = paging.limit.saturating_add(1);
-        while let Some(from) = after.take() {
-            let page = self.books().scan(AUDIT, "", Some(&from), AUDIT_ENTRIES_MAX).await?;
-            let left_out = skip.min(page.records.len());
-            skip = skip.saturating_sub(left_out);
-            let missing = wanted.saturating_sub(rows.len());
-            for record in page.records.iter().skip(left_out).take(missing) {
-                rows.push(json!(read(record)?));
-            }
-            after = page.next.filter(|_| rows.len() < wanted);
-        }
-        let next_cursor = (rows.len() > paging.limit).then(|| paging.skip.saturating_add(paging.limit).to_string());
-        rows.truncate(paging.limit);
-        Ok(Rows { rows, next_cursor, total: None })
+        let page = self.books().scan(AUDIT, "", Some(&from.0), limit.min(AUDIT_ENTRIES_MAX)).await?;
+        let rows = page.records.iter().map(read).collect::<Result<_, _>>()?;
+        Ok(Listed { rows, next_cursor: page.next })
+    }
+}
+
+/// Where a page of the record begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditFrom(String);
+
+impl AuditFrom {
+    /// With what was done at an instant.
+    #[must_use]
+    pub fn instant(from_ns: i64) -> Self {
+        Self(format!("{:0TIME_DIGITS$}", from_ns.max(0)))
+    }
+
+    /// After a page whose cursor this is; `None`: no page has such a cursor.
+    #[must_use]
+    pub fn cursor(cursor: &str) -> Option<Self> {
+        let (time, random) = cursor.split_once('-')?;
+        let is_time = time.len() == TIME_DIGITS && time.bytes().all(|digit| digit.is_ascii_digit());
+        let is_random = random.len() == 2 * RANDOM_BYTES && random.bytes().all(|digit| digit.is_ascii_hexdigit());
+        (is_time && is_random).then(|| Self(cursor.to_owned()))
     }
 }
 

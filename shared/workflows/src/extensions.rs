@@ -13,9 +13,10 @@ use crate::access::{Principal, is_person};
 use crate::alerts::{Tell, outbox_put};
 use crate::app::App;
 pub use crate::authorize::limits::{Extension, ExtensionState};
-use crate::authorize::limits::{extension_key, extensions};
+use crate::authorize::limits::{extension, extension_key};
 use crate::budgets::team_of;
 use crate::error::Refusal;
+use crate::lists::{List, Listed, Window};
 use crate::people::Pseudonyms;
 use crate::records;
 
@@ -104,25 +105,27 @@ impl App {
         let key = extension_key(&extension.period, &extension.id);
         let tell = Tell::ExtensionRequested { extension: extension.clone(), team };
         let detail = json!({ "scope": extension.scope, "amount": extension.amount, "reason": extension.reason });
-        let writes = vec![
+        let mut writes = vec![
             records::put(key, &extension, Expect::Absent)?,
             outbox_put(&tell)?,
             self.audit_put(principal, "extension-requested", &extension.id, detail)?,
         ];
+        writes.extend(extension.entries()?);
         self.books().write(writes).await?;
-        self.publish_alerts().await;
+        self.has_decided(&tell).await;
         Ok(extension)
     }
 
-    /// Approves or declines a request. Whoever asked cannot decide.
+    /// Approves or declines a request. Whoever asked cannot decide. The limit is another one when this returns; the tiers that
+    /// this resolves and who is told of it follow.
     ///
     /// # Errors
     /// [`Refusal::Forbidden`] without the role, for nobody's key or for one's own request; [`Refusal::Conflict`] where it is
     /// decided already, the period is over or nobody knows who asked; [`Refusal::NotFound`] without such a request.
     pub async fn decide_extension(&self, principal: &Principal, id: &str, approve: bool) -> Result<Extension, Refusal> {
         principal.may_run()?;
-        let found = extensions(self, None).await?.into_iter().find(|(extension, _)| extension.id == id);
-        let (extension, version) = found.ok_or_else(|| Refusal::NotFound(format!("there is no extension `{id}`")))?;
+        let (extension, version) =
+            extension(self, id).await?.ok_or_else(|| Refusal::NotFound(format!("there is no extension `{id}`")))?;
         if extension.state != ExtensionState::Pending {
             let by = extension.decided_by.as_deref().unwrap_or("somebody");
             let detail = format!("it is {} already, by {by}", name_of(extension.state));
@@ -144,20 +147,17 @@ impl App {
             ..extension
         };
         let team = team_of(&decided.scope, &world.history.on(today).organisation).map(str::to_owned);
+        let tell = Tell::ExtensionDecided { extension: decided.clone(), team };
         let action = if approve { "extension-approved" } else { "extension-declined" };
         let detail = json!({ "scope": decided.scope, "period": decided.period, "amount": decided.amount });
         let writes = vec![
             records::put(extension_key(&decided.period, id), &decided, Expect::Version(version))?,
-            outbox_put(&Tell::ExtensionDecided { extension: decided.clone(), team })?,
+            outbox_put(&tell)?,
             self.audit_put(principal, action, id, detail)?,
         ];
         self.books().write(writes).await?;
         self.forget_extended();
-        self.publish_alerts().await;
-        // The limit is another one now; should this fail the next look finds it.
-        if let Err(error) = self.watch_budgets(None).await {
-            tracing::error!(%error, "the budgets could not be looked at");
-        }
+        self.has_decided(&tell).await;
         Ok(decided)
     }
 
@@ -165,15 +165,12 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal::Forbidden`] for a key that may not read.
-    pub async fn extensions(&self, principal: &Principal) -> Result<Vec<Extension>, Refusal> {
+    pub async fn extensions(&self, principal: &Principal, window: Window) -> Result<Listed<Extension>, Refusal> {
         let team = principal.seen_team()?;
         let organisation = self.organisation_today().await?;
         let is_seen =
             |extension: &Extension| team.is_none_or(|team| team_of(&extension.scope, &organisation) == Some(team));
-        let mut found: Vec<Extension> =
-            extensions(self, None).await?.into_iter().map(|(extension, _)| extension).filter(is_seen).collect();
-        found.sort_by(|one, other| other.requested_at.cmp(&one.requested_at));
-        Ok(found)
+        self.listed(List::Extensions, window, is_seen).await
     }
 }
 

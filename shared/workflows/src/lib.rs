@@ -6,6 +6,7 @@
 //! Start reading at [`App`], then [`ingest`], [`nightly`], [`close`].
 
 pub mod access;
+mod adopt;
 pub mod alerts;
 pub mod anomalies;
 pub mod app;
@@ -21,6 +22,8 @@ pub mod extensions;
 pub mod facts;
 pub mod ingest;
 pub mod jobs;
+pub mod lists;
+pub mod lives;
 pub mod nightly;
 pub mod notify;
 pub mod organisation;

@@ -32,7 +32,13 @@ pub(crate) async fn get<T: DeserializeOwned>(books: &dyn Books, key: &Key) -> Re
 
 /// A put of a value.
 pub(crate) fn put(key: Key, value: &impl Serialize, expect: Expect) -> Result<Write, StoreError> {
-    Ok(Write::Put { key, value: to_json(value)?, expect })
+    Ok(Write::Put { key, value: to_json(value)?, expect, until_s: None })
+}
+
+/// A put of a value that nobody needs after an instant.
+pub(crate) fn put_until(key: Key, value: &impl Serialize, expect: Expect, until_ns: i64) -> Result<Write, StoreError> {
+    let until_s = Some(until_ns.div_euclid(1_000_000_000));
+    Ok(Write::Put { key, value: to_json(value)?, expect, until_s })
 }
 
 /// Every record of a partition whose sort key begins with `prefix`, in order: (sort, value, version).
@@ -87,7 +93,7 @@ pub(crate) fn list_puts<T: Serialize>(
     let flush = |chunk: &mut String, writes: &mut Vec<Write>| {
         let key = Key::new(partition, format!("{prefix}{:06}", writes.len()));
         chunk.push(']');
-        writes.push(Write::Put { key, value: std::mem::take(chunk), expect: Expect::Any });
+        writes.push(Write::Put { key, value: std::mem::take(chunk), expect: Expect::Any, until_s: None });
     };
     for row in rows {
         let text = to_json(&row)?;

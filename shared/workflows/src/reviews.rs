@@ -12,10 +12,11 @@ use crate::alerts::{Tell, outbox_put};
 use crate::app::App;
 use crate::authorize::{Case, DecidedBy};
 use crate::error::Refusal;
+use crate::lists::{List, Listed, Place, Window};
 use crate::records;
 
 /// The partition of reviews.
-const REVIEWS: &str = "reviews";
+const REVIEWS: &str = List::Reviews.records();
 /// Characters of a note.
 const NOTE_CHARS_MAX: usize = 1_000;
 
@@ -87,6 +88,11 @@ pub(crate) struct Capped {
 fn is_paid_by_another(review: &Review, of: &Capped, team: Option<&str>) -> bool {
     let is_known = review.mark == Mark::OverCap && of.root_arrived;
     team.is_some() && review.team.as_deref() != team && (review.team.is_none() || is_known)
+
+impl Review {
+    pub(crate) fn place(&self) -> Place<'_> {
+        Place { list: List::Reviews, at: &self.at, rank: 0, sort: &self.task }
+    }
 }
 
 fn review_key(task: &str) -> Key {
@@ -141,13 +147,18 @@ impl App {
         let known = records::get::<Review>(self.books(), &review_key(task)).await?;
         let expect = known.as_ref().map_or(Expect::Absent, |(_, version)| Expect::Version(*version));
         let tell = Tell::TaskKilled { review: review.clone() };
-        let writes = vec![
+        let place = review.place();
+        let before = known.as_ref().and_then(|(known, _)| known.place().delete_unless(Some(&place)));
+        let mut writes = vec![
             records::put(review_key(task), &review, expect)?,
+            place.put(None)?,
             outbox_put(&tell)?,
             self.audit_put(principal, "task-killed", &format!("task:{task}"), json!({ "cap": link.limit }))?,
         ];
+        writes.extend(before);
         match self.books().write(writes).await {
-            Ok(()) => self.publish_alerts().await,
+            // Alone, however much else there is to tell: whoever asked for leave waits.
+            Ok(()) => self.publish_one(&tell).await,
             // Somebody else marked it at the same time.
             Err(WriteError::Conflict(_)) => {}
             Err(error) => return Err(error.into()),
@@ -169,14 +180,17 @@ impl App {
         }
         // A team that the organisation file does not have is nobody's: finance sees what nobody pays for.
         let team = of.team.as_ref().filter(|team| organisation.teams.contains_key(*team)).map(ToString::to_string);
-        let put = match records::get::<Review>(self.books(), &review_key(task)).await? {
+        let puts = match records::get::<Review>(self.books(), &review_key(task)).await? {
             Some((review, version)) if is_paid_by_another(&review, of, team.as_deref()) => {
-                records::put(review_key(task), &Review { team, ..review }, Expect::Version(version))?
+                vec![records::put(review_key(task), &Review { team, ..review }, Expect::Version(version))?]
             }
             Some(_) => return Ok(()),
-            None => records::put(review_key(task), &self.over_cap(task, of, team, (cap, posted)), Expect::Absent)?,
+            None => {
+                let review = self.over_cap(task, of, team, (cap, posted));
+                vec![records::put(review_key(task), &review, Expect::Absent)?, review.place().put(None)?]
+            }
         };
-        match self.books().write(vec![put]).await {
+        match self.books().write(puts).await {
             Ok(()) | Err(WriteError::Conflict(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -204,13 +218,10 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal::Forbidden`] for a key that may not read.
-    pub async fn reviews(&self, principal: &Principal) -> Result<Vec<Review>, Refusal> {
+    pub async fn reviews(&self, principal: &Principal, window: Window) -> Result<Listed<Review>, Refusal> {
         let team = principal.seen_team()?;
-        let rows = records::all::<Review>(self.books(), REVIEWS, "").await?;
         let is_seen = |review: &Review| team.is_none_or(|team| review.team.as_deref() == Some(team));
-        let mut reviews: Vec<Review> = rows.into_iter().map(|(_, review, _)| review).filter(is_seen).collect();
-        reviews.sort_by(|one, other| other.at.cmp(&one.at));
-        Ok(reviews)
+        self.listed(List::Reviews, window, is_seen).await
     }
 
     /// Decides about a task: it may go on within its cap, or stays stopped.

@@ -151,8 +151,9 @@ impl App {
         Ok(self.spend().await?.forecast((&key.scope, &alert.kind), today, (committed, alert.limit)))
     }
 
-    /// Keeps what the scopes of budgets cost on the last days, where the facts or the budgets have changed.
-    pub(crate) async fn keep_spend(&self, world: &World, nights: &[Night]) -> Result<(), Refusal> {
+    /// Keeps what the scopes of budgets cost on the last days, where the facts or the budgets have changed. Days that are not
+    /// begun before `until_ns` are added up after the next night.
+    pub(crate) async fn keep_spend(&self, world: &World, nights: &[Night], until_ns: i64) -> Result<(), Refusal> {
         let scopes = self.scopes_of_budgets(world);
         let known = records::all::<DaySpend>(self.books(), SPEND, "").await?;
         if scopes.is_empty() && known.is_empty() {
@@ -183,6 +184,11 @@ impl App {
             let inputs = inputs_of(&scopes, of_day);
             let is_known = known.iter().any(|(sort, spend, _)| *sort == day.to_string() && spend.inputs == inputs);
             if !is_known {
+                if self.now_ns() >= until_ns {
+                    tracing::warn!(%day, "the time is over: forecasts lack days from this one on until the next night");
+                    // What is kept of later days stands as it is.
+                    return Ok(());
+                }
                 let spend = DaySpend { inputs, costs: self.spend_of(&scopes, of_day).await? };
                 self.books().write(vec![records::put(spend_key(day), &spend, Expect::Any)?]).await?;
             }

@@ -28,6 +28,8 @@ use crate::alerts::{Tell, outbox_put};
 use crate::app::{App, World};
 use crate::budgets::team_of;
 use crate::error::Refusal;
+use crate::lists::{List, Listed, Place, Window};
+use crate::lives::EXPIRED_MAX;
 use crate::queries::{DayRange, Dimension, Paging};
 use crate::records;
 
@@ -36,7 +38,7 @@ pub const ACKNOWLEDGE_FROM_PERCENT: u32 = 90;
 /// Attempts at a budget that others watch at the same time.
 const ATTEMPTS_MAX: usize = 4;
 /// The partition of alerts.
-const ALERTS: &str = "alerts";
+const ALERTS: &str = List::Alerts.records();
 /// The partition of alerts that are not resolved.
 const OPEN: &str = "open-alerts";
 /// The partition of how far budgets have come.
@@ -103,6 +105,12 @@ pub struct AlertRecord {
     pub resolved_at: Option<String>,
     /// By what.
     pub resolution: Option<String>,
+}
+
+impl AlertRecord {
+    pub(crate) fn place(&self) -> Place<'_> {
+        Place { list: List::Alerts, at: &self.fired_at, rank: self.tier, sort: &self.id }
+    }
 }
 
 /// How far a budget has come in a period, with the alerts of its limit version.
@@ -271,6 +279,7 @@ impl App {
             for alert in &alerts {
                 kept.push(alert.id.clone());
                 writes.push(records::put(Key::new(ALERTS, &alert.id), alert, Expect::Absent)?);
+                writes.push(alert.place().put(None)?);
                 writes.push(records::put(Key::new(OPEN, &alert.id), &alert.fired_at, Expect::Any)?);
                 writes.push(outbox_put(&Tell::BudgetTier { alert: Box::new(alert.clone()) })?);
             }
@@ -364,12 +373,15 @@ impl App {
         Ok(vec![records::put(key, &resolved, Expect::Version(version))?, open, outbox_put(&tell)?])
     }
 
-    /// What time alone brings: escalations, ends of periods, tiers that were missed, budgets that are gone.
+    /// What time alone brings: escalations, ends of periods, tiers that were missed, budgets that are gone. What only served
+    /// delivery goes.
     ///
     /// # Errors
     /// When the store fails; the next look finds what was missed.
     pub async fn watch_time(&self) -> Result<(), Refusal> {
         let Ok(world) = self.world().await else { return Ok(()) };
+        self.adopt_records().await?;
+        self.books().remove_expired(self.now_ns().div_euclid(1_000_000_000), EXPIRED_MAX).await?;
         self.watch_budgets(None).await?;
         let mut changed = false;
         for (id, _, _) in records::all::<String>(self.books(), OPEN, "").await? {
@@ -410,17 +422,22 @@ impl App {
         }
     }
 
-    /// Alerts of budgets that the caller may see, newest first.
+    /// Alerts of budgets that the caller may see, in a state or in any, newest first.
     ///
     /// # Errors
     /// [`Refusal::Forbidden`] for a key that may not read.
-    pub async fn budget_alerts(&self, principal: &Principal) -> Result<Vec<AlertRecord>, Refusal> {
+    pub async fn budget_alerts(
+        &self,
+        principal: &Principal,
+        state: Option<AlertState>,
+        window: Window,
+    ) -> Result<Listed<AlertRecord>, Refusal> {
         let team = principal.seen_team()?;
-        let rows = records::all::<AlertRecord>(self.books(), ALERTS, "").await?;
-        let is_seen = |alert: &AlertRecord| team.is_none_or(|team| alert.team.as_deref() == Some(team));
-        let mut alerts: Vec<AlertRecord> = rows.into_iter().map(|(_, alert, _)| alert).filter(is_seen).collect();
-        alerts.sort_by(|one, other| (&other.fired_at, other.tier).cmp(&(&one.fired_at, one.tier)));
-        Ok(alerts)
+        let is_asked = |alert: &AlertRecord| {
+            state.is_none_or(|state| alert.state == state)
+                && team.is_none_or(|team| alert.team.as_deref() == Some(team))
+        };
+        self.listed(List::Alerts, window, is_asked).await
     }
 
     /// An alert that the caller may see.
@@ -439,7 +456,7 @@ impl App {
         seen.ok_or_else(|| Refusal::NotFound(format!("there is no alert `{id}`")))
     }
 
-    /// Says that somebody has seen an alert. Again changes nothing.
+    /// Says that somebody has seen an alert. Again changes nothing. Others are told afterwards.
     ///
     /// # Errors
     /// [`Refusal::Forbidden`] unless the key acts for the team or finance; [`Refusal::Conflict`] for one that is resolved.
@@ -461,13 +478,14 @@ impl App {
             acknowledged_at: Some(self.now_text()),
             ..alert
         };
+        let tell = Tell::AlertChanged { alert: Box::new(seen.clone()) };
         let writes = vec![
             records::put(Key::new(ALERTS, id), &seen, Expect::Version(version))?,
-            outbox_put(&Tell::AlertChanged { alert: Box::new(seen.clone()) })?,
+            outbox_put(&tell)?,
             self.audit_put(principal, "alert-acknowledged", id, json!({ "scope": seen.scope, "tier": seen.tier }))?,
         ];
         self.books().write(writes).await?;
-        self.publish_alerts().await;
+        self.has_decided(&tell).await;
         Ok(seen)
     }
 }

@@ -55,7 +55,12 @@ async fn what_cannot_be_told_holds_nothing_else_up() {
     let app = stage.process();
     // First in order.
     let key = Key::new("outbox", "0");
-    let write = Write::Put { key: key.clone(), value: "{\"kind\":\"unheard-of\"}".into(), expect: Expect::Absent };
+    let write = Write::Put {
+        key: key.clone(),
+        value: "{\"kind\":\"unheard-of\"}".into(),
+        expect: Expect::Absent,
+        until_s: None,
+    };
     app.ports.books.write(vec![write]).await.unwrap();
     app.tell(&[Tell::NightFailed { run: "r1".into(), error: "the store failed".into() }]).await.unwrap();
     assert_eq!(stage.topic.ids(), ["night-failed-r1"]);

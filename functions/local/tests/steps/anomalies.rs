@@ -2,6 +2,7 @@
 //! budgets, and the report of the week.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -448,4 +449,27 @@ async fn ano_1_a_team_sees_the_agents_that_it_owns_and_the_tasks_that_it_pays_fo
     assert_eq!(status, StatusCode::FORBIDDEN);
     let (status, answer) = get(&service, &format!("{path}&kind=odd"), &finance).await;
     assert_eq!((status, &answer["field"]), (StatusCode::BAD_REQUEST, &json!("kind")));
+}
+
+#[tokio::test]
+async fn ano_1_what_a_night_has_no_time_for_is_judged_after_the_next() {
+    let (stage, app) = stage("[[budgets]]\nscope = \"team:support\"\nlimit = \"100\"\n").await;
+    usual_week(&stage, &app).await;
+    ingest(&stage, &app, &[task("dear", YESTERDAY, 8, 99_000)]).await;
+    let judged = async || {
+        let ports = stage.ports();
+        let days = ports.books.scan("judged", "", None, 100).await.unwrap().records.len();
+        let spent = ports.books.scan("spend", "", None, 100).await.unwrap().records.len();
+        (days, spent)
+    };
+    // Each look at the clock takes so long that the time is over after three.
+    stage.clock.step_ns.store(100_000_000_000, Ordering::SeqCst);
+    night(&app).await;
+    let (days, spent) = judged().await;
+    assert!(days < 8 && spent < 8, "{days} {spent}");
+    assert_eq!(anomalies(&app, Some("task")).await.0.len(), 0);
+    stage.clock.step_ns.store(1_000, Ordering::SeqCst);
+    night(&app).await;
+    assert_eq!(judged().await, (8, 8));
+    assert_eq!(anomalies(&app, Some("task")).await.0.len(), 1);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use recoup_metering::Shape;
 use recoup_model::Tags;
 use recoup_money::Amount;
-use recoup_store::{Balance, CounterKey};
+use recoup_store::{Balance, CounterKey, Grant, Granted, Key, LeaseName, Room};
 use recoup_workflows::authorize::{Authorization, AuthorizeRequest, Decision, Estimate};
 use recoup_workflows::ingest::Listing;
 use recoup_workflows::reviews::ReviewState;
@@ -13,7 +13,7 @@ use recoup_workflows::rollup::ArrivedBlock;
 use recoup_workflows::{App, Principal, Refusal};
 use serde_json::{Value, json};
 
-use crate::stage::{ORGANISATION, Stage};
+use crate::stage::{ORGANISATION, Stage, all};
 
 const BUDGETS: &str = r#"
 [[agents]]
@@ -348,13 +348,16 @@ async fn bud_4_a_task_is_stopped_at_its_cap_until_somebody_lets_it_go_on() {
     send(&app, &Principal::operator(), spent).await;
     let only = ask(&app, AuthorizeRequest { ask_only: true, ..money("0.021", task()) }).await;
     assert_eq!((only.decision, only.decided_by.unwrap().reason), (Decision::Deny, "task-cap"));
-    assert!(app.reviews(&Principal::operator()).await.unwrap().is_empty(), "whoever only asks stops nothing");
+    assert!(
+        app.reviews(&Principal::operator(), all()).await.unwrap().rows.is_empty(),
+        "whoever only asks stops nothing"
+    );
     let over = ask(&app, money("0.021", task())).await;
     let by = over.decided_by.unwrap();
     assert_eq!((over.decision, by.scope.as_str(), by.reason), (Decision::Deny, "task:T1", "task-cap"));
     let less = ask(&app, money("0.001", task())).await;
     assert_eq!(less.decided_by.unwrap().reason, "task-killed", "it is stopped");
-    let reviews = app.reviews(&Principal::operator()).await.unwrap();
+    let reviews = app.reviews(&Principal::operator(), all()).await.unwrap().rows;
     assert_eq!((reviews.len(), reviews[0].task.as_str(), json!(reviews[0].mark)), (1, "T1", json!("killed_over_cap")));
     let told: Vec<String> = stage.topic.told().into_iter().map(|alert| alert.attributes["kind"].clone()).collect();
     assert_eq!(told, ["task-killed", "kill"], "once");
@@ -364,8 +367,38 @@ async fn bud_4_a_task_is_stopped_at_its_cap_until_somebody_lets_it_go_on() {
     beyond["tags"] = json!({ "team": "support", "task_type": "research", "task_id": "T2" });
     beyond["usage"] = json!({ "input": 100_000 });
     send(&app, &Principal::operator(), beyond).await;
-    let reviews = app.reviews(&Principal::operator()).await.unwrap();
+    let reviews = app.reviews(&Principal::operator(), all()).await.unwrap().rows;
     let over: Vec<Value> =
         reviews.iter().filter(|review| review.task == "T2").map(|review| json!(review.mark)).collect();
     assert_eq!(over, [json!("over_cap")], "what did not ask is flagged");
+}
+
+/// Leases of three minutes that are over, the last of which has more than a batch.
+#[tokio::test]
+async fn bud_3_a_sweep_that_is_killed_goes_on_where_it_was() {
+    let stage = stage().await;
+    while stage.alone().sweep_leases().await.unwrap().minutes > 0 {}
+    let ports = stage.ports();
+    let swept = async || -> u32 {
+        let record = ports.books.get(&Key::new("state", "swept")).await.unwrap().unwrap();
+        record.value.parse().unwrap()
+    };
+    let begun = swept().await;
+    let counter = CounterKey { scope: "team:support".into(), period: "2026-11".into() };
+    let grants = [(1, 3), (2, 3), (4, 450)].iter().flat_map(|(minute, count)| (0..*count).map(move |id| (*minute, id)));
+    for (minute, id) in grants {
+        let lease = LeaseName { ends_minute: begun + minute, id };
+        let rooms = vec![Room { counter: counter.clone(), limit: None }];
+        let grant = Grant { lease, rooms, amount: amount("0.01"), drawn: amount("0.01") };
+        assert_eq!(ports.leases.grant(grant).await.unwrap(), Granted::Done(1));
+    }
+    stage.clock.pass_minutes(20);
+    assert!(stage.dying_process(1).sweep_leases().await.is_err());
+    assert_eq!(swept().await, begun + 2, "one minute is noted, the next one ended and is not");
+    assert!(stage.dying_process(0).sweep_leases().await.is_err());
+    let left = balance(&stage, "team:support", "2026-11").await.reserved;
+    assert_eq!(left, amount("0.50"), "400 of 450 have ended");
+    let last = stage.alone().sweep_leases().await.unwrap();
+    assert_eq!((last.leases, swept().await), (50, begun + 20));
+    assert_eq!(balance(&stage, "team:support", "2026-11").await.reserved, Amount::ZERO);
 }

@@ -6,6 +6,7 @@ mod anomalies;
 mod api;
 mod authorize;
 mod command_line;
+mod lists;
 mod notify;
 mod over_http;
 mod parts;

@@ -12,7 +12,7 @@ use recoup_workflows::notify::{Channels, Delivery, DeliveryState, How, Notified}
 use recoup_workflows::{App, Principal};
 use serde_json::{Value, json};
 
-use crate::stage::{ORGANISATION, Stage};
+use crate::stage::{ORGANISATION, Stage, all};
 
 const MORE: &str = r##"
 [[budgets]]
@@ -73,11 +73,12 @@ impl Outside {
 
     /// Brings everything that was ever told, as a queue does that delivers again.
     pub(crate) async fn bring_all(&self, app: &Arc<App>) -> Vec<Notified> {
+        app.after_decisions().await;
         let told: Vec<String> = self.stage.topic.told().into_iter().map(|alert| alert.json).collect();
         self.bring(app, &told).await
     }
 
-    async fn bring(&self, app: &Arc<App>, told: &[String]) -> Vec<Notified> {
+    pub(crate) async fn bring(&self, app: &Arc<App>, told: &[String]) -> Vec<Notified> {
         let told: Vec<&str> = told.iter().map(String::as_str).collect();
         app.notify(&self.channels, &told).await.into_iter().map(Result::unwrap).collect()
     }
@@ -103,7 +104,7 @@ pub(crate) async fn spend(app: &App, id: &str, team: &str, cost: &str) {
 }
 
 async fn deliveries(app: &App) -> Vec<Delivery> {
-    let mut all = app.deliveries(&Principal::operator(), None).await.unwrap();
+    let mut all = app.deliveries(&Principal::operator(), None, all()).await.unwrap().rows;
     all.sort_by(|one, other| (&one.alert, &one.to).cmp(&(&other.alert, &other.to)));
     all
 }
@@ -117,7 +118,7 @@ async fn states(app: &App) -> BTreeMap<String, usize> {
 }
 
 /// An alert that nobody made.
-fn alert(number: usize, severity: &str) -> String {
+pub(crate) fn alert(number: usize, severity: &str) -> String {
     json!({ "id": format!("night-failed-{number:03}"), "kind": "night-failed", "severity": severity,
         "subject": format!("[recoup] nightly run {number} failed"), "error": "no disk" })
     .to_string()
@@ -155,7 +156,7 @@ async fn bud_2_an_acknowledgement_changes_the_message_in_its_place() {
     let app = outside.stage.alone();
     spend(&app, "e1", "support", "0.95").await;
     outside.bring_all(&app).await;
-    let alerts = app.budget_alerts(&Principal::operator()).await.unwrap();
+    let alerts = app.budget_alerts(&Principal::operator(), None, all()).await.unwrap().rows;
     let ninety = alerts.iter().find(|alert| alert.tier == 90).unwrap();
     app.acknowledge(&Principal::operator(), &ninety.id).await.unwrap();
     outside.bring_all(&app).await;
@@ -228,7 +229,7 @@ async fn a_channel_that_fails_holds_nobody_else_up_and_ends_as_a_dead_letter() {
     }
     let posts = outside.slack.calls().iter().filter(|path| path.ends_with("chat.postMessage")).count();
     assert_eq!(posts, 1 + 16, "so many attempts and no more");
-    let dead = app.deliveries(&Principal::operator(), Some(DeliveryState::Dead)).await.unwrap();
+    let dead = app.deliveries(&Principal::operator(), Some(DeliveryState::Dead), all()).await.unwrap().rows;
     assert_eq!((dead.len(), dead[0].to.as_str(), dead[0].attempts), (1, "#dead", 16));
     assert!(dead[0].reason.as_deref().unwrap().contains("500"), "{dead:?}");
     assert_eq!(outside.said("#support-ai").len(), 1);
@@ -298,7 +299,7 @@ async fn what_nobody_can_be_told_is_seen() {
     let results = app.notify(&Channels::default(), &[&told, "no JSON"]).await;
     assert_eq!(results[0].as_ref().unwrap(), &Notified::Done);
     assert!(results[1].is_err(), "one that cannot be read fails alone");
-    let seen = app.deliveries(&Principal::operator(), Some(DeliveryState::Undeliverable)).await.unwrap();
+    let seen = app.deliveries(&Principal::operator(), Some(DeliveryState::Undeliverable), all()).await.unwrap().rows;
     assert_eq!((seen.len(), seen[0].title.as_str()), (1, "nightly run 1 failed"));
     assert_eq!(seen[0].reason.as_deref(), Some("neither Slack nor a mail server is configured"));
 }
@@ -314,7 +315,7 @@ async fn a_webhook_has_one_channel_and_its_message_is_replaced_by_the_press() {
     assert_eq!(outside.bring_all(&app).await, [Notified::Done, Notified::Done]);
     let messages = outside.slack.messages();
     assert_eq!(messages.len(), 2, "70 and 90, each once for all");
-    let alerts = app.budget_alerts(&Principal::operator()).await.unwrap();
+    let alerts = app.budget_alerts(&Principal::operator(), None, all()).await.unwrap().rows;
     let ninety = alerts.iter().find(|alert| alert.tier == 90).unwrap();
     let press = outside.slack.click("U0ANA", "acknowledge", &ninety.id, "p1");
     let client = outside.channels.slack.clone().unwrap();

@@ -1,8 +1,9 @@
 //! Books that several applications work on, each as if it were another process: a clock that can be set, a topic that keeps
 //! what it is told and can be out of order, and books that break off after so many writes.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use recoup_metering::Shape;
@@ -11,6 +12,7 @@ use recoup_store::{Alert, Alerts, Books, Clock, Key, Page, Record, StoreError, W
 use recoup_store_sqlite::{Options, SqliteStore};
 use recoup_workflows::close::CloseRequest;
 use recoup_workflows::ingest::Listing;
+use recoup_workflows::lists::Window;
 use recoup_workflows::statements::Format;
 use recoup_workflows::{App, Ports, Principal, Refusal};
 use serde_json::{Value, json};
@@ -58,24 +60,29 @@ pub(crate) fn month() -> Period {
 }
 
 #[derive(Debug)]
-pub(crate) struct SetClock(AtomicI64);
+pub(crate) struct SetClock {
+    now_ns: AtomicI64,
+    /// How much passes between two looks at it, so that it never stands still and runs sort by their start.
+    pub(crate) step_ns: AtomicI64,
+}
 
 impl SetClock {
     pub(crate) fn pass_minutes(&self, minutes: i64) {
-        self.0.fetch_add(minutes * 60_000_000_000, Ordering::SeqCst);
+        self.now_ns.fetch_add(minutes * 60_000_000_000, Ordering::SeqCst);
     }
 }
 
 impl Clock for SetClock {
     fn now_ns(&self) -> i64 {
-        // It never stands still, so that runs sort by their start.
-        self.0.fetch_add(1_000, Ordering::SeqCst)
+        self.now_ns.fetch_add(self.step_ns.load(Ordering::SeqCst), Ordering::SeqCst)
     }
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Topic {
     pub(crate) is_down: AtomicBool,
+    /// How long each takes, milliseconds.
+    pub(crate) takes_ms: AtomicU64,
     told: Mutex<Vec<Alert>>,
 }
 
@@ -92,6 +99,7 @@ impl Topic {
 #[async_trait]
 impl Alerts for Topic {
     async fn publish(&self, alert: &Alert) -> Result<(), StoreError> {
+        tokio::time::sleep(Duration::from_millis(self.takes_ms.load(Ordering::SeqCst))).await;
         if self.is_down.load(Ordering::SeqCst) {
             return Err(StoreError::unavailable("publish an alert", "the topic is down"));
         }
@@ -205,7 +213,7 @@ impl Stage {
     pub(crate) fn bare() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(SqliteStore::open(folder.path(), Options::default()).unwrap());
-        let clock = Arc::new(SetClock(AtomicI64::new(NOW_NS)));
+        let clock = Arc::new(SetClock { now_ns: AtomicI64::new(NOW_NS), step_ns: AtomicI64::new(1_000) });
         Self { store, clock, topic: Arc::default(), folder }
     }
 
@@ -283,6 +291,11 @@ impl Stage {
         assert!(balances.trial().unwrap().is_zero());
         (manifest, statements, json!(balances.accounts()))
     }
+}
+
+/// All of a list, in tests.
+pub(crate) fn all() -> Window {
+    Window::first(1_000)
 }
 
 pub(crate) fn closing(run_missing_nights: bool) -> CloseRequest {

@@ -82,8 +82,8 @@ impl Leases for Failing<dyn Leases> {
         self.up()?.ending(minute, limit).await
     }
 
-    async fn end(&self, lease: LeaseName) -> Result<(), StoreError> {
-        self.up()?.end(lease).await
+    async fn end(&self, leases: &[LeaseName]) -> Result<(), StoreError> {
+        self.up()?.end(leases).await
     }
 
     async fn extend(&self, reservation: Settlement, to: LeaseName) -> Result<Option<u32>, StoreError> {

@@ -9,7 +9,7 @@ use recoup_workflows::watch::{AlertRecord, AlertState};
 use recoup_workflows::{App, Principal, Refusal, Role};
 use serde_json::{Value, json};
 
-use crate::stage::{ORGANISATION, Stage, conflict};
+use crate::stage::{ORGANISATION, Stage, all, conflict};
 
 const BUDGETS: &str = r#"
 [[budgets]]
@@ -60,7 +60,7 @@ fn finance() -> Principal {
 }
 
 async fn alerts(app: &App) -> Vec<AlertRecord> {
-    let mut alerts = app.budget_alerts(&Principal::operator()).await.unwrap();
+    let mut alerts = app.budget_alerts(&Principal::operator(), None, all()).await.unwrap().rows;
     alerts.sort_by_key(|alert| (alert.limit_version, alert.tier));
     alerts
 }
@@ -347,6 +347,7 @@ async fn bud_6_more_needs_somebody_else_and_makes_a_new_limit() {
     assert_eq!(kind, "already-decided");
     let row = app.budgets(&lead()).await.unwrap().remove(0);
     assert_eq!((row.limit.to_string(), row.base_limit.to_string()), ("1.25".to_owned(), "1".to_owned()), "once");
+    app.after_decisions().await;
     let states: Vec<AlertState> = alerts(&app).await.iter().map(|alert| alert.state).collect();
     assert_eq!(states, [AlertState::Resolved; 3], "the new limit settles what the old one fired");
     spend(&app, "e2", 13).await;

@@ -8,6 +8,7 @@
 mod block;
 pub mod callback;
 mod digest;
+mod ephemeral;
 mod message;
 mod modal;
 pub mod signature;
@@ -16,6 +17,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use digest::{HeldBack, TITLES_MAX, digest};
+pub use ephemeral::ephemeral;
 pub(crate) use message::mark;
 pub use message::message;
 pub use modal::{ExtensionAsk, Field, REASON_CHARS_MAX, extension_modal, modal_error};

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::{TASKS, race};
-use crate::books::{Books, Expect, Key, Page, Record, VALUE_BYTES_MAX, WRITES_MAX, Write, WriteError};
+use crate::books::{Books, Expect, GET_ALL_MAX, Key, Page, Record, VALUE_BYTES_MAX, WRITES_MAX, Write, WriteError};
 
 fn put(key: &Key, value: &str, expect: Expect) -> Write {
-    Write::Put { key: key.clone(), value: value.to_owned(), expect }
+    Write::Put { key: key.clone(), value: value.to_owned(), expect, until_s: None }
 }
 
 fn delete(key: &Key, expect: Expect) -> Write {
@@ -199,4 +199,47 @@ pub async fn rat_3_of_racing_first_writers_one_wins(books: Arc<dyn Books>) {
     assert_eq!(get(&books, &key).await, Some(record(&key, 1, &winner.to_string())));
     let own = books.scan("own", "", None, 100).await.expect("scan");
     assert_eq!(sorts(&own), [winner.to_string()]);
+}
+
+/// Records are read in the order asked for, those that are not there among them.
+pub async fn rat_3_records_are_read_at_once(books: Arc<dyn Books>) {
+    let keys: Vec<Key> = (0..GET_ALL_MAX).rev().map(|number| Key::new("p", format!("{number:03}"))).collect();
+    let here: Vec<Write> =
+        keys.iter().step_by(2).map(|key| put(key, &format!("\"{}\"", key.sort), Expect::Any)).collect();
+    write(&books, here).await;
+    let found = books.get_all(&keys).await.expect("get all");
+    let expected =
+        keys.iter().enumerate().map(|(at, key)| (at % 2 == 0).then(|| record(key, 1, &format!("\"{}\"", key.sort))));
+    assert_eq!(found, expected.collect::<Vec<_>>());
+    assert_eq!(books.get_all(&[]).await.expect("get none"), []);
+}
+
+/// What may go after a time is there until then. A store that removes by itself may take days: then everything is there.
+pub async fn rat_3_records_whose_time_is_over_go_and_no_others(books: Arc<dyn Books>) {
+    const NOW_S: i64 = 4_000_000_000;
+    let until = |sort: &str, until_s| Write::Put {
+        key: Key::new("p", sort),
+        value: "1".to_owned(),
+        expect: Expect::Any,
+        until_s,
+    };
+    let over: Vec<Write> = (0..9).map(|number| until(&format!("over{number}"), Some(NOW_S - 1 - number))).collect();
+    write(&books, over).await;
+    let kept = [until("later", Some(NOW_S)), until("kept", None), until("kept again", Some(NOW_S - 1))];
+    write(&books, kept.to_vec()).await;
+    // The last put says.
+    write(&books, vec![until("kept again", None)]).await;
+    let before = scan(&books, "", None, 100).await.records.len();
+    assert_eq!(before, 12, "nothing goes by itself before its time");
+    let some = books.remove_expired(NOW_S, 5).await.expect("remove");
+    assert!([0, 5].contains(&some), "at most as many as asked for: {some}");
+    let others = books.remove_expired(NOW_S, 100).await.expect("remove");
+    assert!([(0, 0), (5, 4)].contains(&(some, others)), "{some} {others}");
+    assert_eq!(books.remove_expired(NOW_S, 100).await.expect("remove"), 0);
+    let left = scan(&books, "", None, 100).await;
+    assert_eq!(
+        sorts(&left).into_iter().filter(|sort| !sort.starts_with("over")).collect::<Vec<_>>(),
+        ["kept", "kept again", "later"]
+    );
+    assert_eq!(left.records.len(), before - some - others);
 }

@@ -141,8 +141,8 @@ pub async fn bud_3_a_lease_that_ends_gives_back_what_it_has((leases, live): Both
     assert_eq!(ending, [lease(1), lease(2)]);
     assert_eq!(leases.ending(29_000_000, 1).await.expect("ending").len(), 1);
     assert_eq!(leases.ending(28_999_999, 10).await.expect("ending"), []);
-    leases.end(lease(1)).await.expect("end");
-    leases.end(lease(1)).await.expect("end again");
+    leases.end(&[lease(1)]).await.expect("end");
+    leases.end(&[lease(1)]).await.expect("end again");
     assert_eq!(balance(&leases, "team:a").await, (0, 6));
     assert_eq!(leases.ending(29_000_000, 10).await.expect("ending"), [lease(2)]);
     post(&live, 1, &[("team:a", 4)]).await;
@@ -179,11 +179,34 @@ pub async fn bud_3_a_post_settles_what_its_events_name((leases, live): Both) {
     assert_eq!((balance(&leases, "team:b").await, balance(&leases, "team:c").await), ((0, 0), (1, 0)));
     leases.settle(&[of(1, 1, 10), of(1, 2, 5), of(2, 1, 8)]).await.expect("settle again");
     assert_eq!(balance(&leases, "organisation").await, (8, 15), "once");
-    leases.end(lease(1)).await.expect("end");
+    leases.end(&[lease(1)]).await.expect("end");
     post(3, &[("organisation", 2)], vec![of(1, 3, 1), of(9, 1, 1)]).await;
     assert_eq!(balance(&leases, "organisation").await, (10, 0), "what has ended keeps nothing from being posted");
     post(4, &[("organisation", 1)], Vec::new()).await;
     assert_eq!(balance(&leases, "organisation").await, (11, 0));
+}
+
+/// More leases than one transaction takes end in one call, of several chains; those that ended or never were change nothing.
+pub async fn bud_3_many_leases_end_together((leases, live): Both) {
+    const LEASES: u64 = 130;
+    let teams = ["team:a", "team:b", "team:c"];
+    for (id, team) in (0..LEASES).zip(teams.iter().cycle()) {
+        let limits = [("organisation", 10_000), (*team, 10_000)];
+        leases.grant(grant(lease(id), &limits, 3, 1)).await.expect("grant");
+    }
+    post(&live, 1, &[("organisation", 1), ("team:a", 1)]).await;
+    leases.settle(&[Settlement { lease: lease(0), number: 1, amount: pico(1) }]).await.expect("settle");
+    leases.end(&[lease(1)]).await.expect("end one");
+    assert_eq!(balance(&leases, "organisation").await, (1, 3 * 130 - 1 - 3));
+    let all: Vec<LeaseName> = (0..=LEASES).map(lease).collect();
+    leases.end(&all).await.expect("end all");
+    leases.end(&all).await.expect("end all again");
+    leases.end(&[]).await.expect("end none");
+    assert_eq!(balance(&leases, "organisation").await, (1, 0));
+    for team in teams {
+        assert_eq!(balance(&leases, team).await.1, 0, "{team}");
+    }
+    assert_eq!(leases.ending(29_000_000, 200).await.expect("ending"), []);
 }
 
 /// A reservation that lives longer belongs to another lease; the counters stay as they are.
@@ -195,7 +218,7 @@ pub async fn bud_3_an_extended_reservation_changes_no_counter((leases, _): Both)
     assert_eq!(leases.extend(first, later).await.expect("extend"), None, "it is another one now");
     assert_eq!(balance(&leases, "team:a").await, (0, 30));
     leases.settle(&[first]).await.expect("the old one is settled");
-    leases.end(lease(1)).await.expect("end");
+    leases.end(&[lease(1)]).await.expect("end");
     assert_eq!(balance(&leases, "team:a").await, (0, 10));
     assert_eq!(leases.ending(29_000_005, 10).await.expect("ending"), [later]);
     leases.settle(&[Settlement { lease: later, ..first }]).await.expect("settle");
@@ -231,7 +254,7 @@ pub async fn bud_3_racing_grants_never_exceed_the_limit((leases, live): Both) {
     assert_eq!(posted, done.iter().sum::<i128>());
     assert_eq!(posted + reserved, LIMIT, "16 tasks wanted 80");
     for id in 0..16 {
-        leases.end(lease(id)).await.expect("end");
+        leases.end(&[lease(id)]).await.expect("end");
     }
     assert_eq!(balance(&leases, "organisation").await, (posted, 0));
     assert_eq!(balance(&leases, "team:a").await, (posted, 0));

@@ -140,6 +140,8 @@ macro_rules! books_conformance {
             rat_3_a_group_names_a_record_once,
             rat_3_groups_and_values_have_limits,
             rat_3_pages_end_at_their_limit,
+            rat_3_records_are_read_at_once,
+            rat_3_records_whose_time_is_over_go_and_no_others,
             rat_3_prefixes_are_compared_letter_by_letter,
             rat_3_racing_writers_lose_nothing,
             rat_3_of_racing_first_writers_one_wins,
@@ -190,6 +192,7 @@ macro_rules! leases_conformance {
             bud_3_a_reservation_is_settled_once,
             bud_3_a_lease_that_ends_gives_back_what_it_has,
             bud_3_a_post_settles_what_its_events_name,
+            bud_3_many_leases_end_together,
             bud_3_an_extended_reservation_changes_no_counter,
             bud_3_racing_grants_never_exceed_the_limit,
         );

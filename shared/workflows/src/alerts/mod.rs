@@ -1,7 +1,8 @@
 //! Alerts: an outbox in the books, from which everything that somebody should hear of is published at least once.
 //!
 //! An entry says what there is to tell and is written with what it tells of. It is published by whoever wrote it, or by the
-//! next run if that did not come to it, and then marked as told, so that nothing is told anew.
+//! next run if that did not come to it, and then marked as told, so that nothing is told anew. What somebody decides is
+//! recorded and answered first: [`App::after_decisions`] does the rest.
 //! I/O: the outbox, the topic; for statements the record of their period.
 
 mod anomaly_words;
@@ -11,12 +12,13 @@ mod words;
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use chrono::NaiveDate;
 use recoup_budgets::anomaly::TaskAnomaly;
 use recoup_model::{Digest, Period};
 use recoup_store::alerts::check_alert;
-use recoup_store::{Alert, Expect, Key, Write, WriteError};
+use recoup_store::{Alert, Expect, Key, Record, Write, WriteError};
 use serde::{Deserialize, Serialize};
 
 use crate::anomalies::{DayAnomaly, HourAnomalies};
@@ -24,6 +26,7 @@ use crate::app::App;
 use crate::close;
 use crate::error::Refusal;
 use crate::extensions::Extension;
+use crate::lives::{TOLD_DAYS, end_of};
 use crate::records;
 use crate::reviews::Review;
 use crate::watch::{AlertRecord, AlertState};
@@ -31,10 +34,14 @@ use crate::weekly::WeeklyReport;
 
 /// The partition of what is to be told.
 const OUTBOX: &str = "outbox";
+/// What the names of models without a price begin with.
+const UNPRICED_MODEL: &str = "unpriced-model-";
 /// The partition of what was told.
-const TOLD: &str = "told";
+pub(crate) const TOLD: &str = "told";
 /// Entries published by one step.
 const ENTRIES_MAX: usize = 100;
+/// How long a decision's own entry may keep the answer to it, where nothing runs after the answer.
+const ENTRY_WITHIN: Duration = Duration::from_millis(500);
 /// Names remembered as told; beyond it the memory is emptied.
 const REMEMBERED_MAX: usize = 1_000;
 
@@ -147,7 +154,7 @@ impl Tell {
             Self::NightFailed { run, .. } => format!("night-failed-{run}"),
             Self::CloseFailed { run, .. } => format!("close-failed-{run}"),
             Self::UnpricedModel(UnpricedModel { provider, model, .. }) => {
-                format!("unpriced-model-{}", Digest::of(format!("{provider}\n{model}").as_bytes()))
+                format!("{UNPRICED_MODEL}{}", Digest::of(format!("{provider}\n{model}").as_bytes()))
             }
             Self::BudgetTier { alert } => alert.id.clone(),
             Self::BudgetEscalation { alert } => format!("{}-escalated", alert.id),
@@ -240,30 +247,80 @@ impl App {
         let page = self.books().scan(OUTBOX, "", None, ENTRIES_MAX).await?;
         let mut untold = Ok(());
         for record in page.records {
-            let alerts = match self.alerts_in(&record.value).await {
-                Ok(alerts) => alerts,
+            match self.alerts_in(&record.value).await {
+                Ok(alerts) => self.publish_entry(record, &alerts).await?,
                 // What cannot be put into words holds nothing else up.
                 Err(error) => {
                     tracing::error!(entry = record.key.sort, %error, "what there is to tell cannot be told");
                     untold = untold.and(Err(error));
-                    continue;
                 }
-            };
-            for alert in alerts {
-                self.ports.alerts.publish(&alert).await?;
-            }
-            let told = Key::new(TOLD, &record.key.sort);
-            let writes = vec![
-                Write::Delete { key: record.key, expect: Expect::Version(record.version) },
-                records::put(told, &self.now_text(), Expect::Any)?,
-            ];
-            match self.books().write(writes).await {
-                // Somebody else published it as well: told twice is better than never.
-                Ok(()) | Err(WriteError::Conflict(_)) => {}
-                Err(error) => return Err(error.into()),
             }
         }
         untold
+    }
+
+    async fn publish_entry(&self, record: Record, alerts: &[Alert]) -> Result<(), Refusal> {
+        for alert in alerts {
+            self.ports.alerts.publish(alert).await?;
+        }
+        let told = Key::new(TOLD, &record.key.sort);
+        let writes =
+            vec![Write::Delete { key: record.key, expect: Expect::Version(record.version) }, self.told_put(told)?];
+        match self.books().write(writes).await {
+            // Somebody else published it as well: told twice is better than never.
+            Ok(()) | Err(WriteError::Conflict(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The write that notes that an entry was told.
+    fn told_put(&self, key: Key) -> Result<Write, Refusal> {
+        let now = self.now_text();
+        Ok(match self.told_until_ns(&key.sort) {
+            None => records::put(key, &now, Expect::Any)?,
+            Some(until_ns) => records::put_until(key, &now, Expect::Any, until_ns)?,
+        })
+    }
+
+    /// How long it is known that an entry was told. A model without a price is told of once; of everything else nothing comes
+    /// again so late.
+    pub(crate) fn told_until_ns(&self, entry: &str) -> Option<i64> {
+        (!entry.starts_with(UNPRICED_MODEL)).then(|| end_of(self.now_ns(), TOLD_DAYS))
+    }
+
+    /// Something was decided and is in the books with what there is to tell of it. Whoever decided is answered now: the
+    /// process that serves a folder does the rest when it is woken, and where nothing runs after an answer this entry alone
+    /// is published, for at most [`ENTRY_WITHIN`]; the watch does what is left.
+    pub(crate) async fn has_decided(&self, tell: &Tell) {
+        self.decided.notify_one();
+        if self.sharing && tokio::time::timeout(ENTRY_WITHIN, self.publish_one(tell)).await.is_err() {
+            tracing::warn!(entry = tell.id(), "it is told by the next watch: publishing takes long");
+        }
+    }
+
+    /// Publishes one entry, however many wait.
+    pub(crate) async fn publish_one(&self, tell: &Tell) {
+        let publish = async {
+            let Some(record) = self.books().get(&Key::new(OUTBOX, tell.id())).await? else { return Ok(()) };
+            let alerts = self.alerts_in(&record.value).await?;
+            self.publish_entry(record, &alerts).await
+        };
+        if let Err(error) = publish.await {
+            tracing::warn!(entry = tell.id(), %error, "it is told by the next watch: it could not be published");
+        }
+    }
+
+    /// Ends once something was decided in this process that others are to be told of.
+    pub async fn has_news(&self) {
+        self.decided.notified().await;
+    }
+
+    /// What follows decisions: limits may be others now, and people are told.
+    pub async fn after_decisions(&self) {
+        if let Err(error) = self.watch_budgets(None).await {
+            tracing::error!(%error, "the budgets wait for the next look");
+        }
+        self.publish_alerts().await;
     }
 
     /// The alerts that tell what an entry holds, within the limits of every topic.

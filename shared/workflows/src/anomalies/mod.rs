@@ -152,7 +152,8 @@ pub(crate) fn owner_of(history: &History, day: NaiveDate, kind: &TaskKind) -> Op
 
 impl App {
     /// Judges every day that is over and whose tasks, or those of the days before, are others than when it was judged.
-    pub(crate) async fn judge_days(&self, world: &World, nights: Vec<Night>) -> Result<(), Refusal> {
+    /// Those that are not begun before `until_ns` are judged after the next night.
+    pub(crate) async fn judge_days(&self, world: &World, nights: Vec<Night>, until_ns: i64) -> Result<(), Refusal> {
         let today = world.history.calendar().day_of(self.now_ns());
         let due = judge::due_days(&nights, today);
         let known = records::all::<Judged>(self.books(), JUDGED, "").await?;
@@ -163,6 +164,10 @@ impl App {
         };
         let mut works = judge::Works::new(nights);
         for (day, inputs) in due.into_iter().filter(|(day, inputs)| !is_known(day, inputs)) {
+            if self.now_ns() >= until_ns {
+                tracing::warn!(%day, "the time is over: anomalies from this day on wait for the next night");
+                break;
+            }
             let found = self.judge_day(world, day, &mut works).await?;
             self.keep_judgement(world, (day, today), (inputs, &found)).await?;
         }

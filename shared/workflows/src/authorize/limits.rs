@@ -7,15 +7,18 @@ use chrono::{Days, NaiveDate};
 use recoup_budgets::PeriodKind;
 use recoup_budgets::admission::Extended;
 use recoup_money::Amount;
-use recoup_store::Key;
+use recoup_store::{Expect, Key, Write};
 use serde::{Deserialize, Serialize};
 
 use crate::app::{App, World};
 use crate::error::Refusal;
+use crate::lists::{List, Place};
 use crate::records;
 
 /// The partition of extensions.
-const EXTENSIONS: &str = "extensions";
+const EXTENSIONS: &str = List::Extensions.records();
+/// The partition of the periods of extensions, by id.
+const PERIODS: &str = "extension-periods";
 /// How long approvals of other processes may go unnoticed.
 const REMEMBERED_NS: i64 = 10_000_000_000;
 
@@ -63,11 +66,19 @@ pub(crate) fn extension_key(period: &str, id: &str) -> Key {
     Key::new(EXTENSIONS, format!("{period}|{id}"))
 }
 
-/// Every request for a period, or all of them.
-pub(crate) async fn extensions(app: &App, period: Option<&str>) -> Result<Vec<(Extension, u64)>, Refusal> {
-    let prefix = period.map(|period| format!("{period}|")).unwrap_or_default();
-    let rows = records::all::<Extension>(app.books(), EXTENSIONS, &prefix).await?;
-    Ok(rows.into_iter().map(|(_, extension, version)| (extension, version)).collect())
+impl Extension {
+    /// The writes that let it be listed and found by its id.
+    pub(crate) fn entries(&self) -> Result<[Write; 2], Refusal> {
+        let Key { sort, .. } = extension_key(&self.period, &self.id);
+        let place = Place { list: List::Extensions, at: &self.requested_at, rank: 0, sort: &sort };
+        Ok([place.put(None)?, records::put(Key::new(PERIODS, &self.id), &self.period, Expect::Any)?])
+    }
+}
+
+/// A request by its id, with its version.
+pub(crate) async fn extension(app: &App, id: &str) -> Result<Option<(Extension, u64)>, Refusal> {
+    let Some((period, _)) = records::get::<String>(app.books(), &Key::new(PERIODS, id)).await? else { return Ok(None) };
+    Ok(records::get(app.books(), &extension_key(&period, id)).await?)
 }
 
 /// What was approved, as it was read last.
@@ -107,7 +118,8 @@ impl App {
     pub(crate) async fn approved_for(&self, periods: &BTreeSet<String>) -> Result<Extended, Refusal> {
         let mut extended = Extended::new();
         for period in periods {
-            for (extension, _) in extensions(self, Some(period)).await? {
+            let of_period = records::all::<Extension>(self.books(), EXTENSIONS, &format!("{period}|")).await?;
+            for (_, extension, _) in of_period {
                 if extension.state == ExtensionState::Approved {
                     let sum = extended.entry((extension.scope, extension.period)).or_default();
                     *sum = sum.checked_add(extension.amount).unwrap_or(*sum);

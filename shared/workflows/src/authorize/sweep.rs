@@ -1,4 +1,7 @@
 //! The sweep: leases whose minute has passed end, once everything that was recorded before is counted.
+//!
+//! They end in batches, and how far the sweep has come is written after each of them: one that is killed is gone on with where
+//! it was, and what had ended is found nowhere any more.
 
 use recoup_store::{Expect, Key};
 
@@ -10,8 +13,12 @@ use crate::records;
 const MINUTES_MAX: u32 = 1_500;
 /// Minutes before the last sweep that are looked at again: a lease may be granted while its minute passes.
 const LATE_MINUTES: u32 = 5;
-/// Leases of one minute ended in one page.
-const LEASES_MAX: usize = 500;
+/// Leases that end before the cursor is written again.
+const BATCH_LEASES: usize = 400;
+/// Leases ended in one call, after which it ends with its batch; the next call goes on.
+const LEASES_MAX: usize = 20_000;
+/// Minutes without leases after which the cursor is written all the same.
+const BATCH_MINUTES: u32 = 100;
 /// How far back the first sweep begins: no lease lives longer.
 const FIRST_MINUTES: u32 = 2 * 24 * 60;
 
@@ -45,26 +52,34 @@ impl App {
         if swept.minutes == 0 {
             return Ok(swept);
         }
+        let mut noted = from;
         for minute in from.saturating_sub(LATE_MINUTES)..to {
-            swept.leases = swept.leases.saturating_add(self.end_minute(minute).await?);
+            loop {
+                let leases = self.ports.leases.ending(minute, BATCH_LEASES).await?;
+                self.ports.leases.end(&leases).await?;
+                leases.iter().for_each(|lease| self.desk.end(*lease));
+                swept.leases = swept.leases.saturating_add(leases.len());
+                let is_done = leases.len() < BATCH_LEASES;
+                // Minutes before the cursor that are looked at again do not turn it back.
+                let reached = if is_done { minute.saturating_add(1) } else { minute }.max(from);
+                if reached > noted && (!leases.is_empty() || reached >= noted.saturating_add(BATCH_MINUTES)) {
+                    self.note_swept(reached).await?;
+                    noted = reached;
+                }
+                if swept.leases >= LEASES_MAX {
+                    return Ok(Swept { minutes: reached.saturating_sub(from), ..swept });
+                }
+                if is_done {
+                    break;
+                }
+            }
         }
-        self.books().write(vec![records::put(cursor_key(), &to, Expect::Any)?]).await?;
+        self.note_swept(to).await?;
         Ok(swept)
     }
 
-    async fn end_minute(&self, minute: u32) -> Result<usize, Refusal> {
-        let mut ended = 0_usize;
-        loop {
-            let leases = self.ports.leases.ending(minute, LEASES_MAX).await?;
-            for lease in &leases {
-                self.ports.leases.end(*lease).await?;
-                self.desk.end(*lease);
-            }
-            ended = ended.saturating_add(leases.len());
-            if leases.len() < LEASES_MAX {
-                return Ok(ended);
-            }
-        }
+    async fn note_swept(&self, minute: u32) -> Result<(), Refusal> {
+        Ok(self.books().write(vec![records::put(cursor_key(), &minute, Expect::Any)?]).await?)
     }
 
     /// The minute before which everything that was recorded is counted.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::NaiveDate;
 use recoup_store::{Expect, Key};
@@ -23,6 +24,9 @@ use crate::runs::Begun;
 
 /// The partition of closed months whose fingerprints were dropped.
 const PRINTS_DROPPED: &str = "prints-dropped";
+
+/// After so long no day is begun any more of what follows from the facts: the run is done and its figures stand.
+const LOOK_BACK_MAX: Duration = Duration::from_secs(5 * 60);
 
 /// A night that is planned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -188,8 +192,10 @@ impl App {
         Ok(outcome)
     }
 
-    /// What follows from the facts of days and enters no figure. It never fails a night: what is missed is found by the next.
+    /// What follows from the facts of days and enters no figure. It never fails a night: what is missed, or has no time left in
+    /// [`LOOK_BACK_MAX`], is found by the next.
     async fn look_back(&self, world: &World) {
+        let until_ns = self.now_ns().saturating_add(i64::try_from(LOOK_BACK_MAX.as_nanos()).unwrap_or(i64::MAX));
         let nights = match self.nights().await {
             Ok(nights) => nights.into_iter().map(|(night, _)| night).collect::<Vec<_>>(),
             Err(error) => {
@@ -197,10 +203,10 @@ impl App {
                 return;
             }
         };
-        if let Err(error) = self.keep_spend(world, &nights).await {
+        if let Err(error) = self.keep_spend(world, &nights, until_ns).await {
             tracing::error!(%error, "forecasts wait for the next night");
         }
-        if let Err(error) = self.judge_days(world, nights).await {
+        if let Err(error) = self.judge_days(world, nights, until_ns).await {
             tracing::error!(%error, "anomalies wait for the next night");
         }
         if let Err(error) = self.note_night().await {

@@ -1,9 +1,10 @@
 //! Answers to those who pressed a button, for nobody else to see. They wait in the books like everything else that goes out,
 //! but not for long: the address to answer at is good for half an hour.
 
+use recoup_messages::slack::ephemeral;
 use recoup_store::{ChannelError, Expect, Key, Slack, Write};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::backoff::wait;
 use super::sending::in_time;
@@ -38,7 +39,7 @@ impl App {
         let now_ns = self.now_ns();
         let waiting = Waiting {
             response_url,
-            message: json!({ "response_type": "ephemeral", "replace_original": false, "text": escaped(words) }),
+            message: ephemeral(words),
             attempts: 0,
             not_before_ns: 0,
             until_ns: now_ns.saturating_add(ADDRESS_GOOD_NS),
@@ -102,9 +103,4 @@ impl App {
         drop(self.books().write(vec![write]).await);
         Ok(())
     }
-}
-
-/// What Slack would take for marks stays text.
-fn escaped(words: &str) -> String {
-    words.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -8,14 +8,14 @@ use super::targets::Target;
 use crate::access::Principal;
 use crate::app::App;
 use crate::error::Refusal;
+use crate::lists::{List, Listed, Place as ListPlace, Window};
+use crate::lives::{DELIVERY_DAYS, end_of};
 use crate::records;
 
 /// The partition of every delivery.
-pub(super) const DELIVERIES: &str = "deliveries";
+pub(super) const DELIVERIES: &str = List::Deliveries.records();
 /// The partition of what is left to send, by outlet and order.
 pub(super) const DUE: &str = "deliveries-due";
-/// Deliveries of one answer.
-const LISTED_MAX: usize = 10_000;
 
 /// By what somebody is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -135,6 +135,35 @@ pub struct Delivery {
     pub(super) notice: Option<Box<Notice>>,
 }
 
+impl Delivery {
+    /// How long it is kept.
+    pub(crate) fn until_ns(&self) -> i64 {
+        let planned = chrono::DateTime::parse_from_rfc3339(&self.planned_at).ok();
+        let planned_ns = planned.and_then(|planned| planned.timestamp_nanos_opt());
+        end_of(planned_ns.unwrap_or_default(), DELIVERY_DAYS)
+    }
+
+    /// The write of it.
+    pub(super) fn put(&self, key: Key, expect: Expect) -> Result<Write, Refusal> {
+        Ok(records::put_until(key, self, expect, self.until_ns())?)
+    }
+
+    /// The writes of one that is new: it and its place in the list.
+    pub(super) fn puts(&self, key: Key) -> Result<[Write; 2], Refusal> {
+        let place = self.place_put(&key.sort)?;
+        Ok([self.put(key, Expect::Absent)?, place])
+    }
+
+    /// The write of its place in the list.
+    pub(crate) fn place_put(&self, sort: &str) -> Result<Write, Refusal> {
+        self.place_in_list(sort).put(Some(self.until_ns()))
+    }
+
+    pub(super) fn place_in_list<'a>(&'a self, sort: &'a str) -> ListPlace<'a> {
+        ListPlace { list: List::Deliveries, at: &self.planned_at, rank: 0, sort }
+    }
+}
+
 /// A delivery that is left to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Due {
@@ -179,13 +208,11 @@ impl Due {
     }
 
     /// The writes that plan it, where it is not.
-    pub(super) fn puts(&self, now_ns: i64) -> Result<[Write; 2], Refusal> {
+    pub(super) fn puts(&self, now_ns: i64) -> Result<[Write; 3], Refusal> {
         let sort = due_sort(&self.target, now_ns, &self.alert);
         let delivery = self.delivery(DeliveryState::Waiting);
-        Ok([
-            records::put(delivery_key(&self.alert, &self.target), &delivery, Expect::Absent)?,
-            records::put(Key::new(DUE, sort), self, Expect::Any)?,
-        ])
+        let [delivery, place] = delivery.puts(delivery_key(&self.alert, &self.target))?;
+        Ok([delivery, place, records::put(Key::new(DUE, sort), self, Expect::Any)?])
     }
 }
 
@@ -211,17 +238,15 @@ impl App {
         &self,
         principal: &Principal,
         state: Option<DeliveryState>,
-    ) -> Result<Vec<Delivery>, Refusal> {
+        window: Window,
+    ) -> Result<Listed<Delivery>, Refusal> {
         let team = principal.seen_team()?;
-        let rows = records::all::<Delivery>(self.books(), DELIVERIES, "").await?;
         let is_seen = |delivery: &Delivery| {
             state.is_none_or(|state| delivery.state == state)
                 && team.is_none_or(|team| delivery.team.as_deref() == Some(team))
         };
-        let mut found: Vec<Delivery> = rows.into_iter().map(|(_, delivery, _)| delivery).filter(is_seen).collect();
-        found.sort_by(|one, other| (&other.planned_at, &one.alert).cmp(&(&one.planned_at, &other.alert)));
-        found.truncate(LISTED_MAX);
-        for delivery in &mut found {
+        let mut found = self.listed(List::Deliveries, window, is_seen).await?;
+        for delivery in &mut found.rows {
             (delivery.place, delivery.notice) = (None, None);
         }
         Ok(found)

@@ -37,7 +37,9 @@ pub use answers::Answer;
 pub use delivery::{Channel, Delivery, DeliveryState, How};
 pub use outlet::Worked;
 pub use press::{Answered, Pressed};
+pub(crate) use press::{FORMS, PRESSES};
 pub use queue::AlertQueue;
+pub(crate) use sending::THREADS;
 pub use targets::Target;
 
 /// What reaches people. What is not configured is not there.

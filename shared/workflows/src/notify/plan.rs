@@ -112,7 +112,7 @@ impl App {
                         notice: Some(Box::new(arrived.notice.clone())),
                         ..due(&nobody).delivery(DeliveryState::Undeliverable)
                     };
-                    writes.push(records::put(key, &undeliverable, Expect::Absent)?);
+                    writes.extend(undeliverable.puts(key)?);
                 }
             }
             let planned = writes.len() > more.len();

@@ -17,19 +17,20 @@ use crate::access::{Principal, Role};
 use crate::app::App;
 use crate::error::Refusal;
 use crate::extensions::ExtensionRequest;
+use crate::lives::{FORM_DAYS, PRESS_DAYS, end_of};
 use crate::people::Pseudonyms;
 use crate::records;
 
 /// The partition of where a pressed button can be answered, by notice.
-const PRESSES: &str = "slack-presses";
+pub(crate) const PRESSES: &str = "slack-presses";
 /// The partition of forms that were sent.
-const FORMS: &str = "slack-forms";
+pub(crate) const FORMS: &str = "slack-forms";
 /// Slack waits three seconds for the answer to a press, and opens no form later than that.
-const FORM_TIMEOUT: Duration = Duration::from_millis(2_200);
+const FORM_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// Attempts at something that somebody else changes at the same time.
 const ATTEMPTS_MAX: u32 = 3;
 /// How to ask for more without a form.
-const BY_COMMAND: &str = "Ask on the command line (`recoup help budgets`) or with POST /v1/budgets/extensions.";
+const BY_COMMAND: &str = "Ask on the command line (`recoup budgets extend`) or with POST /v1/budgets/extensions.";
 
 /// What Slack is answered within three seconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,7 +118,8 @@ impl App {
     async fn pressed(&self, principal: &Principal, click: &Click, decision: Option<bool>) -> Result<(), Refusal> {
         if let Some(url) = &click.response_url {
             let press = Press { response_url: url.clone(), at_ns: self.now_ns() };
-            let put = records::put(Key::new(PRESSES, &click.notice), &press, Expect::Any)?;
+            let until_ns = end_of(press.at_ns, PRESS_DAYS);
+            let put = records::put_until(Key::new(PRESSES, &click.notice), &press, Expect::Any, until_ns)?;
             self.books().write(vec![put]).await?;
         }
         let mut attempt = 1;
@@ -178,7 +180,8 @@ impl App {
             return Ok(Pressed::form(Field::Amount, "Write an amount such as 250.00"));
         };
         let key = Key::new(FORMS, request.to_string());
-        let seen = records::put(key.clone(), &self.now_text(), Expect::Absent)?;
+        let until_ns = end_of(self.now_ns(), FORM_DAYS);
+        let seen = records::put_until(key.clone(), &self.now_text(), Expect::Absent, until_ns)?;
         match self.books().write(vec![seen]).await {
             Ok(()) => {}
             // The same request once more: it was done before.

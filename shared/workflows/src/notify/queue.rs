@@ -79,9 +79,8 @@ impl App {
     pub async fn deliver_again(&self, principal: &Principal, alert: &str) -> Result<usize, Refusal> {
         principal.may_run()?;
         let rows = records::all::<Delivery>(self.books(), DELIVERIES, &of_alert(alert)).await?;
-        let failed = rows.into_iter().filter_map(|(sort, delivery, version)| Some((sort, delivery.notice?, version)));
-        let failed: Vec<_> = failed.collect();
-        let Some((_, notice, _)) = failed.first() else {
+        let failed: Vec<_> = rows.into_iter().filter(|(_, delivery, _)| delivery.notice.is_some()).collect();
+        let Some(notice) = failed.first().and_then(|(_, delivery, _)| delivery.notice.as_ref()) else {
             return Err(Refusal::NotFound(format!("nothing of the alert `{alert}` is dead or undeliverable")));
         };
         let handed = HandedOver { alert: alert.to_owned(), json: json!({ "id": alert, "notice": notice }).to_string() };
@@ -91,7 +90,11 @@ impl App {
             records::put(key, &handed, Expect::Any)?,
             self.audit_put(principal, "alert-delivered-again", alert, detail)?,
         ];
-        writes.extend(failed.iter().map(|(sort, _, version)| taken(Key::new(DELIVERIES, sort), *version)));
+        for (sort, delivery, version) in &failed {
+            writes.push(taken(Key::new(DELIVERIES, sort), *version));
+            // It gets another place when it is planned again.
+            writes.extend(delivery.place_in_list(sort).delete_unless(None));
+        }
         self.books().write(writes).await?;
         Ok(failed.len())
     }

@@ -17,10 +17,11 @@ use super::plan::taken;
 use super::targets::Target;
 use crate::app::App;
 use crate::error::Refusal;
+use crate::lives::{DELIVERY_DAYS, end_of};
 use crate::records;
 
 /// The partition of where the first message of a thread stands.
-const THREADS: &str = "slack-threads";
+pub(crate) const THREADS: &str = "slack-threads";
 /// How long a service may take, whatever the adapter allows; less than an outlet is held.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Deliveries that end in one group of writes.
@@ -129,7 +130,7 @@ impl App {
         if let (How::Message, Some(place), Some(thread)) = (how, &place, &due.notice.thread) {
             let key = thread_key(&due.target, thread);
             if self.books().get(&key).await?.is_none() {
-                writes.push(records::put(key, place, Expect::Any)?);
+                writes.push(records::put_until(key, place, Expect::Any, end_of(self.now_ns(), DELIVERY_DAYS))?);
             }
         }
         let sent = Delivery {
@@ -139,7 +140,7 @@ impl App {
             place,
             ..due.delivery(DeliveryState::Sent)
         };
-        writes.push(records::put(delivery_key(&due.alert, &due.target), &sent, Expect::Any)?);
+        writes.push(sent.put(delivery_key(&due.alert, &due.target), Expect::Any)?);
         tracing::debug!(alert = due.alert, outlet = due.target.outlet(), "told");
         self.write_with_outlet(held, writes).await.map(drop)
     }
@@ -177,7 +178,7 @@ impl App {
                     delivery.next_attempt_at = Some(format_instant(next_ns));
                     writes.push(records::put(key.clone(), &due, Expect::Version(*version))?);
                 }
-                writes.push(records::put(delivery_key(&due.alert, &due.target), &delivery, Expect::Any)?);
+                writes.push(delivery.put(delivery_key(&due.alert, &due.target), Expect::Any)?);
             }
             if !self.write_with_outlet(held, writes).await? {
                 break;
@@ -223,7 +224,7 @@ impl App {
                     ended_at: Some(self.now_text()),
                     ..due.delivery(DeliveryState::Sent)
                 };
-                writes.push(records::put(delivery_key(&due.alert, &due.target), &sent, Expect::Any)?);
+                writes.push(sent.put(delivery_key(&due.alert, &due.target), Expect::Any)?);
             }
             if !self.write_with_outlet(held, writes).await? {
                 break;

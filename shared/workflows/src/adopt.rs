@@ -1,0 +1,148 @@
+//! Records that an earlier release has left, without a place in a list or without an end: each look adopts some of them, until
+//! there are none. How far it has come stands in the books; beginning again changes nothing.
+
+use std::sync::atomic::Ordering;
+
+use recoup_store::{Expect, Key, Record, Write, WriteError};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::alerts::TOLD;
+use crate::app::App;
+use crate::authorize::limits::Extension;
+use crate::error::Refusal;
+use crate::lists::List;
+use crate::lives::{DELIVERY_DAYS, FORM_DAYS, PRESS_DAYS, end_of};
+use crate::notify::{Delivery, FORMS, PRESSES, THREADS};
+use crate::records;
+use crate::reviews::Review;
+use crate::watch::AlertRecord;
+
+/// Records adopted by one look.
+const ADOPTED_MAX: usize = 200;
+/// Writes of one group.
+const GROUP_MAX: usize = 50;
+/// The partitions, in the order in which they are gone through; only added to.
+const PARTITIONS: [&str; 8] = [
+    List::Alerts.records(),
+    List::Deliveries.records(),
+    List::Extensions.records(),
+    List::Reviews.records(),
+    TOLD,
+    FORMS,
+    PRESSES,
+    THREADS,
+];
+
+/// How far it has come.
+#[derive(Default, Serialize, Deserialize)]
+struct Adopted {
+    partitions: usize,
+    after: Option<String>,
+}
+
+fn adopted_key() -> Key {
+    Key::new("state", "adopted")
+}
+
+fn read<T: DeserializeOwned>(record: &Record) -> Result<T, Refusal> {
+    serde_json::from_str(&record.value)
+        .map_err(|error| Refusal::computation("read a record of an earlier release", error))
+}
+
+/// The same record with an end.
+fn ending(record: &Record, until_ns: i64) -> Write {
+    Write::Put {
+        key: record.key.clone(),
+        value: record.value.clone(),
+        expect: Expect::Version(record.version),
+        until_s: Some(until_ns.div_euclid(1_000_000_000)),
+    }
+}
+
+impl App {
+    /// Adopts some of the records that are left.
+    pub(crate) async fn adopt_records(&self) -> Result<(), Refusal> {
+        if self.adopted.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let known = records::get::<Adopted>(self.books(), &adopted_key()).await?;
+        let mut adopted = known.map(|(adopted, _)| adopted).unwrap_or_default();
+        let begun_at = adopted.partitions;
+        let mut left = ADOPTED_MAX;
+        while left > 0
+            && let Some(partition) = PARTITIONS.get(adopted.partitions)
+        {
+            let page = self.books().scan(partition, "", adopted.after.as_deref(), left).await?;
+            left = left.saturating_sub(page.records.len());
+            self.adopt(partition, &page.records).await?;
+            adopted = match page.next {
+                Some(next) => Adopted { after: Some(next), ..adopted },
+                None => Adopted { partitions: adopted.partitions.saturating_add(1), after: None },
+            };
+        }
+        if begun_at < PARTITIONS.len() {
+            self.books().write(vec![records::put(adopted_key(), &adopted, Expect::Any)?]).await?;
+        }
+        self.adopted.store(adopted.partitions >= PARTITIONS.len(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn adopt(&self, partition: &str, found: &[Record]) -> Result<(), Refusal> {
+        let (mut entries, mut ends) = (Vec::new(), Vec::new());
+        for record in found {
+            match self.adoption(partition, record) {
+                Ok((of_lists, end)) => {
+                    entries.extend(of_lists);
+                    ends.extend(end);
+                }
+                // What nobody can read is in no list, and holds nothing else up.
+                Err(error) => tracing::error!(partition, record = record.key.sort, %error, "it is not adopted"),
+            }
+        }
+        for group in entries.chunks(GROUP_MAX).chain(ends.chunks(GROUP_MAX)) {
+            match self.books().write(group.to_vec()).await {
+                Ok(()) => {}
+                Err(WriteError::Conflict(_)) => self.write_each(group).await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Of records that others change meanwhile those writers say how long they are kept.
+    async fn write_each(&self, group: &[Write]) -> Result<(), Refusal> {
+        for write in group {
+            match self.books().write(vec![write.clone()]).await {
+                Ok(()) | Err(WriteError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The entries that a record lacks, and the record with its end.
+    fn adoption(&self, partition: &str, record: &Record) -> Result<(Vec<Write>, Option<Write>), Refusal> {
+        let now_ns = self.now_ns();
+        let sort = &record.key.sort;
+        Ok(if partition == List::Alerts.records() {
+            (vec![read::<AlertRecord>(record)?.place().put(None)?], None)
+        } else if partition == List::Reviews.records() {
+            (vec![read::<Review>(record)?.place().put(None)?], None)
+        } else if partition == List::Extensions.records() {
+            (read::<Extension>(record)?.entries()?.to_vec(), None)
+        } else if partition == List::Deliveries.records() {
+            let delivery: Delivery = read(record)?;
+            (vec![delivery.place_put(sort)?], Some(ending(record, delivery.until_ns())))
+        } else if partition == TOLD {
+            (Vec::new(), self.told_until_ns(sort).map(|until_ns| ending(record, until_ns)))
+        } else {
+            let days = match partition {
+                FORMS => FORM_DAYS,
+                PRESSES => PRESS_DAYS,
+                _ => DELIVERY_DAYS,
+            };
+            (Vec::new(), Some(ending(record, end_of(now_ns, days))))
+        })
+    }
+}
