@@ -12,6 +12,7 @@ mod parts;
 mod race;
 mod rollup;
 mod sharing;
+mod simulations;
 mod slack;
 mod stage;
 mod turn;
