@@ -36,7 +36,7 @@ STEP_EVENT = {"step": "bench"}
 # Nobody waits for `watch`.
 FUNCTIONS = {
     "ingest": HTTP_EVENT, "authorize": HTTP_EVENT, "api": HTTP_EVENT, "rollup": {"Records": []}, "nightly": STEP_EVENT,
-    "close": STEP_EVENT,
+    "close": STEP_EVENT, "simulate": STEP_EVENT,
 }
 
 
@@ -95,8 +95,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def start_s(binary, event, environment):
-    """Seconds from exec to the first answer."""
+def start_s(path, event, environment):
+    """Seconds from exec to the first answer, and how long a processor worked for it."""
+    binary = os.path.basename(path)
     server = Runtime(event)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     environment = {**os.environ, **environment, "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{server.server_address[1]}",
@@ -104,16 +105,19 @@ def start_s(binary, event, environment):
                    "AWS_LAMBDA_FUNCTION_VERSION": "1", "AWS_LAMBDA_LOG_GROUP_NAME": "bench",
                    "AWS_LAMBDA_LOG_STREAM_NAME": "bench", "AWS_LAMBDA_LOG_LEVEL": "ERROR"}
     started = time.perf_counter()
-    process = subprocess.Popen([os.path.join(RELEASE, binary)], env=environment, stdout=subprocess.PIPE,
+    process = subprocess.Popen([path], env=environment, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT)
     try:
         if not server.answered.wait(ANSWER_S_MAX) or "/init/error" in server.answer[0]:
             process.kill()
             sys.exit(f"{binary} did not answer: {server.answer}\n{process.stdout.read().decode()}")
-        return server.ended - started
-    finally:
         process.kill()
-        process.wait()
+        _, process.returncode, usage = os.wait4(process.pid, 0)
+        return server.ended - started, usage.ru_utime + usage.ru_stime
+    finally:
+        if process.returncode is None:
+            process.kill()
+            process.wait()
         server.shutdown()
 
 
@@ -133,7 +137,8 @@ def store():
     names["RECOUP_ALERTS_TOPIC"] = boto3.client("sns").create_topic(Name=f"alerts-{tail}")["TopicArn"]
     names["RECOUP_DEAD_LETTERS_QUEUE"] = boto3.client("sqs").create_queue(QueueName=f"dead-{tail}")["QueueUrl"]
     machine = "arn:aws:states:us-east-1:000000000000:stateMachine:bench"
-    return {**names, "RECOUP_NIGHT_MACHINE": machine, "RECOUP_CLOSE_MACHINE": machine, "RECOUP_LANES": "1",
+    return {**names, "RECOUP_NIGHT_MACHINE": machine, "RECOUP_CLOSE_MACHINE": machine, "RECOUP_SIMULATION_MACHINE": machine,
+            "RECOUP_LANES": "1",
             "RECOUP_RETENTION_DAYS": "0", "RECOUP_OBJECT_LOCK_MODE": "none",
             "RECOUP_ADMIN_KEY_ID": "0123456789ab", "RECOUP_ADMIN_KEY_DIGEST": "0" * 64}
 
@@ -141,20 +146,29 @@ def store():
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--before", help="a folder of binaries of another build, for the same rounds")
     options = parser.parse_args()
     environment = store()
-    starts = {name: [] for name in ("trivial_lambda", *FUNCTIONS)}
-    for name in starts:
-        start_s(name, FUNCTIONS.get(name, HTTP_EVENT), environment)
+    paths = {name: os.path.join(RELEASE, name) for name in ("trivial_lambda", *FUNCTIONS)}
+    if options.before:
+        before = {f"before/{name}": os.path.join(options.before, name) for name in FUNCTIONS}
+        paths |= {name: path for name, path in before.items() if os.path.exists(path)}
+    starts = {name: [] for name in paths}
+    event = lambda name: FUNCTIONS.get(name.rpartition("/")[2], HTTP_EVENT)
+    for name, path in paths.items():
+        start_s(path, event(name), environment)
     watch = quiet.Watch()
     for _ in range(options.rounds):
         for name, times in starts.items():
-            times.append(start_s(name, FUNCTIONS.get(name, HTTP_EVENT), environment))
-    starts_ms = {name: round(statistics.median(times) * 1000, 2) for name, times in starts.items()}
-    floor = starts_ms.pop("trivial_lambda")
+            times.append(start_s(paths[name], event(name), environment))
+    median_ms = lambda times: round(statistics.median(times) * 1000, 2)
+    starts_ms = {name: median_ms([wall for wall, _ in times]) for name, times in starts.items()}
+    cpu_ms = {name: median_ms([cpu for _, cpu in times]) for name, times in starts.items()}
+    floor, cpu_floor = starts_ms.pop("trivial_lambda"), cpu_ms.pop("trivial_lambda")
     print(json.dumps({
         "bench": "coldstart", "rounds": options.rounds, "trivial_ms": floor, "starts_ms": starts_ms,
         "ratios": {name: round(taken / floor, 2) for name, taken in starts_ms.items()},
+        "trivial_cpu_ms": cpu_floor, "cpu_ms": cpu_ms,
         "binary_mb": {name: round(os.path.getsize(os.path.join(RELEASE, name)) / 1e6, 1) for name in FUNCTIONS},
         "other_load_percent": watch.percent(),
     }))

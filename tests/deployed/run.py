@@ -30,7 +30,7 @@ import fake_slack  # noqa: E402
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RECOUP = ROOT / "target/debug/recoup"
 FIXTURES = ROOT / "tests/fixtures"
-FUNCTIONS = ("ingest", "rollup", "authorize", "watch", "nightly", "close", "api", "notify")
+FUNCTIONS = ("ingest", "rollup", "authorize", "watch", "nightly", "close", "simulate", "api", "notify")
 STACK = "recoup-test"
 # Who leads the team in Slack.
 LEAD = "U17"
@@ -40,6 +40,8 @@ EVENTS_PER_REQUEST = 50
 # Lines of a function's log that a failure does not show, and how many of the others it shows.
 ROUTINE = ("START ", "END ", "REPORT ")
 LINES_SHOWN = 12
+# What partitions of the books begin with that nights and closes write.
+FIGURES = ("nights", "facts", "settled", "periods", "period", "runs", "organisation", "catalogue", "prices")
 # Conditions that the emulator does not know: it has no `s3:if-none-match`, so the statement would deny every put.
 NOT_EMULATED = ("OnlyOnce",)
 
@@ -445,6 +447,27 @@ class Deployed:
             fetched = reply.read()
         check(fetched == (self.folder / "support.json").read_bytes(), "the link gives something else")
 
+    def simulated(self):
+        """Other rules for the month, here and there; what is answered is kept, and nothing else of the books is."""
+        def figures():
+            pages = self.aws("dynamodb").get_paginator("scan").paginate(TableName=self.outputs["Books"])
+            rows = [item for page in pages for item in page["Items"]]
+            # Traces, counters and leases move by themselves, and what is told.
+            kept = [json.dumps(row, sort_keys=True, default=str) for row in rows if row["pk"]["S"].startswith(FIGURES)]
+            return sorted(kept)
+
+        before = figures()
+        check(len(before) > 20, f"{len(before)} figures")
+        words = ["simulate", "--policy", "variance=absorb", "--policy", "half_life_days=3", "--months", "1"]
+        there = json.loads(self.recoup(*words).stdout)
+        here = json.loads(self.local("--json", *words).stdout)
+        check(there == here, f"one machine simulates {json.dumps(here)[:1500]}\nthe stack {json.dumps(there)[:1500]}")
+        check(there["ties"] is True and there["teams"], f"it does not tie: {json.dumps(there)[:600]}")
+        check(figures() == before, "a simulation changed a figure (CLO-3)")
+        status, _, content = self.ask("POST", "/v1/simulations", json.dumps({"policy": {"agents.nobody.billing": "time"}}).encode())
+        check(status == 400, f"a simulation of what there is not: {status} {content[:300]!r}")
+        print(f"     {len(there['teams'])} teams, difference {there['totals']['difference']}")
+
     def told(self):
         def message():
             found = self.aws("sqs").receive_message(
@@ -642,6 +665,7 @@ STEPS = (
     ("refused", "a close that cannot be: a failed execution, and a run that says why"),
     ("close", "the close by its state machine"),
     ("statements", "statements from S3"),
+    ("simulated", "a simulation by its state machine: the answer of one machine, and nothing else is written"),
     ("links", "a statement by its link"),
     ("told", "statement-ready behind the topic"),
     ("heard", "statements and a failure in Slack and by e-mail"),

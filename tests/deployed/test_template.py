@@ -254,8 +254,17 @@ class Template(unittest.TestCase):
         given = {name for one in functions for name in one["Environment"]["Variables"] if name.startswith("RECOUP_")}
         self.assertEqual(given, read)
 
+    def test_a_simulation_can_change_no_figure(self):
+        [policy] = load()["Resources"]["SimulateRole"]["Properties"]["Policies"]
+        writing = [
+            one for one in policy["PolicyDocument"]["Statement"]
+            if any(re.match("dynamodb:(Put|Update|Delete|BatchWrite|Partiql)", action) for action in one["Action"])
+        ]
+        allowed = [one["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"] for one in writing]
+        self.assertEqual(allowed, [["simulations", "simulations/*"], ["@pending", "@log", "@days", "@day#*"]])
+
     def test_each_step_of_a_machine_tries_again_and_ends_in_a_failure_that_is_recorded(self):
-        for name in ("night", "close"):
+        for name in ("night", "close", "simulation"):
             machine = json.loads((INFRA / f"{name}.asl.json").read_text())
             states = machine["States"]
             for state_name, state in states.items():

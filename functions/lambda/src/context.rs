@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_config::SdkConfig;
+use aws_types::SdkConfig;
 use recoup_store::{Alert, Alerts, Documents, PutOutcome, StoreError, SystemClock};
 use recoup_store_aws::{
-    AwsStore, DeadLetters, DocumentLock, DocumentSettings, LockMode, OpenError, S3Documents, Settings, SnsAlerts,
-    load_config,
+    AwsStore, ConfigError, DeadLetters, DocumentLock, DocumentSettings, LockMode, OpenError, S3Documents, Settings,
+    SnsAlerts, load_config,
 };
 use recoup_workflows::{App, Ports, Refusal};
 
@@ -36,6 +36,9 @@ pub enum StartError {
         /// What to write instead.
         remedy: &'static str,
     },
+    /// A variable that Lambda sets is missing.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The store did not open.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -153,8 +156,7 @@ impl Context {
     /// # Errors
     /// [`StartError`].
     pub async fn open(environment: Environment) -> Result<Self, StartError> {
-        let config = load_config().await;
-        Self::with_config(environment, config).await
+        Self::with_config(environment, load_config()?).await
     }
 
     /// The same with a configuration of the SDK of your own.
@@ -188,7 +190,7 @@ impl Context {
             alerts,
             clock: Arc::new(SystemClock),
         };
-        let app = App::new(ports, user_key, lanes)?.sharing(true).answering_within(AUTHORIZE_WITHIN);
+        let app = App::new(ports, user_key, lanes).sharing(true).answering_within(AUTHORIZE_WITHIN);
         let app = match admin_key {
             Some((id, digest)) => app.with_admin_key(&id, &digest)?,
             None => app,
@@ -196,14 +198,15 @@ impl Context {
         Ok(Self { app: Arc::new(app), documents, config, environment })
     }
 
-    /// The state machines that run nights and closes.
+    /// The state machines that run nights, closes and simulations.
     ///
     /// # Errors
     /// [`StartError::Missing`].
     pub fn state_machines(&self) -> Result<StateMachines, StartError> {
         let night = self.environment.required("RECOUP_NIGHT_MACHINE")?;
         let close = self.environment.required("RECOUP_CLOSE_MACHINE")?;
-        Ok(StateMachines::new(&self.config, night, close))
+        let simulation = self.environment.required("RECOUP_SIMULATION_MACHINE")?;
+        Ok(StateMachines::new(&self.config, [night, close, simulation]))
     }
 
     /// The queue of what cannot be worked off.

@@ -1,35 +1,31 @@
-//! Nights and closes run in state machines; a request only starts their execution.
+//! Nights, closes and simulations run in state machines; a request only starts their execution.
 
 use async_trait::async_trait;
-use aws_config::SdkConfig;
+use aws_types::SdkConfig;
 use recoup_http::Jobs;
 use recoup_store::StoreError;
 use recoup_workflows::{Job, Refusal};
+use serde_json::{Value, json};
 
-/// The two state machines.
+/// The state machines.
 pub struct StateMachines {
     client: aws_sdk_sfn::Client,
     night: String,
     close: String,
+    simulation: String,
 }
 
 impl StateMachines {
-    pub(crate) fn new(config: &SdkConfig, night: &str, close: &str) -> Self {
-        Self { client: aws_sdk_sfn::Client::new(config), night: night.to_owned(), close: close.to_owned() }
+    pub(crate) fn new(config: &SdkConfig, [night, close, simulation]: [&str; 3]) -> Self {
+        let client = aws_sdk_sfn::Client::new(config);
+        let [night, close, simulation] = [night, close, simulation].map(str::to_owned);
+        Self { client, night, close, simulation }
     }
-}
 
-#[async_trait]
-impl Jobs for StateMachines {
     /// Starts an execution that is named as the run: the same run twice is one execution.
-    async fn start(&self, run: &str, job: &Job) -> Result<(), Refusal> {
-        let machine = match job {
-            Job::Nightly(_) => &self.night,
-            Job::Close(_) => &self.close,
-        };
-        let input = job.first_step(run).to_string();
-        let started = self.client.start_execution().state_machine_arn(machine).name(run).input(input).send().await;
-        match started {
+    async fn execute(&self, machine: &str, run: &str, input: &Value) -> Result<(), Refusal> {
+        let call = self.client.start_execution().state_machine_arn(machine).name(run).input(input.to_string());
+        match call.send().await {
             Ok(_) => Ok(()),
             Err(error) if error.as_service_error().is_some_and(|error| error.is_execution_already_exists()) => Ok(()),
             Err(error) => {
@@ -37,6 +33,21 @@ impl Jobs for StateMachines {
                     .into())
             }
         }
+    }
+}
+
+#[async_trait]
+impl Jobs for StateMachines {
+    async fn start(&self, run: &str, job: &Job) -> Result<(), Refusal> {
+        let machine = match job {
+            Job::Nightly(_) => &self.night,
+            Job::Close(_) => &self.close,
+        };
+        self.execute(machine, run, &job.first_step(run)).await
+    }
+
+    async fn simulate(&self, run: &str) -> Result<(), Refusal> {
+        self.execute(&self.simulation, run, &json!({ "run": run })).await
     }
 }
 

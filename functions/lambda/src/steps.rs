@@ -1,4 +1,4 @@
-//! The steps of the two state machines: one invocation is one step of a run.
+//! The steps of the state machines: one invocation is one step of a run.
 //!
 //! What a step answers is small: names and counts. An error is named so that the state machine knows what to do: `TurnTaken`
 //! (another run goes on; wait), `TryAgain` (the store was out of reach), `Refused` (it will not get better).
@@ -20,13 +20,15 @@ use crate::context::{Context, Environment};
 use crate::logs;
 use crate::metrics::{Metric, emit};
 
-/// Which of the two state machines.
+/// Which of the state machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Duty {
     /// The night.
     Nightly,
     /// The close of a month.
     Close,
+    /// Past months under other rules.
+    Simulate,
 }
 
 impl Duty {
@@ -36,6 +38,7 @@ impl Duty {
         match self {
             Self::Nightly => "nightly",
             Self::Close => "close",
+            Self::Simulate => "simulate",
         }
     }
 }
@@ -86,6 +89,11 @@ pub enum Step {
     },
     /// Ends a close.
     Issue {
+        /// The run.
+        run: String,
+    },
+    /// Answers a simulation.
+    Simulate {
         /// The run.
         run: String,
     },
@@ -169,10 +177,11 @@ pub async fn take(app: &Arc<App>, duty: Duty, step: Step) -> Result<Value, StepE
         Step::Check { run, part } => ("CheckTime", app.close_check(&run, part).await.map(|done| json!(done))),
         Step::Settle { run } => ("SettleTime", app.night_settle(&run).await.map(|outcome| counted(&outcome))),
         Step::Issue { run } => ("IssueTime", app.close_issue(&run).await.map(|outcome| counted(&outcome))),
+        Step::Simulate { run } => ("SimulationTime", app.answer_simulation(&run).await),
         Step::Failed { run, execution, started_at, error, cause } => {
             let why = [error, cause].into_iter().flatten().collect::<Vec<_>>().join(": ");
             let failed = match run_name(run, execution, started_at, app) {
-                Ok(run) => app.run_failed(&run, duty.name(), &why).await.map(|()| json!({ "run": run })),
+                Ok(run) => failed(app, duty, &run, &why).await.map(|()| json!({ "run": run })),
                 Err(refusal) => Err(refusal),
             };
             ("FailedTime", failed)
@@ -184,6 +193,13 @@ pub async fn take(app: &Arc<App>, duty: Duty, step: Step) -> Result<Value, StepE
         tracing::warn!(duty = duty.name(), error = %refusal, "a step was not done");
     }
     Ok(done?)
+}
+
+async fn failed(app: &App, duty: Duty, run: &str, why: &str) -> Result<(), Refusal> {
+    match duty {
+        Duty::Simulate => app.simulation_failed(run, why).await,
+        Duty::Nightly | Duty::Close => app.run_failed(run, duty.name(), why).await,
+    }
 }
 
 async fn plan(app: &Arc<App>, duty: Duty, step: Step) -> Result<Value, Refusal> {
@@ -209,6 +225,7 @@ async fn plan(app: &Arc<App>, duty: Duty, step: Step) -> Result<Value, Refusal> 
             let request = CloseRequest { period, plan, as_of_ns, run_missing_nights };
             app.close_plan(&principal, &run, request).await?.parts
         }
+        Duty::Simulate => return Err(Refusal::invalid("invalid-step", "step", "a simulation has no plan")),
     };
     Ok(parts_of(&run, parts))
 }

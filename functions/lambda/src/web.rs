@@ -58,7 +58,7 @@ async fn with_address(mut request: Request) -> Request {
         _ => None,
     };
     if let Some(address) = address {
-        request.extensions_mut().insert(Origin(address));
+        request.extensions_mut().insert(Origin(address.into()));
     }
     request
 }

@@ -14,8 +14,7 @@ use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request};
 use axum::middleware::map_request;
-use axum::serve::ListenerExt as _;
-use recoup_http::{Access, InProcess, Origin, SlackDoor, router, router_with_slack};
+use recoup_http::{Access, InProcess, Origin, SlackDoor, TcpDoor, router, router_with_slack};
 use recoup_store::SystemClock;
 use recoup_store_sqlite::{OpenError, Options, SqliteStore};
 use recoup_workflows::notify::AlertQueue;
@@ -89,10 +88,8 @@ impl Host {
             alerts: Arc::new(queue.clone()),
             clock,
         };
-        let app = App::new(ports, user_key, lanes)
-            .map_err(|refusal| NotOpened::Failed(Failure::caused("could not start", refusal)))?;
         let (stop, _) = watch::channel(false);
-        let app = Arc::new(app);
+        let app = Arc::new(App::new(ports, user_key, lanes));
         let jobs = Arc::new(InProcess::new(Arc::clone(&app)));
         Ok(Self { app, jobs, queue, stop, servers: Vec::new(), socket: None, guests: Guests::default() })
     }
@@ -141,14 +138,10 @@ impl Host {
         let at = |error: io::Error| Failure::caused(format!("could not listen on {address}"), error);
         let listener = TcpListener::bind(address).await.map_err(at)?;
         let bound = listener.local_addr().map_err(at)?;
-        let listener = listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "a connection keeps small answers back");
-            }
-        });
         let service = router_with_slack(Arc::clone(&self.app), Access::Keys, self.jobs.clone(), slack);
-        let service = service.layer(map_request(with_address)).into_make_service_with_connect_info::<SocketAddr>();
-        let serve = axum::serve(listener, service).with_graceful_shutdown(self.stopped());
+        // The address that connected: a proxy's where one stands in front.
+        let service = service.into_make_service_with_connect_info::<Origin>();
+        let serve = axum::serve(TcpDoor(listener), service).with_graceful_shutdown(self.stopped());
         self.servers.push(tokio::spawn(serve.into_future()));
         Ok(bound)
     }
@@ -211,14 +204,8 @@ impl Host {
 /// A user of the machine, for the audit record.
 async fn with_user(ConnectInfo(user): ConnectInfo<User>, mut request: Request) -> Request {
     if let Some(uid) = user.0 {
-        request.extensions_mut().insert(Origin(format!("uid {uid}")));
+        request.extensions_mut().insert(Origin(format!("uid {uid}").into()));
     }
-    request
-}
-
-/// The address that connected: a proxy's where one stands in front.
-async fn with_address(ConnectInfo(address): ConnectInfo<SocketAddr>, mut request: Request) -> Request {
-    request.extensions_mut().insert(Origin(address.ip().to_string()));
     request
 }
 

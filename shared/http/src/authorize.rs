@@ -2,20 +2,25 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::Response;
 use recoup_model::{Id, Tags, limits};
 use recoup_money::{Amount, Currency};
+use recoup_workflows::Refusal;
 use recoup_workflows::authorize::{Authorization, AuthorizeRequest, Estimate};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::arguments::{Arguments, At};
 use crate::problem::Problem;
-use crate::{Shared, body};
+use crate::{Shared, body, origin};
 
 /// Bytes of a request.
 const AUTHORIZE_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of an answer with a few scopes, so that it is written without moving.
+const ANSWER_BYTES_USUAL: usize = 1024;
 /// Most tokens of an estimate, each way.
 const TOKENS_MAX: u64 = 1_000_000_000;
 
@@ -49,20 +54,27 @@ struct WantedEstimate {
 
 const SHAPE: &str = "{\"tags\":{\"team\":\"support\"},\"estimate\":{\"amount\":\"0.05\",\"currency\":\"USD\"}}";
 
-pub(crate) async fn post_authorize(
-    State(shared): State<Shared>,
-    headers: HeaderMap,
-    arguments: Arguments,
-    request: Body,
-) -> Result<Json<Authorization>, Problem> {
-    let principal = shared.principal(&headers).await?;
-    arguments.only(&[])?;
-    let mut wanted: Wanted = body::read_json(&headers, request, AUTHORIZE_BYTES_MAX, SHAPE).await?;
-    if let Some(estimate) = wanted.estimate.as_mut().filter(|estimate| estimate.amount.is_some()) {
-        let own = shared.app.organisation_today().await?.currency;
-        estimate.currency.get_or_insert(own);
+pub(crate) async fn post_authorize(State(shared): State<Shared>, request: Request) -> Result<Response, Problem> {
+    let (mut parts, request) = request.into_parts();
+    let principal = shared.principal_from(&parts.headers, origin::of_request(&parts.extensions)).await?;
+    if parts.uri.query().is_some() {
+        Arguments::from_request_parts(&mut parts, &shared).await?.only(&[])?;
     }
-    Ok(Json(shared.app.authorize(&principal, read(wanted)?).await?))
+    let mut wanted: Wanted = body::read_json(&parts.headers, request, AUTHORIZE_BYTES_MAX, SHAPE).await?;
+    let of_money = wanted.estimate.as_mut().filter(|estimate| estimate.amount.is_some());
+    if let Some(estimate) = of_money.filter(|estimate| estimate.currency.is_none()) {
+        estimate.currency = Some(shared.app.organisation_today().await?.currency);
+    }
+    answer(&shared.app.authorize(&principal, read(wanted)?).await?)
+}
+
+fn answer(authorization: &Authorization) -> Result<Response, Problem> {
+    let mut text = Vec::with_capacity(ANSWER_BYTES_USUAL);
+    serde_json::to_writer(&mut text, authorization)
+        .map_err(|error| Refusal::computation("write an answer as JSON", error))?;
+    let mut response = Response::new(Body::from(text));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
 }
 
 fn read(wanted: Wanted) -> Result<AuthorizeRequest, Problem> {

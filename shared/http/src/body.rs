@@ -46,19 +46,25 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, most: usize) -> Result
 }
 
 async fn collect(mut body: Body, most: usize) -> Result<Bytes, Problem> {
-    let mut bytes = BytesMut::new();
+    // Most bodies come in one piece, which is not copied.
+    let (mut first, mut bytes) = (Bytes::new(), BytesMut::new());
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| {
             Problem::invalid("broken-body", "body", "the body ended early; nothing was stored, send it again")
         })?;
-        let Some(data) = frame.data_ref() else { continue };
-        if bytes.len().saturating_add(data.len()) > most {
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len().saturating_add(bytes.len()).saturating_add(data.len()) > most {
             drain(body).await;
             return Err(too_large(most));
         }
-        bytes.extend_from_slice(data);
+        if first.is_empty() && bytes.is_empty() {
+            first = data;
+            continue;
+        }
+        bytes.extend_from_slice(&std::mem::take(&mut first));
+        bytes.extend_from_slice(&data);
     }
-    Ok(bytes.freeze())
+    Ok(if bytes.is_empty() { first } else { bytes.freeze() })
 }
 
 /// Reads what is left of a body that is refused, at most [`DRAINED_BYTES_MAX`]: a client that is still sending when the

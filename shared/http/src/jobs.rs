@@ -23,6 +23,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 pub trait Jobs: Send + Sync {
     /// Sees to it that a job is run under this name; it was announced and allowed before. Returns once that is certain.
     async fn start(&self, run: &str, job: &Job) -> Result<(), Refusal>;
+    /// Sees to it that a simulation is answered that was kept in the books. Returns once that is certain.
+    async fn simulate(&self, run: &str) -> Result<(), Refusal> {
+        Err(Refusal::NotFound(format!("the simulation {run} cannot be started here; the API's own function does it")))
+    }
     /// Whether they are run by another process: then what this one is asked to wait for it looks for in the books, and only
     /// for a bounded time.
     fn elsewhere(&self) -> bool {
@@ -36,18 +40,40 @@ pub trait Jobs: Send + Sync {
 
 /// Looks at a run until it has ended, or the time is over.
 async fn watch(app: &App, run: &str, most: Duration) -> Result<bool, Refusal> {
-    let mut pause = PAUSE;
-    let mut waited = Duration::ZERO;
-    loop {
-        if !app.run(run).await?.is_running() {
-            return Ok(true);
-        }
-        if waited >= most {
+    let mut pauses = Pauses::within(most);
+    while app.run(run).await?.is_running() {
+        if !pauses.next().await {
             return Ok(false);
         }
-        tokio::time::sleep(pause).await;
-        waited = waited.saturating_add(pause);
-        pause = pause.saturating_mul(2).min(PAUSE_MAX);
+    }
+    Ok(true)
+}
+
+/// Growing pauses between looks at something that has not ended.
+pub(crate) struct Pauses {
+    next: Duration,
+    left: Duration,
+}
+
+impl Pauses {
+    /// Within what a request may wait for what another process does.
+    pub(crate) const fn of_a_request() -> Self {
+        Self::within(WAIT_MAX)
+    }
+
+    const fn within(most: Duration) -> Self {
+        Self { next: PAUSE, left: most }
+    }
+
+    /// Pauses; `false`: the time is over.
+    pub(crate) async fn next(&mut self) -> bool {
+        if self.left.is_zero() {
+            return false;
+        }
+        tokio::time::sleep(self.next).await;
+        self.left = self.left.saturating_sub(self.next);
+        self.next = self.next.saturating_mul(2).min(PAUSE_MAX);
+        true
     }
 }
 

@@ -23,6 +23,7 @@ mod simulations;
 mod slack;
 mod statements;
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::Json;
@@ -38,7 +39,7 @@ use tower::limit::GlobalConcurrencyLimitLayer;
 
 pub use crate::events::Counted;
 pub use crate::jobs::{InProcess, Jobs};
-pub use crate::origin::Origin;
+pub use crate::origin::{Origin, TcpDoor};
 pub use crate::slack::{Answering, SlackDoor};
 
 use crate::problem::Problem;
@@ -57,17 +58,31 @@ pub enum Access {
 
 /// What every handler is given.
 #[derive(Clone)]
-struct Shared {
+struct Shared(Arc<Parts>);
+
+struct Parts {
     app: Arc<App>,
     access: Access,
     jobs: Arc<dyn Jobs>,
     slack: Option<SlackDoor>,
 }
 
+impl Deref for Shared {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
 impl Shared {
     /// Who asks.
     async fn principal(&self, headers: &HeaderMap) -> Result<Principal, Problem> {
-        let from = origin::of(headers);
+        self.principal_from(headers, origin::of(headers)).await
+    }
+
+    /// The same where it is known from where the request came.
+    async fn principal_from(&self, headers: &HeaderMap, from: Option<String>) -> Result<Principal, Problem> {
         if self.access == Access::Operator {
             return Ok(Principal { from, ..Principal::operator() });
         }
@@ -88,7 +103,7 @@ pub fn router(app: Arc<App>, access: Access, jobs: Arc<dyn Jobs>) -> Router {
 
 /// The same with a door for Slack, where there is one.
 pub fn router_with_slack(app: Arc<App>, access: Access, jobs: Arc<dyn Jobs>, slack: Option<SlackDoor>) -> Router {
-    let shared = Shared { app, access, jobs, slack };
+    let shared = Shared(Arc::new(Parts { app, access, jobs, slack }));
     Router::new()
         .route("/healthz", get(health))
         .route("/openapi.json", get(openapi))
@@ -109,7 +124,6 @@ pub fn router_with_slack(app: Arc<App>, access: Access, jobs: Arc<dyn Jobs>, sla
         .route("/v1/statements/verify", post(statements::post_verify))
         .route("/v1/statements/{period}/{team}", get(statements::get_statement))
         .route("/v1/statements/{period}/{team}/lines/{line}/explanation", get(explanations::get_explanation))
-        .route("/v1/authorize", post(authorize::post_authorize))
         .route("/v1/reservations/{id}", delete(authorize::delete_reservation))
         .route("/v1/reservations/{id}/extension", post(authorize::post_extension))
         .route("/v1/budgets", get(budgets::get_budgets).post(budgets::post_budget))
@@ -138,6 +152,8 @@ pub fn router_with_slack(app: Arc<App>, access: Access, jobs: Arc<dyn Jobs>, sla
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn(origin::note))
+        // Agents wait for it: it looks up itself from where a request came, and only where that is written down.
+        .route("/v1/authorize", post(authorize::post_authorize).fallback(wrong_method))
         .layer(GlobalConcurrencyLimitLayer::new(REQUESTS_AT_ONCE_MAX))
         .with_state(shared)
 }

@@ -46,11 +46,6 @@ impl Problem {
         Self::new(StatusCode::NOT_ACCEPTABLE, "not-acceptable", detail)
     }
 
-    /// This deployment has no part that could do it.
-    pub(crate) fn not_implemented(kind: &str, detail: &str) -> Self {
-        Self::new(StatusCode::NOT_IMPLEMENTED, kind, detail)
-    }
-
     pub(crate) fn method_not_allowed() -> Self {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,

@@ -10,12 +10,13 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use recoup_model::Period;
 use recoup_model::limits::ORGANISATION_BYTES_MAX;
-use recoup_workflows::Refusal;
 use recoup_workflows::simulate::{MONTHS_DEFAULT, MONTHS_MAX, Months, SimulationRequest};
+use recoup_workflows::{Principal, Refusal};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::arguments::{Arguments, At, parse};
+use crate::jobs::Pauses;
 use crate::problem::Problem;
 use crate::{Shared, body};
 
@@ -73,18 +74,14 @@ pub(crate) async fn post_simulation(
 ) -> Result<Response, Problem> {
     let principal = shared.principal(&headers).await?;
     let team = principal.may_simulate()?.map(str::to_owned);
-    if shared.jobs.elsewhere() {
-        return Err(Problem::not_implemented(
-            "simulation-elsewhere",
-            "this deployment has no machine that could replay months; run `recoup simulate` on one machine that holds a copy of \
-             the events",
-        ));
-    }
     arguments.only(&["wait"])?;
     let wait = arguments.parsed("wait", "true or false")?.unwrap_or(true);
     let request = read_request(&body::read(&headers, request, REQUEST_BYTES_MAX).await?)?;
-    let simulation = shared.app.plan_simulation(&principal, &request).await?;
     let run = shared.app.new_run()?;
+    if shared.jobs.elsewhere() {
+        return ask_elsewhere(&shared, &principal, (&run, &request), wait).await;
+    }
+    let simulation = shared.app.plan_simulation(&principal, &request).await?;
     shared.app.announce_simulation(&run, team.as_deref())?;
     let (app, name) = (shared.app.clone(), run.clone());
     let working = tokio::spawn(async move { app.simulate(&name, simulation).await });
@@ -92,8 +89,47 @@ pub(crate) async fn post_simulation(
         let outcome = working.await.map_err(|error| Refusal::computation("finish a simulation", error))??;
         return Ok(Json(outcome).into_response());
     }
+    Ok(on_its_way(&run))
+}
+
+fn on_its_way(run: &str) -> Response {
     let location = format!("/v1/simulations/{run}");
-    Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(json!({ "run": run }))).into_response())
+    (StatusCode::ACCEPTED, [(LOCATION, location)], Json(json!({ "run": run }))).into_response()
+}
+
+/// Another process answers; it is waited for as long as a gateway waits.
+async fn ask_elsewhere(
+    shared: &Shared,
+    principal: &Principal,
+    (run, request): (&str, &SimulationRequest),
+    wait: bool,
+) -> Result<Response, Problem> {
+    shared.app.ask_simulation(principal, run, request).await?;
+    if let Err(refusal) = shared.jobs.simulate(run).await {
+        shared.app.simulation_failed(run, &refusal.to_string()).await?;
+        return Err(refusal.into());
+    }
+    if !wait {
+        return Ok(on_its_way(run));
+    }
+    let team = principal.may_simulate()?;
+    let mut pauses = Pauses::of_a_request();
+    let record = loop {
+        let record = shared.app.simulation(team, run).await?;
+        if !record.is_running() {
+            break record;
+        }
+        if !pauses.next().await {
+            return Ok(on_its_way(run));
+        }
+    };
+    match (record.outcome, record.error) {
+        (Some(outcome), _) => Ok(Json(outcome).into_response()),
+        (None, error) => {
+            let error = error.as_ref().and_then(Value::as_str).unwrap_or("it ended without an answer");
+            Err(Refusal::Conflict { kind: "simulation-failed", detail: error.to_owned() }.into())
+        }
+    }
 }
 
 pub(crate) async fn get_simulation(
@@ -102,5 +138,5 @@ pub(crate) async fn get_simulation(
     At(run): At<String>,
 ) -> Result<Json<Value>, Problem> {
     let principal = shared.principal(&headers).await?;
-    Ok(Json(json!(shared.app.simulation(principal.may_simulate()?, &run)?)))
+    Ok(Json(json!(shared.app.simulation(principal.may_simulate()?, &run).await?)))
 }

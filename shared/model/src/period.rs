@@ -160,13 +160,54 @@ pub fn utc_day(instant_ns: i64) -> NaiveDate {
 /// An instant as RFC 3339 in UTC, with as many fraction digits as it needs.
 #[must_use]
 pub fn format_instant(instant_ns: i64) -> String {
-    DateTime::from_timestamp_nanos(instant_ns).to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
+    let seconds = instant_ns.div_euclid(1_000_000_000);
+    let nanos = instant_ns.rem_euclid(1_000_000_000);
+    let day = DateTime::from_timestamp_nanos(instant_ns).date_naive();
+    let second_of_day = seconds.rem_euclid(86_400);
+    let mut text = String::with_capacity("2026-11-24T10:00:00.000000000Z".len());
+    push_digits(&mut text, i64::from(day.year()), 4);
+    for (mark, part) in [('-', day.month()), ('-', day.day())] {
+        text.push(mark);
+        push_digits(&mut text, i64::from(part), 2);
+    }
+    let [minutes, hours] = [60, 3_600].map(|unit| second_of_day.div_euclid(unit));
+    for (mark, part) in [('T', hours), (':', minutes.rem_euclid(60)), (':', second_of_day.rem_euclid(60))] {
+        text.push(mark);
+        push_digits(&mut text, part, 2);
+    }
+    if nanos != 0 {
+        text.push('.');
+        let units = [(1_000_000, 3), (1_000, 6)].into_iter().find(|(unit, _)| nanos.rem_euclid(*unit) == 0);
+        let (unit, width) = units.unwrap_or((1, 9));
+        push_digits(&mut text, nanos.div_euclid(unit), width);
+    }
+    text.push('Z');
+    text
+}
+
+/// Appends a number that has at most so many digits, with zeros in front.
+fn push_digits(text: &mut String, number: i64, width: u32) {
+    for place in (0..width).rev() {
+        let digit = number.div_euclid(10_i64.saturating_pow(place)).rem_euclid(10);
+        text.push(u32::try_from(digit).ok().and_then(|digit| char::from_digit(digit, 10)).unwrap_or('0'));
+    }
 }
 
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn an_instant_reads_as_chrono_writes_it(instant_ns: i64, digits in 0_u32..4) {
+            let unit = 1_000_i64.saturating_pow(digits);
+            for instant_ns in [instant_ns, instant_ns.div_euclid(unit).saturating_mul(unit)] {
+                let theirs = DateTime::from_timestamp_nanos(instant_ns).to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true);
+                proptest::prop_assert_eq!(format_instant(instant_ns), theirs);
+            }
+        }
+    }
 
     const HOUR_NS: i64 = 3_600_000_000_000;
 

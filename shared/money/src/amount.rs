@@ -192,36 +192,103 @@ impl FromStr for Amount {
     }
 }
 
-impl fmt::Display for Amount {
+/// Bytes of the longest text of an amount: 27 digits, a point, 12 digits and a sign.
+const TEXT_BYTES_MAX: usize = 41;
+
+/// The text of an amount, written from its end.
+struct Text {
+    bytes: [u8; TEXT_BYTES_MAX],
+    from: usize,
+}
+
+impl Text {
     /// The shortest exact decimal: no exponent, no trailing zeros, `-` for debts.
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let magnitude = self.0.unsigned_abs();
+    fn of(amount: Amount) -> Self {
+        let mut text = Self { bytes: [0; TEXT_BYTES_MAX], from: TEXT_BYTES_MAX };
+        let magnitude = amount.0.unsigned_abs();
         let unit = PICO_PER_UNIT.unsigned_abs();
-        let whole = magnitude.checked_div(unit).unwrap_or_default();
-        let fraction = magnitude.checked_rem(unit).unwrap_or_default();
-        if self.0 < 0 {
-            out.write_str("-")?;
+        // Most amounts fit into 64 bits, which are divided several times faster.
+        let (whole, fraction) = match (u64::try_from(magnitude), u64::try_from(unit)) {
+            (Ok(magnitude), Ok(unit)) => {
+                let whole = magnitude.checked_div(unit).unwrap_or_default();
+                (u128::from(whole), magnitude.checked_rem(unit).unwrap_or_default())
+            }
+            _ => {
+                let fraction = magnitude.checked_rem(unit).unwrap_or_default();
+                (magnitude.checked_div(unit).unwrap_or_default(), u64::try_from(fraction).unwrap_or_default())
+            }
+        };
+        text.push_fraction(fraction);
+        text.push_whole(whole);
+        if amount.0 < 0 {
+            text.push(b'-');
         }
-        // Most amounts fit into 64 bits, which print several times faster.
-        match u64::try_from(whole) {
-            Ok(whole) => write!(out, "{whole}")?,
-            Err(_) => write!(out, "{whole}")?,
+        text
+    }
+
+    fn push(&mut self, byte: u8) {
+        self.from = self.from.saturating_sub(1);
+        if let Some(place) = self.bytes.get_mut(self.from) {
+            *place = byte;
         }
-        let mut digits = u64::try_from(fraction).unwrap_or_default();
-        let mut width = usize::try_from(PICO_DIGITS).unwrap_or_default();
+    }
+
+    fn push_digit(&mut self, digits: u64) {
+        let digit = u8::try_from(digits.checked_rem(10).unwrap_or_default()).unwrap_or_default();
+        self.push(b'0'.saturating_add(digit));
+    }
+
+    fn push_fraction(&mut self, mut digits: u64) {
         if digits == 0 {
-            return Ok(());
+            return;
         }
+        let mut width = PICO_DIGITS;
         while digits.checked_rem(10) == Some(0) {
             (digits, width) = (digits.checked_div(10).unwrap_or_default(), width.saturating_sub(1));
         }
-        write!(out, ".{digits:0width$}")
+        for _ in 0..width {
+            self.push_digit(digits);
+            digits = digits.checked_div(10).unwrap_or_default();
+        }
+        self.push(b'.');
+    }
+
+    fn push_whole(&mut self, mut wide: u128) {
+        // What does not fit into 64 bits is brought there digit by digit.
+        let mut digits = loop {
+            match u64::try_from(wide) {
+                Ok(digits) => break digits,
+                Err(_) => {
+                    let last = wide.checked_rem(10).unwrap_or_default();
+                    self.push_digit(u64::try_from(last).unwrap_or_default());
+                    wide = wide.checked_div(10).unwrap_or_default();
+                }
+            }
+        };
+        loop {
+            self.push_digit(digits);
+            digits = digits.checked_div(10).unwrap_or_default();
+            if digits == 0 {
+                return;
+            }
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        self.bytes.get(self.from..).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Amount {
+    /// The shortest exact decimal: no exponent, no trailing zeros, `-` for debts.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(Text::of(*self).as_str())
     }
 }
 
 impl Serialize for Amount {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(Text::of(*self).as_str())
     }
 }
 
@@ -294,6 +361,20 @@ mod tests {
     fn prints_the_shortest_exact_decimal() {
         for text in ["0", "12", "-0.5", "0.000000000001", "155665.348608032"] {
             assert_eq!(text.parse::<Amount>().unwrap().to_string(), text);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn an_amount_is_printed_as_its_digits_say(pico: i128, small: i64) {
+            for pico in [pico, i128::from(small), i128::MIN, i128::MAX] {
+                let digits = format!("{:013}", pico.unsigned_abs());
+                let (whole, fraction) = digits.split_at(digits.len().checked_sub(12).unwrap());
+                let plain = format!("{whole}.{fraction}");
+                let sign = if pico < 0 { "-" } else { "" };
+                let wanted = format!("{sign}{}", plain.trim_end_matches('0').trim_end_matches('.'));
+                proptest::prop_assert_eq!(Amount::from_pico(pico).to_string(), wanted);
+            }
         }
     }
 }

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use aws_config::SdkConfig;
 use aws_sdk_sns::types::MessageAttributeValue;
+use aws_types::SdkConfig;
 use recoup_store::alerts::{ALERT_BYTES_MAX, check_alert};
 use recoup_store::{Alert, Alerts, StoreError};
 

@@ -1,6 +1,6 @@
 //! What could not be worked off, put aside where somebody sees it.
 
-use aws_config::SdkConfig;
+use aws_types::SdkConfig;
 use recoup_store::StoreError;
 use serde::{Deserialize, Serialize};
 

@@ -7,7 +7,6 @@
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use aws_config::SdkConfig;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::operation::put_object::PutObjectError;
@@ -15,6 +14,7 @@ use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{ChecksumAlgorithm, ObjectLockMode};
+use aws_types::SdkConfig;
 use recoup_store::{Documents, PutOutcome, StoreError};
 use sha2::{Digest as _, Sha256};
 

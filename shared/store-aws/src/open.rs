@@ -3,10 +3,10 @@
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use aws_config::SdkConfig;
+use aws_types::SdkConfig;
 use recoup_store::StoreError;
 
-use crate::change::{Change, binary, damaged, item_key, number, read_binary, read_number};
+use crate::change::{Change, Item, binary, damaged, item_key, number, read_binary, read_number};
 use crate::client::dynamodb_client;
 use crate::meter::Meter;
 use crate::remembered::Remembered;
@@ -16,8 +16,10 @@ use crate::table::{Applied, Table};
 pub(crate) const USER_KEY_BYTES: usize = 32;
 
 const OPENING: &str = "open the store";
-const SETTINGS_PARTITION: &str = "@settings";
-const SECRET_PARTITION: &str = "@secret";
+/// Where the number of lanes stands.
+const LANES: (&str, &str) = ("@settings", "lanes");
+/// Where the key of pseudonyms stands.
+const USER_KEY: (&str, &str) = ("@secret", "users");
 
 /// Where a store is.
 #[derive(Clone, Debug)]
@@ -62,11 +64,22 @@ pub struct AwsStore {
     pub(crate) books: Table,
     pub(crate) lanes: u16,
     pub(crate) remembered: Remembered,
+    user_key: AtOpening,
     meter: Arc<Meter>,
 }
 
+/// The item of the key of pseudonyms as it stood when the store was opened, which nobody prints.
+struct AtOpening(Option<Item>);
+
+impl std::fmt::Debug for AtOpening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AtOpening")
+    }
+}
+
 impl AwsStore {
-    /// Opens a store. Costs one read, at the very first opening one write too.
+    /// Opens a store. Costs one call that reads what [`AwsStore::user_key`] gives as well, at the very first opening one
+    /// write too.
     ///
     /// # Errors
     /// [`OpenError::Lanes`] where other lanes are asked for than the log was created with; whatever `DynamoDB` says.
@@ -82,8 +95,12 @@ impl AwsStore {
         let meter = Arc::new(Meter::default());
         let table = |name| Table::new(client.clone(), name, Arc::clone(&meter));
         let [events, books] = [settings.events_table, settings.books_table].map(table);
-        let lanes = fixed_lanes(&books, settings.lanes).await?;
-        Ok(Self { events, books, lanes, remembered: Remembered::default(), meter })
+        let wanted = [LANES, USER_KEY].map(|(partition, sort)| (partition.to_owned(), sort.to_owned()));
+        let mut found = books.get_all(OPENING, &wanted).await?.into_iter();
+        let standing = found.next().flatten();
+        let lanes = fixed_lanes(&books, standing, settings.lanes).await?;
+        let user_key = AtOpening(found.next().flatten());
+        Ok(Self { events, books, lanes, remembered: Remembered::default(), user_key, meter })
     }
 
     /// Lanes of the log.
@@ -104,8 +121,8 @@ impl AwsStore {
     /// Whatever `DynamoDB` says, and [`StoreError::Damaged`] for a key of another length.
     pub async fn user_key(&self) -> Result<[u8; USER_KEY_BYTES], StoreError> {
         const DOING: &str = "read the key of pseudonyms";
-        let key = item_key(SECRET_PARTITION, "users");
-        let mut item = self.books.get(DOING, &key).await?;
+        let key = item_key(USER_KEY.0, USER_KEY.1);
+        let mut item = self.user_key.0.clone();
         if item.is_none() {
             let mut fresh = [0; USER_KEY_BYTES];
             getrandom::fill(&mut fresh).map_err(|error| StoreError::unavailable(DOING, error.to_string()))?;
@@ -122,12 +139,11 @@ impl AwsStore {
 }
 
 /// What the log was created with; the first opener decides.
-async fn fixed_lanes(books: &Table, asked: Option<NonZeroU16>) -> Result<u16, OpenError> {
-    let key = item_key(SETTINGS_PARTITION, "lanes");
-    let mut standing = books.get(OPENING, &key).await?;
+async fn fixed_lanes(books: &Table, mut standing: Option<Item>, asked: Option<NonZeroU16>) -> Result<u16, OpenError> {
+    let key = item_key(LANES.0, LANES.1);
     if standing.is_none() {
         let first = asked.map_or(1, NonZeroU16::get);
-        let mut item = key.clone();
+        let mut item = key;
         item.insert("n".to_owned(), number(first));
         match books.apply(OPENING, &Change::put(item).when("attribute_not_exists(pk)")).await? {
             Applied::Done => return Ok(first),

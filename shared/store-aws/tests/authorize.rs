@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::types::AttributeValue;
 use recoup_metering::Shape;
 use recoup_money::Amount;
@@ -115,7 +115,7 @@ impl Stage {
                 alerts: Arc::new(Silent),
                 clock: clock.clone(),
             };
-            apps.push(Arc::new(App::new(ports, [7; 32], store.lanes()).expect("an application").sharing(true)));
+            apps.push(Arc::new(App::new(ports, [7; 32], store.lanes()).sharing(true)));
             stores.push(store);
         }
         apps[0].apply_organisation(ORGANISATION, None, false).await.expect("apply");
@@ -346,7 +346,7 @@ async fn bud_5_who_asks_is_answered_in_time_while_the_store_does_not_answer() {
     let client = aws_sdk_dynamodb::Client::from_conf(client);
     let store = Arc::new(AwsStore::with_client(stage.settings.clone(), client).await.expect("open"));
     let ports = Ports { leases: store.clone(), live: store.clone(), books: store, ..stage.apps[0].ports.clone() };
-    let app = App::new(ports, [7; 32], 1).expect("an application").sharing(true);
+    let app = App::new(ports, [7; 32], 1).sharing(true);
     let app = app.answering_within(Duration::from_millis(400));
     assert_eq!(ask(&app, "marketing").await.decision, Decision::Allow);
     line.is_held.store(true, Ordering::SeqCst);

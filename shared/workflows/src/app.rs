@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::Duration;
 
 use recoup_model::Organisation;
-use recoup_model::organisation::{History, Version};
+use recoup_model::organisation::History;
 use recoup_model::period::format_instant;
 use recoup_pricing::{Catalogue, PriceBook};
 use recoup_store::{Alerts, Books, Clock, Documents, EventLog, Leases, Live};
 
 use crate::access::{AdminKey, KeyRecord};
 use crate::alerts::Told;
-use crate::authorize::Desk;
 use crate::authorize::limits::Approved;
+use crate::authorize::{Chains, Desk};
 use crate::budgets::Rolled;
 use crate::error::Refusal;
 use crate::facts::FactsCache;
@@ -68,12 +68,15 @@ pub struct App {
     pub pseudonyms: Pseudonyms,
     /// Lanes of the event log.
     pub lanes: u16,
-    pub(crate) shipped: Arc<Catalogue>,
+    /// See [`App::shipped`].
+    shipped: OnceLock<Arc<Catalogue>>,
     pub(crate) facts_cache: FactsCache,
     pub(crate) runs: Runs,
     pub(crate) rolled: Rolled,
     /// Leases that this process draws from in memory.
     pub(crate) desk: Desk,
+    /// Which limits apply to whom.
+    pub(crate) chains: Chains,
     /// Held while room is being granted.
     pub(crate) granting: tokio::sync::Mutex<()>,
     /// Keeps the leases of this process apart from those of one that ended.
@@ -101,27 +104,25 @@ pub struct App {
 }
 
 impl App {
-    /// An application over some ports. `user_key` makes pseudonyms; `lanes` is what the log was created with.
-    ///
-    /// # Errors
-    /// When the shipped catalogue cannot be read.
-    pub fn new(ports: Ports, user_key: [u8; 32], lanes: u16) -> Result<Self, Refusal> {
-        let shipped = Catalogue::shipped().map_err(|error| Refusal::computation("read the catalogue", error))?;
-        Ok(Self::with_catalogue(ports, user_key, lanes, shipped))
-    }
-
     /// The same with another catalogue than the one that comes with this release.
     #[must_use]
     pub fn with_catalogue(ports: Ports, user_key: [u8; 32], lanes: u16, shipped: Catalogue) -> Self {
+        Self { shipped: OnceLock::from(Arc::new(shipped)), ..Self::new(ports, user_key, lanes) }
+    }
+
+    /// An application over some ports. `user_key` makes pseudonyms; `lanes` is what the log was created with.
+    #[must_use]
+    pub fn new(ports: Ports, user_key: [u8; 32], lanes: u16) -> Self {
         Self {
             ports,
             pseudonyms: Pseudonyms::new(user_key),
             lanes,
-            shipped: Arc::new(shipped),
+            shipped: OnceLock::new(),
             facts_cache: FactsCache::default(),
             runs: Runs::default(),
             rolled: Rolled::default(),
             desk: Desk::default(),
+            chains: Chains::default(),
             granting: tokio::sync::Mutex::new(()),
             nonce: getrandom::u64().unwrap_or_default(),
             approved: Approved::default(),
@@ -177,6 +178,16 @@ impl App {
         format_instant(self.now_ns())
     }
 
+    /// The catalogue that comes with this release. It is read when something is first priced: a function that prices nothing
+    /// starts without it.
+    pub(crate) fn shipped(&self) -> Result<&Arc<Catalogue>, Refusal> {
+        if let Some(shipped) = self.shipped.get() {
+            return Ok(shipped);
+        }
+        let shipped = Catalogue::shipped().map_err(|error| Refusal::computation("read the catalogue", error))?;
+        Ok(self.shipped.get_or_init(|| Arc::new(shipped)))
+    }
+
     /// Organisation versions and prices as of now; refused until an organisation file was applied.
     ///
     /// # Errors
@@ -192,12 +203,14 @@ impl App {
             }
             return Ok(world);
         }
-        let history = organisation::load(self.books(), &self.pseudonyms).await?.ok_or_else(|| Refusal::Conflict {
+        let history = organisation::load(self.books(), &self.pseudonyms);
+        let (history, imported) = tokio::try_join!(history, catalogue::load(self.books()))?;
+        let history = history.ok_or_else(|| Refusal::Conflict {
             kind: "no-organisation",
             detail: "no organisation file was applied yet; run `recoup apply recoup.toml`".into(),
         })?;
-        let mut catalogues = vec![Arc::clone(&self.shipped)];
-        catalogues.extend(catalogue::load(self.books()).await?);
+        let mut catalogues = vec![Arc::clone(self.shipped()?)];
+        catalogues.extend(imported);
         let prices = PriceBook::new(&catalogues, &history)
             .map_err(|error| Refusal::computation("put the prices together", error))?;
         let world = Arc::new(World { history, prices: Arc::new(prices), catalogues });
@@ -249,13 +262,9 @@ impl App {
     /// # Errors
     /// [`Refusal::Conflict`] without an organisation file.
     pub async fn organisation_today(&self) -> Result<Arc<Organisation>, Refusal> {
-        Ok(Arc::clone(&self.version_today().await?.organisation))
-    }
-
-    pub(crate) async fn version_today(&self) -> Result<Version, Refusal> {
         let world = self.world().await?;
         let today = world.history.calendar().day_of(self.now_ns());
-        Ok(world.history.on(today).clone())
+        Ok(Arc::clone(&world.history.on(today).organisation))
     }
 
     pub(crate) fn cached_key(&self, id: &str) -> Option<Arc<KeyRecord>> {

@@ -114,7 +114,7 @@ impl App {
         })?;
         let theirs = Catalogue::from_entries(source, read.entries.clone())
             .map_err(|error| Refusal::invalid("invalid-price-list", "body", error.to_string()))?;
-        let disagreements = recoup_pricing::check(&self.shipped, &theirs, self.now_ns());
+        let disagreements = recoup_pricing::check(self.shipped()?, &theirs, self.now_ns());
         let entries = u64::try_from(read.entries.len()).unwrap_or(u64::MAX);
         let import = if dry_run { None } else { Some(self.keep_import(&theirs, read.entries, source).await?) };
         Ok(Imported {
@@ -166,7 +166,7 @@ impl App {
     /// # Errors
     /// When the store fails.
     pub async fn price_entries(&self, text: Option<&str>) -> Result<Vec<PriceEntry>, Refusal> {
-        let mut catalogues = vec![Arc::clone(&self.shipped)];
+        let mut catalogues = vec![Arc::clone(self.shipped()?)];
         catalogues.extend(load(self.books()).await?);
         let wanted = |entry: &&PriceEntry| text.is_none_or(|text| names(entry, text));
         Ok(catalogues.iter().flat_map(|catalogue| catalogue.entries().iter()).filter(wanted).cloned().collect())

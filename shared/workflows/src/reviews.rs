@@ -88,6 +88,7 @@ pub(crate) struct Capped {
 fn is_paid_by_another(review: &Review, of: &Capped, team: Option<&str>) -> bool {
     let is_known = review.mark == Mark::OverCap && of.root_arrived;
     team.is_some() && review.team.as_deref() != team && (review.team.is_none() || is_known)
+}
 
 impl Review {
     pub(crate) fn place(&self) -> Place<'_> {
@@ -102,7 +103,7 @@ fn review_key(task: &str) -> Key {
 impl App {
     /// Why a task may not go on, where it was killed.
     pub(crate) async fn killed(&self, case: &Case) -> Result<Option<DecidedBy>, Refusal> {
-        let (Some(task), true) = (&case.asker.task, case.links.iter().any(|link| link.is_cap())) else {
+        let (Some(task), true) = (&case.asker.task, case.chain.links.iter().any(|link| link.is_cap())) else {
             return Ok(None);
         };
         let Some((review, _)) = records::get::<Review>(self.books(), &review_key(task)).await? else {
@@ -125,7 +126,7 @@ impl App {
         standings: &[Standing],
     ) -> Result<(), Refusal> {
         let Some(task) = &case.asker.task else { return Ok(()) };
-        let Some((link, standing)) = case.links.iter().zip(standings).find(|(link, _)| link.is_cap()) else {
+        let Some((link, standing)) = case.chain.links.iter().zip(standings).find(|(link, _)| link.is_cap()) else {
             return Ok(());
         };
         let text = |id: &Option<Id>| id.as_ref().map(ToString::to_string);

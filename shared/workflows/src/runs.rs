@@ -26,12 +26,19 @@ const WATCHED_MAX: usize = 1_000;
 /// Rows of each list of an outcome that are kept with the run.
 const ROWS_KEPT_MAX: usize = 300;
 
-/// The kind of a simulation, which leaves no record.
+/// The kind of a simulation, which leaves no record among the runs.
 const SIMULATION: &str = "simulation";
 /// Simulations whose outcome is remembered.
-const SIMULATIONS_MAX: usize = 20;
-/// Simulations that may wait for their turn.
-const SIMULATIONS_WAITING_MAX: usize = 4;
+pub(crate) const SIMULATIONS_MAX: usize = 20;
+/// Simulations that may be on their way.
+pub(crate) const SIMULATIONS_WAITING_MAX: usize = 4;
+
+pub(crate) fn too_many_simulations() -> Refusal {
+    Refusal::Conflict {
+        kind: "too-many-simulations",
+        detail: format!("{SIMULATIONS_WAITING_MAX} simulations are on their way; try again when one has ended"),
+    }
+}
 
 fn run_key(run: &str) -> Key {
     Key::new(RUNS, run)
@@ -75,13 +82,23 @@ impl RunRecord {
         self.state == RUNNING
     }
 
+    /// Whether it has ended well.
+    pub(crate) fn is_done(&self) -> bool {
+        self.state == DONE
+    }
+
     fn finish(&mut self, finished_at: String, outcome: Result<Value, String>) {
+        let ended = outcome.map(|outcome| self.outcome = Some(outcome));
+        self.end(finished_at, ended);
+    }
+
+    /// The same where the outcome is kept elsewhere.
+    pub(crate) fn end(&mut self, finished_at: String, ended: Result<(), String>) {
         self.finished_at = Some(finished_at);
-        match outcome {
-            Ok(outcome) => {
+        match ended {
+            Ok(()) => {
                 self.state = DONE.into();
                 self.done = self.total;
-                self.outcome = Some(outcome);
             }
             Err(error) => {
                 self.state = "failed".into();
@@ -190,18 +207,20 @@ impl App {
     /// [`Refusal::Conflict`] while too many wait.
     pub fn announce_simulation(&self, run: &str, team: Option<&str>) -> Result<(), Refusal> {
         if self.simulations(|record| record.is_running() && record.run != run) >= SIMULATIONS_WAITING_MAX {
-            return Err(Refusal::Conflict {
-                kind: "too-many-simulations",
-                detail: format!("{SIMULATIONS_WAITING_MAX} simulations are on their way; try again when one has ended"),
-            });
+            return Err(too_many_simulations());
         }
-        self.watch(self.new_record(run, SIMULATION));
+        self.watch(self.new_simulation(run));
         if let Ok(mut watched) = self.runs.watched.lock()
             && let Some(record) = watched.get_mut(run)
         {
             record.team = team.map(str::to_owned);
         }
         Ok(())
+    }
+
+    /// The record of a simulation that has not begun.
+    pub(crate) fn new_simulation(&self, run: &str) -> RunRecord {
+        self.new_record(run, SIMULATION)
     }
 
     fn simulations(&self, wanted: impl Fn(&RunRecord) -> bool) -> usize {
@@ -237,11 +256,15 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal::NotFound`], also for one of another team.
-    pub fn simulation(&self, team: Option<&str>, run: &str) -> Result<RunRecord, Refusal> {
+    pub async fn simulation(&self, team: Option<&str>, run: &str) -> Result<RunRecord, Refusal> {
+        let gone = || Refusal::NotFound(format!("there is no simulation `{run}`; it may have been too long ago"));
+        if self.sharing {
+            return self.simulation_in_the_books(team, run).await?.ok_or_else(gone);
+        }
         let watched = self.runs.watched.lock().ok().and_then(|watched| watched.get(run).cloned());
         let ours =
             watched.filter(|record| record.kind == SIMULATION && (team.is_none() || record.team.as_deref() == team));
-        ours.ok_or_else(|| Refusal::NotFound(format!("there is no simulation `{run}`; it may have been too long ago")))
+        ours.ok_or_else(gone)
     }
 
     /// Takes the turn for a run and notes in the books that it goes on. A run that has begun before goes on from there; one

@@ -55,12 +55,12 @@ impl App {
     /// Keeps the catalogue of this release in the books, unless it is there.
     pub(crate) async fn keep_shipped(&self) -> Result<(), Refusal> {
         let earlier = self.shipped_versions().await?;
-        let digest = self.shipped.digest();
+        let digest = self.shipped()?.digest();
         if earlier.iter().any(|version| version.digest == digest) {
             return Ok(());
         }
         let number = u32::try_from(earlier.len()).unwrap_or(u32::MAX).saturating_add(1);
-        let entries = self.shipped.entries();
+        let entries = self.shipped()?.entries();
         let record = ShippedRecord {
             number,
             digest,
@@ -84,8 +84,8 @@ impl App {
     }
 
     async fn shipped_of(&self, record: &ShippedRecord) -> Result<Arc<Catalogue>, Refusal> {
-        if record.digest == self.shipped.digest() {
-            return Ok(Arc::clone(&self.shipped));
+        if record.digest == self.shipped()?.digest() {
+            return Ok(Arc::clone(self.shipped()?));
         }
         let partition = entries_partition(record.number, record.digest);
         let entries: Vec<PriceEntry> = records::list(self.books(), &partition, "").await?;
@@ -105,7 +105,7 @@ impl App {
         closed: &PeriodRecord,
         known: Known<'_>,
     ) -> Result<Vec<Arc<Catalogue>>, Refusal> {
-        let current = self.shipped.digest();
+        let current = self.shipped()?.digest();
         let digest = closed.shipped.unwrap_or(current);
         let (imports, latest) = match known {
             Known::AtTheClose => (closed.imports, digest),

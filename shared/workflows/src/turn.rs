@@ -112,6 +112,14 @@ impl App {
         Stopping { app: self, run }
     }
 
+    /// Refuses as `busy` while a run has the turn.
+    pub(crate) async fn nobody_has_the_turn(&self) -> Result<(), Refusal> {
+        match records::get::<Turn>(self.books(), &turn_key()).await? {
+            Some((turn, _)) if turn.until_ns > self.now_ns() => Err(busy(&turn)),
+            _ => Ok(()),
+        }
+    }
+
     /// Takes the turn for a run, which may have it already. Another's turn is waited for in this process, and refused as
     /// `busy` where processes share the books. Returns whose turn was taken over because it died.
     pub(crate) async fn take_turn(&self, run: &str, kind: &str) -> Result<Option<Turn>, Refusal> {

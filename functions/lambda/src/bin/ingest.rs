@@ -5,7 +5,7 @@ use std::sync::Arc;
 use recoup_lambda::context::{Context, Environment};
 use recoup_lambda::{logs, web};
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
     logs::start();
     let context = Context::open(Environment::of_process()).await?;

@@ -6,7 +6,7 @@ use recoup_lambda::context::{Context, Environment};
 use recoup_lambda::{logs, notify};
 use tracing::Instrument as _;
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     logs::start();
     let context = Context::open(Environment::of_process()).await?;

@@ -8,7 +8,7 @@ use recoup_lambda::{logs, watch};
 use serde::de::IgnoredAny;
 use tracing::Instrument as _;
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     logs::start();
     let context = Context::open(Environment::of_process()).await?;

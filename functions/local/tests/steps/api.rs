@@ -17,9 +17,11 @@ use crate::stage::Stage;
 
 /// Remembers what it is told to start; somebody else would do it.
 #[derive(Default)]
-struct Elsewhere {
-    started: Mutex<Vec<Value>>,
-    refuses: bool,
+pub(crate) struct Elsewhere {
+    pub(crate) started: Mutex<Vec<Value>>,
+    pub(crate) refuses: bool,
+    /// Answers simulations at once, as another process.
+    pub(crate) answers: Option<Arc<App>>,
 }
 
 #[async_trait]
@@ -30,6 +32,17 @@ impl Jobs for Elsewhere {
         }
         self.started.lock().unwrap().push(job.first_step(run));
         Ok(())
+    }
+
+    async fn simulate(&self, run: &str) -> Result<(), Refusal> {
+        if self.refuses {
+            return Err(StoreError::unavailable("start an execution", "throttled").into());
+        }
+        self.started.lock().unwrap().push(json!({ "run": run }));
+        match &self.answers {
+            Some(other) => other.answer_simulation(run).await.map(drop),
+            None => Ok(()),
+        }
     }
 
     async fn wait(&self, app: &App, run: &str) -> Result<bool, Refusal> {
@@ -59,20 +72,20 @@ impl Documents for Linked {
     }
 }
 
-struct Answered {
-    status: StatusCode,
-    location: Option<String>,
+pub(crate) struct Answered {
+    pub(crate) status: StatusCode,
+    pub(crate) location: Option<String>,
     counted: Option<Counted>,
-    body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answered {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 }
 
-async fn ask(service: &Router, method: &str, path: &str, (key, body): (&str, &Value)) -> Answered {
+pub(crate) async fn ask(service: &Router, method: &str, path: &str, (key, body): (&str, &Value)) -> Answered {
     let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
     let request = Request::builder().method(method).uri(path).header("authorization", format!("Bearer {key}"));
     let response = service.clone().oneshot(request.body(body).unwrap()).await.unwrap();
@@ -82,7 +95,7 @@ async fn ask(service: &Router, method: &str, path: &str, (key, body): (&str, &Va
     Answered { status, location, counted, body: to_bytes(response.into_body(), usize::MAX).await.unwrap().to_vec() }
 }
 
-async fn get(service: &Router, path: &str) -> Answered {
+pub(crate) async fn get(service: &Router, path: &str) -> Answered {
     ask(service, "GET", path, ("", &Value::Null)).await
 }
 
@@ -126,17 +139,6 @@ async fn a_run_that_cannot_be_started_has_failed() {
 }
 
 #[tokio::test]
-async fn a_simulation_says_where_it_can_be_done() {
-    let stage = Stage::new().await;
-    let service = router(stage.process(), Access::Operator, Arc::new(Elsewhere::default()));
-    let answer = ask(&service, "POST", "/v1/simulations", ("", &json!({ "policy": { "half_life_days": 3 } }))).await;
-    assert_eq!(answer.status, StatusCode::NOT_IMPLEMENTED);
-    let problem = answer.json();
-    assert_eq!(problem["type"], "urn:recoup:problem:simulation-elsewhere");
-    assert!(problem["detail"].as_str().unwrap().contains("`recoup simulate` on one machine"), "{problem}");
-}
-
-#[tokio::test]
 async fn a_document_with_an_address_is_answered_by_it() {
     let stage = Stage::new().await;
     let here = stage.alone();
@@ -155,7 +157,7 @@ async fn a_document_with_an_address_is_answered_by_it() {
 
     let ports = stage.ports();
     let ports = Ports { documents: Arc::new(Linked(ports.documents.clone())), ..ports };
-    let app = Arc::new(App::new(ports, [7; 32], 1).unwrap());
+    let app = Arc::new(App::new(ports, [7; 32], 1));
     let service = router(app.clone(), Access::Operator, Arc::new(InProcess::new(app)));
     let there = get(&service, "/v1/statements/2026-10/support.json?link=true").await;
     assert_eq!(there.status, StatusCode::SEE_OTHER);
@@ -172,7 +174,7 @@ async fn a_document_with_an_address_is_answered_by_it() {
 async fn the_first_admin_key_stands_in_no_books() {
     let stage = Stage::new().await;
     let made = make_admin_key().unwrap();
-    let app = App::new(stage.ports(), [7; 32], 1).unwrap().sharing(true);
+    let app = App::new(stage.ports(), [7; 32], 1).sharing(true);
     assert!(stage.process().authenticate(&made.key).await.is_err());
     let app = Arc::new(app.with_admin_key(&made.id, &made.digest).unwrap());
     let service = router(app, Access::Keys, Arc::new(Elsewhere::default()));
@@ -202,6 +204,6 @@ async fn an_admin_key_that_no_key_can_have_is_refused_at_the_start() {
     let made = make_admin_key().unwrap();
     for (id, digest) in [("", made.digest.as_str()), ("ABCDEF012345", &made.digest), (&made.id, "abc"), (&made.id, "")]
     {
-        assert!(App::new(stage.ports(), [7; 32], 1).unwrap().with_admin_key(id, digest).is_err(), "{id} {digest}");
+        assert!(App::new(stage.ports(), [7; 32], 1).with_admin_key(id, digest).is_err(), "{id} {digest}");
     }
 }

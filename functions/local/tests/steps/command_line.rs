@@ -49,7 +49,7 @@ impl Jobs for StateMachine {
 /// A deployment: its address and the admin key that it was given.
 async fn deployment(stage: &Arc<Stage>) -> (String, String) {
     let made = make_admin_key().unwrap();
-    let app = App::new(stage.ports(), [7; 32], 1).unwrap().sharing(true);
+    let app = App::new(stage.ports(), [7; 32], 1).sharing(true);
     let app = Arc::new(app.with_admin_key(&made.id, &made.digest).unwrap());
     let service = router(app, Access::Keys, Arc::new(StateMachine(Arc::clone(stage))));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

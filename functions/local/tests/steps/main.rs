@@ -13,6 +13,7 @@ mod parts;
 mod race;
 mod rollup;
 mod sharing;
+mod simulations;
 mod slack;
 mod stage;
 mod turn;

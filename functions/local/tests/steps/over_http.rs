@@ -65,7 +65,7 @@ impl Served {
         let service = if key.is_empty() { &self.at_machine } else { &self.by_key };
         let request = Request::builder().method(method).uri(path).header("authorization", format!("Bearer {key}"));
         // What a caller says of where it comes from is not believed.
-        let request = request.header("recoup-origin", "somewhere else").extension(Origin("192.0.2.7".to_owned()));
+        let request = request.header("recoup-origin", "somewhere else").extension(Origin("192.0.2.7".into()));
         let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
         let response = service.clone().oneshot(request.body(body).unwrap()).await.unwrap();
         let status = response.status().as_u16();

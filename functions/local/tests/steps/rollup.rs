@@ -161,7 +161,7 @@ async fn bud_1_a_crash_between_any_two_calls_is_made_good_by_the_redelivery() {
             let blocks = blocks(&stage).await;
             let (half, rest) = blocks.split_at(blocks.len() / 2);
             let live = Arc::new(Dying { live: stage.ports().live, left: AtomicUsize::new(calls), behind });
-            let dying = App::new(Ports { live, ..stage.ports() }, [7; 32], 1).unwrap().sharing(true);
+            let dying = App::new(Ports { live, ..stage.ports() }, [7; 32], 1).sharing(true);
             let first = dying.rollup(rest.to_vec()).await.is_ok();
             let second = first && dying.rollup(half.to_vec()).await.is_ok();
             survived += usize::from(second);

@@ -251,19 +251,19 @@ impl Stage {
 
     /// An application whose process has the books for itself.
     pub(crate) fn alone(&self) -> Arc<App> {
-        Arc::new(App::new(self.ports(), [7; 32], 1).unwrap())
+        Arc::new(App::new(self.ports(), [7; 32], 1))
     }
 
     /// Another process of those that share the books.
     pub(crate) fn process(&self) -> Arc<App> {
-        Arc::new(App::new(self.ports(), [7; 32], 1).unwrap().sharing(true))
+        Arc::new(App::new(self.ports(), [7; 32], 1).sharing(true))
     }
 
     /// One that dies before its so-many-th write, after few steps: it takes large parts.
     pub(crate) fn dying_process(&self, writes: usize) -> Arc<App> {
         let books = Arc::new(Breaking { books: self.store.clone(), left: AtomicUsize::new(writes) });
         let ports = Ports { books, ..self.ports() };
-        Arc::new(App::new(ports, [7; 32], 1).unwrap())
+        Arc::new(App::new(ports, [7; 32], 1))
     }
 
     /// Two that meet where both have read the ledger and neither has posted.
@@ -272,7 +272,7 @@ impl Stage {
         [(), ()].map(|()| {
             let has_met = AtomicBool::new(false);
             let books = Arc::new(Meeting { books: self.store.clone(), place: place.clone(), has_met });
-            Arc::new(App::new(Ports { books, ..self.ports() }, [7; 32], 1).unwrap().sharing(true))
+            Arc::new(App::new(Ports { books, ..self.ports() }, [7; 32], 1).sharing(true))
         })
     }
 

@@ -120,7 +120,7 @@ async fn served() -> Served {
     let ports = stage.ports();
     let (leases, books) = (Failing::over(Arc::clone(&ports.leases)), Failing::over(Arc::clone(&ports.books)));
     let ports = Ports { leases: leases.clone(), books: books.clone(), ..ports };
-    let app = App::new(ports, [7; 32], 1).unwrap().sharing(true);
+    let app = App::new(ports, [7; 32], 1).sharing(true);
     app.world().await.unwrap();
     Served { stage, app, leases, books }
 }

@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 use std::future::Future;
 use std::sync::Arc;
 
-use aws_config::SdkConfig;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, StreamSpecification,
     StreamViewType,
 };
 use aws_sdk_s3::types::{BucketLocationConstraint, BucketVersioningStatus, CreateBucketConfiguration};
+use aws_types::SdkConfig;
 use recoup_store::StoreError;
 use recoup_store_aws::{AwsStore, Settings};
 use tokio::runtime::Handle;
@@ -26,7 +26,7 @@ pub(crate) fn emulator() -> String {
 /// The configuration of a client on the emulator, as the functions load it.
 pub(crate) async fn config() -> SdkConfig {
     emulator();
-    recoup_store_aws::load_config().await
+    recoup_store_aws::load_config().expect("the variables of a function")
 }
 
 /// Waits for a future inside a test with several threads.

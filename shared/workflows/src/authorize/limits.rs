@@ -94,8 +94,11 @@ struct Remembered {
 impl App {
     /// What was approved for the periods of today and tomorrow.
     pub(crate) async fn extended(&self, world: &World, now_ns: i64) -> Result<Arc<Extended>, Refusal> {
-        let calendar = world.history.calendar();
-        let today = calendar.day_of(now_ns);
+        self.extended_on(world.history.calendar().day_of(now_ns), now_ns).await
+    }
+
+    /// The same where the local day is known.
+    pub(super) async fn extended_on(&self, today: NaiveDate, now_ns: i64) -> Result<Arc<Extended>, Refusal> {
         if let Ok(approved) = self.approved.0.lock()
             && let Some(known) = &*approved
             && known.today == today

@@ -6,6 +6,7 @@
 //! I/O: on one machine none for most calls; the balances of a chain after something was posted to it; one transaction for
 //! each lease. Where the books are shared: balances, the lease, one update.
 
+mod chains;
 mod desk;
 mod estimate;
 pub(crate) mod limits;
@@ -17,14 +18,16 @@ use std::future::Future;
 use std::sync::Arc;
 
 use recoup_budgets::PeriodKind;
-use recoup_budgets::admission::{Asker, Link, Span, Standing, Verdict, admit, chain, tier_reached};
+use recoup_budgets::admission::{Asker, Link, Span, Standing, Verdict, admit, tier_reached};
 use recoup_model::organisation::Unavailable;
 use recoup_model::period::format_instant;
 use recoup_model::{Id, Organisation, Tags};
 use recoup_money::{Amount, Currency};
-use recoup_store::{CounterKey, Settlement, StoreError};
+use recoup_store::{CounterKey, LeaseName, Settlement, StoreError};
 use serde::Serialize;
 
+pub(crate) use self::chains::Chains;
+use self::chains::{Chain, Ground};
 pub(crate) use self::desk::Desk;
 pub use self::estimate::Estimate;
 pub(crate) use self::reservation::{Reservation, holder};
@@ -119,13 +122,21 @@ pub struct Authorization {
 /// A request with everything that it is decided by.
 pub(crate) struct Case {
     pub(crate) asker: Asker,
-    pub(crate) links: Vec<Link>,
+    pub(crate) chain: Arc<Chain>,
     pub(crate) estimate: Amount,
     pub(crate) critical: bool,
     /// Whether more than the state is asked for.
     pub(crate) reserves: bool,
     pub(crate) ends_minute: u32,
     pub(crate) now_ns: i64,
+    pub(crate) currency: Currency,
+}
+
+impl Case {
+    /// What a reservation draws from.
+    pub(crate) fn lease(&self) -> LeaseName {
+        LeaseName { ends_minute: self.ends_minute, id: self.chain.lease }
+    }
 }
 
 /// What became of it.
@@ -149,7 +160,6 @@ impl App {
         principal.may_ingest()?;
         let world = self.world().await?;
         let case = self.case(principal, &request, &world).await?;
-        let currency = world.history.on(world.history.calendar().day_of(case.now_ns)).organisation.currency;
         let (case, decided) = match self.decided(&case, request.ask_only).await {
             Ok(Outcome::Late) => {
                 let case = self.case(principal, &request, &world).await?;
@@ -159,10 +169,10 @@ impl App {
             decided => (case, decided),
         };
         match decided {
-            Ok(outcome) => self.answer(principal, &case, outcome, currency).await,
+            Ok(outcome) => self.answer(principal, &case, outcome).await,
             Err(Refusal::Store(error)) => {
                 tracing::error!(%error, "a budget could not be read; the answer is what BUD-5 says");
-                Ok(unavailable(&case, currency))
+                Ok(unavailable(&case))
             }
             Err(refusal) => Err(refusal),
         }
@@ -223,13 +233,19 @@ impl App {
     }
 
     /// Who asks, which limits apply, what it costs.
-    async fn case(&self, principal: &Principal, request: &AuthorizeRequest, world: &World) -> Result<Case, Refusal> {
+    async fn case(
+        &self,
+        principal: &Principal,
+        request: &AuthorizeRequest,
+        world: &Arc<World>,
+    ) -> Result<Case, Refusal> {
         let now_ns = self.now_ns();
         let ends_minute = self.ends_minute(request.ttl_s, now_ns)?;
-        let calendar = world.history.calendar();
-        let organisation = &world.history.on(calendar.day_of(now_ns)).organisation;
+        let until_ns = i64::from(ends_minute).saturating_mul(MINUTE_NS);
+        let span = Span::between(world.history.calendar(), now_ns, until_ns);
+        let organisation = &world.history.on(span.from).organisation;
         let asker = self.asker(principal, request, organisation);
-        let extended = match self.in_time(self.extended(world, now_ns)).await {
+        let extended = match self.in_time(self.extended_on(span.from, now_ns)).await {
             // Without what was approved the limits are lower: a denial too early and never one too late. Where the balances
             // cannot be read either, BUD-5 says what is answered.
             Err(Refusal::Store(error)) => {
@@ -238,17 +254,18 @@ impl App {
             }
             found => found?,
         };
-        let until_ns = i64::from(ends_minute).saturating_mul(MINUTE_NS);
-        let span = Span::between(calendar, now_ns, until_ns);
         let pseudonym_of = |user: &str| self.pseudonyms.of(user).to_string();
-        let links = chain(&asker, span, &world.history, &extended, &pseudonym_of);
+        let nonce = if self.sharing { 0 } else { self.nonce };
+        let ground = Ground { world: Arc::clone(world), extended, span };
+        let chain = self.chains.of(&asker, ground, nonce, &pseudonym_of);
         let estimate = match &request.estimate {
             Some(estimate) => estimate::price(estimate, world, now_ns)?,
             None => Amount::ZERO,
         };
         let critical = request.critical && asker.may_be_critical(organisation);
         let reserves = !request.ask_only;
-        Ok(Case { asker, links, estimate, critical, reserves, ends_minute, now_ns })
+        let currency = organisation.currency;
+        Ok(Case { asker, chain, estimate, critical, reserves, ends_minute, now_ns, currency })
     }
 
     /// The minute that a reservation ends at.
@@ -300,7 +317,7 @@ impl App {
         }
         // What an event has cost counts beside its reservation for a moment, which must not kill a task.
         let _still = self.rolled.still().await;
-        self.desk.forget(case.links.iter().map(|link| &link.counter));
+        self.desk.forget(case.chain.links.iter().map(|link| &link.counter));
         self.decide_as_it_stands(case, ask_only).await
     }
 
@@ -308,9 +325,9 @@ impl App {
         if let Some(killed) = self.killed(case).await? {
             return Ok(Outcome::Denied(killed, self.standings(case).await?));
         }
-        if ask_only || case.estimate.is_zero() || case.links.is_empty() {
+        if ask_only || case.estimate.is_zero() || case.chain.links.is_empty() {
             let standings = self.standings(case).await?;
-            return Ok(match admit(&case.links, &standings, case.estimate, case.critical) {
+            return Ok(match admit(&case.chain.links, &standings, case.estimate, case.critical) {
                 Verdict::Deny(at) => Outcome::Denied(denied_by(case, &standings, at), standings),
                 Verdict::Admit => Outcome::Free(standings),
             });
@@ -323,20 +340,14 @@ impl App {
         })
     }
 
-    async fn answer(
-        &self,
-        principal: &Principal,
-        case: &Case,
-        outcome: Outcome,
-        currency: Currency,
-    ) -> Result<Authorization, Refusal> {
+    async fn answer(&self, principal: &Principal, case: &Case, outcome: Outcome) -> Result<Authorization, Refusal> {
         let mut answer = Authorization {
             decision: Decision::Allow,
             reservation_id: None,
             expires_at: None,
             decided_by: None,
             estimate: case.estimate,
-            currency,
+            currency: case.currency,
             critical: case.critical,
             scopes: Vec::new(),
         };
@@ -356,7 +367,8 @@ impl App {
                 (standings, case.estimate)
             }
             Outcome::Free(standings) => {
-                if let (true, Verdict::Deny(at)) = (case.critical, admit(&case.links, &standings, case.estimate, false))
+                if let (true, Verdict::Deny(at)) =
+                    (case.critical, admit(&case.chain.links, &standings, case.estimate, false))
                 {
                     answer.decided_by = self.note_exemption(principal, case, (at, &standings)).await?;
                 }
@@ -371,9 +383,9 @@ impl App {
                 answer.decided_by = Some(by);
                 (standings, Amount::ZERO)
             }
-            Outcome::Late => return Ok(unavailable(case, currency)),
+            Outcome::Late => return Ok(unavailable(case)),
         };
-        answer.scopes = rows(&case.links, &standings, more);
+        answer.scopes = rows(&case.chain.links, &standings, more);
         Ok(answer)
     }
 
@@ -384,7 +396,7 @@ impl App {
         case: &Case,
         (at, standings): (usize, &[Standing]),
     ) -> Result<Option<DecidedBy>, Refusal> {
-        let Some(link) = case.links.get(at) else { return Ok(None) };
+        let Some(link) = case.chain.links.get(at) else { return Ok(None) };
         let posted = standings.get(at).map(|standing| standing.posted).unwrap_or_default();
         let entry = serde_json::json!({
             "scope": link.scope, "period": link.counter.period, "limit": link.limit, "posted": posted,
@@ -409,7 +421,7 @@ fn outlives_no_period(counters: &[CounterKey], world: &World, ends_minute: u32) 
 
 fn denied_by(case: &Case, standings: &[Standing], at: usize) -> DecidedBy {
     let posted = standings.get(at).map(|standing| standing.posted).unwrap_or_default();
-    match case.links.get(at) {
+    match case.chain.links.get(at) {
         Some(link) if link.is_cap() => DecidedBy { scope: link.scope.clone(), tier: None, reason: TASK_CAP },
         Some(link) => {
             let reason = if posted >= link.limit { "kill-switch" } else { "budget-exceeded" };
@@ -435,9 +447,9 @@ fn rows(links: &[Link], standings: &[Standing], more: Amount) -> Vec<ScopeRow> {
 
 /// What is said when a budget cannot be read (BUD-5): critical work is let through, other work only where every budget of it
 /// says so.
-fn unavailable(case: &Case, currency: Currency) -> Authorization {
+fn unavailable(case: &Case) -> Authorization {
     let allows = |link: &Link| link.unavailable == Unavailable::Allow;
-    let refusing = case.links.iter().find(|link| !allows(link));
+    let refusing = case.chain.links.iter().find(|link| !allows(link));
     let is_let_through = case.critical || refusing.is_none();
     let scope = refusing.map_or_else(|| "organisation".to_owned(), |link| link.scope.clone());
     Authorization {
@@ -446,7 +458,7 @@ fn unavailable(case: &Case, currency: Currency) -> Authorization {
         expires_at: None,
         decided_by: Some(DecidedBy { scope, tier: None, reason: "unavailable" }),
         estimate: case.estimate,
-        currency,
+        currency: case.currency,
         critical: case.critical,
         scopes: Vec::new(),
     }

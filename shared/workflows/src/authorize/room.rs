@@ -36,11 +36,11 @@ fn counter(key: CounterKey) -> Counter {
     Counter { scope: key.scope, period: key.period }
 }
 
-/// The lease of a chain that ends at a minute. `nonce` keeps those of a process apart from those of all others; where
-/// processes share a lease it is the same for all.
-fn lease_of(links: &[Link], ends_minute: u32, nonce: u64) -> LeaseName {
+/// The id of the leases of a chain. `nonce` keeps those of a process apart from those of all others; where processes share a
+/// lease it is the same for all.
+pub(super) fn lease_of(links: &[Link], nonce: u64) -> u64 {
     let chain: String = links.iter().map(|link| format!("{}\n{}\n", link.counter.scope, link.counter.period)).collect();
-    LeaseName { ends_minute, id: number(&format!("{nonce:016x}\n{chain}")) }
+    number(&format!("{nonce:016x}\n{chain}"))
 }
 
 /// The lease that reservations of another one are moved to: nobody draws from it.
@@ -64,7 +64,7 @@ impl App {
         if self.sharing {
             return self.shared_standings(case).await;
         }
-        let counters = || case.links.iter().map(|link| &link.counter);
+        let counters = || case.chain.links.iter().map(|link| &link.counter);
         for _ in 0..ATTEMPTS_MAX {
             let missing = match self.desk.standings(counters()) {
                 Ok(standings) => return Ok(standings),
@@ -85,11 +85,11 @@ impl App {
     }
 
     async fn shared_standings(&self, case: &Case) -> Result<Vec<Standing>, Refusal> {
-        let counters: Vec<Counter> = case.links.iter().map(|link| link.counter.clone()).collect();
+        let counters: Vec<Counter> = case.chain.links.iter().map(|link| link.counter.clone()).collect();
         // The lease after the balances: what is granted in between is then free and not reserved, which a draw finds out;
         // the other way round it would be a denial while there is room.
         let balances = self.balances_of(&counters).await?;
-        let lease = self.ports.leases.lease(lease_of(&case.links, case.ends_minute, 0)).await?;
+        let lease = self.ports.leases.lease(case.lease()).await?;
         let free = lease.map(|lease| lease.free).unwrap_or_default();
         let without_free = |balance: Balance| {
             let reserved = balance.reserved.checked_sub(free).unwrap_or(balance.reserved);
@@ -101,8 +101,7 @@ impl App {
     /// Reserves the estimate at every link, or at none. Critical work takes what limits leave, like everybody; only where
     /// that is not enough it goes beyond, so that whatever exceeds a limit is known as such.
     pub(crate) async fn reserve(&self, case: &Case) -> Result<Reserved, Refusal> {
-        let nonce = if self.sharing { 0 } else { self.nonce };
-        let lease = lease_of(&case.links, case.ends_minute, nonce);
+        let lease = case.lease();
         match self.reserve_within(case, lease).await? {
             Reserved::Full(at, standings) if case.critical => self.reserve_beyond(case, lease, (at, standings)).await,
             reserved => Ok(reserved),
@@ -117,15 +116,15 @@ impl App {
     ) -> Result<Reserved, Refusal> {
         let lease = beyond_lease(lease);
         let room = |link: &Link| Room { counter: key(&link.counter), limit: link.is_cap().then_some(link.limit) };
-        let rooms = case.links.iter().map(room).collect();
+        let rooms = case.chain.links.iter().map(room).collect();
         let grant = Grant { lease, rooms, amount: case.estimate, drawn: case.estimate };
         match self.ports.leases.grant(grant).await? {
             Granted::Done(number) => {
-                self.desk.forget(case.links.iter().map(|link| &link.counter));
+                self.desk.forget(case.chain.links.iter().map(|link| &link.counter));
                 Ok(Reserved::Beyond(held(lease, number, case.estimate), at, standings))
             }
             Granted::Full(_) => {
-                let cap = case.links.iter().position(Link::is_cap).unwrap_or(at);
+                let cap = case.chain.links.iter().position(Link::is_cap).unwrap_or(at);
                 Ok(Reserved::Full(cap, standings))
             }
         }
@@ -135,7 +134,7 @@ impl App {
         let mut full = 0;
         for _ in 0..ATTEMPTS_MAX {
             let standings = self.standings(case).await?;
-            if let Verdict::Deny(at) = admit(&case.links, &standings, case.estimate, false) {
+            if let Verdict::Deny(at) = admit(&case.chain.links, &standings, case.estimate, false) {
                 return Ok(Reserved::Full(at, standings));
             }
             if let Some(number) = self.draw(lease, case).await? {
@@ -149,7 +148,9 @@ impl App {
             if self.now_ns() >= i64::from(case.ends_minute).saturating_mul(MINUTE_NS) {
                 return Ok(Reserved::Late);
             }
-            match self.grant(lease, case, slice(&case.links, &standings, case.estimate, self.desk.drawn(lease))).await?
+            match self
+                .grant(lease, case, slice(&case.chain.links, &standings, case.estimate, self.desk.drawn(lease)))
+                .await?
             {
                 Granted::Done(number) if self.sharing => {
                     return Ok(Reserved::Held(held(lease, number, case.estimate), standings));
@@ -161,7 +162,8 @@ impl App {
                 }
                 Granted::Full(counters) => {
                     let counters: Vec<Counter> = counters.into_iter().map(counter).collect();
-                    full = case.links.iter().position(|link| counters.contains(&link.counter)).unwrap_or_default();
+                    full =
+                        case.chain.links.iter().position(|link| counters.contains(&link.counter)).unwrap_or_default();
                     if self.sharing {
                         self.give_back_free(lease).await?;
                     }
@@ -184,7 +186,7 @@ impl App {
     async fn grant(&self, lease: LeaseName, case: &Case, amount: Amount) -> Result<Granted, Refusal> {
         let room = |link: &Link| Room { counter: key(&link.counter), limit: Some(link.limit) };
         let drawn = if self.sharing { case.estimate } else { Amount::ZERO };
-        let of = |amount| Grant { lease, rooms: case.links.iter().map(room).collect(), amount, drawn };
+        let of = |amount| Grant { lease, rooms: case.chain.links.iter().map(room).collect(), amount, drawn };
         let mut taken = amount;
         let mut granted = self.ports.leases.grant(of(amount)).await?;
         if matches!(granted, Granted::Full(_)) && amount > case.estimate {
@@ -192,7 +194,7 @@ impl App {
             granted = self.ports.leases.grant(of(taken)).await?;
         }
         if matches!(granted, Granted::Done(_)) && !self.sharing {
-            let counters: Vec<Counter> = case.links.iter().map(|link| link.counter.clone()).collect();
+            let counters: Vec<Counter> = case.chain.links.iter().map(|link| link.counter.clone()).collect();
             self.desk.add(lease, &counters, taken, case.now_ns);
         }
         Ok(granted)

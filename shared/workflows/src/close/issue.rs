@@ -61,7 +61,7 @@ impl App {
             closed_at: None,
             organisation_versions: plan.organisation_versions,
             imports: plan.imports,
-            shipped: Some(self.shipped.digest()),
+            shipped: Some(self.shipped()?.digest()),
             cut: plan.cut.0,
             nights: settled.nights.clone(),
             statements,

@@ -30,7 +30,7 @@ use crate::records;
 use crate::statements::Issued;
 
 /// The partition of period states.
-const PERIODS: &str = "periods";
+pub(crate) const PERIODS: &str = "periods";
 
 /// Where a period is on its way (CLO-1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,4 +1,5 @@
-//! What past months would have come to under another rate card or other policies. Nothing is written: not a figure, not a run.
+//! What past months would have come to under another rate card or other policies. Nothing is written: not a figure, not a run;
+//! where processes share the books only the question and its answer, see [`elsewhere`].
 //!
 //! Months are replayed from the facts that their nights stored; where the change decides on facts (another shared agent, team
 //! or provider price, minutes instead of tasks) from the events in the blocks, by the functions that verify uses.
@@ -6,6 +7,7 @@
 
 mod chain;
 mod compare;
+mod elsewhere;
 mod overlay;
 mod volatility;
 
@@ -16,6 +18,7 @@ use recoup_ledger::{Line, LineKind};
 use recoup_model::organisation::{History, diff, parse};
 use recoup_model::{FindingKind, Id, Period, limits};
 use recoup_money::Amount;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use self::chain::{Month, Replayed, facts_differ};
@@ -32,7 +35,8 @@ pub const MONTHS_DEFAULT: usize = 3;
 const CHANGES_MAX: usize = 500;
 
 /// Which months.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Months {
     /// The last so many that are over.
     Last(usize),
@@ -41,7 +45,7 @@ pub enum Months {
 }
 
 /// What to try.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SimulationRequest {
     /// TOML with the tables of an organisation file.
     pub rate_card: Option<String>,
