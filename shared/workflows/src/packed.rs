@@ -153,7 +153,7 @@ impl List<'_> {
             return self.puts::<P>(second, puts);
         }
         let key = Key::new(self.partition, format!("{}{:06}", self.prefix, puts.len()));
-        puts.push(Write::Put { key, value, expect: Expect::Any });
+        puts.push(Write::Put { key, value, expect: Expect::Any, until_s: None });
         Ok(())
     }
 

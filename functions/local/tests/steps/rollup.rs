@@ -207,7 +207,7 @@ async fn bud_2_critical_work_that_did_not_ask_is_logged_once_through_crashes_and
             stage.ingest(&app, &[critical("c2", "0.3"), critical("c3", "0.3")]).await;
             let blocks = blocks(&stage).await;
             let live = Arc::new(Dying { live: stage.ports().live, left: AtomicUsize::new(calls), behind });
-            let dying = App::new(Ports { live, ..stage.ports() }, [7; 32], 1).unwrap().sharing(true);
+            let dying = App::new(Ports { live, ..stage.ports() }, [7; 32], 1).sharing(true);
             survived += usize::from(dying.rollup(blocks.clone()).await.is_ok());
             for _ in 0..2 {
                 stage.process().rollup(blocks.clone()).await.unwrap();
