@@ -34,6 +34,11 @@ impl Runs {
         }
     }
 
+    /// On how many rows it stands.
+    fn len(&self) -> usize {
+        self.rows().count()
+    }
+
     fn rows(&self) -> impl Iterator<Item = i64> + '_ {
         let runs = self.0.chunks_exact(2).filter_map(|run| Some((*run.first()?, usize::try_from(*run.get(1)?).ok()?)));
         runs.flat_map(|(value, rows)| std::iter::repeat_n(value, rows))
@@ -247,6 +252,10 @@ impl Packed for Cells {
     fn unpack(self, day: NaiveDate, rows: &mut Vec<(CellKey, CellValue)>) -> Option<()> {
         let text = |code| value_of(&self.texts, code);
         let names = [&self.team, &self.project, &self.agent, &self.task_type, &self.provider, &self.model, &self.pool];
+        let others =
+            [&self.kind, &self.item, &self.task, &self.task_agent, &self.ended, &self.timed, &self.unobserved];
+        let lengths = names.into_iter().chain(others).map(Runs::len).chain([self.quantity.len(), self.events.len()]);
+        all_are(lengths, self.cost.len())?;
         let [mut team, mut project, mut agent, mut task_type, mut provider, mut model, mut pool] =
             names.map(Runs::rows);
         let tasks = [&self.task, &self.task_agent, &self.ended, &self.timed];
@@ -307,6 +316,11 @@ impl Texts {
     }
 }
 
+/// None where a column is longer or shorter than the others: then some rows are lost.
+fn all_are(mut lengths: impl Iterator<Item = usize>, rows: usize) -> Option<()> {
+    lengths.all(|length| length == rows).then_some(())
+}
+
 fn small(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -364,7 +378,12 @@ impl Packed for Tasks {
 
     fn unpack(self, _: NaiveDate, rows: &mut Vec<(TaskKey, TaskValue)>) -> Option<()> {
         let text = |code| value_of(&self.texts, code);
-        let [mut team, mut agent, mut task_type] = [&self.team, &self.agent, &self.task_type].map(Runs::rows);
+        let names = [&self.team, &self.agent, &self.task_type];
+        let counts = [&self.completed, &self.failed, &self.killed, &self.timed_tasks, &self.timed_completed];
+        let times = [&self.active_ns, &self.idle_ns].map(Vec::len);
+        let lengths = names.map(Runs::len).into_iter().chain(counts.map(Vec::len)).chain(times);
+        all_are(lengths.chain([self.direct_cost.len(), self.timed_cost.len()]), self.tasks.len())?;
+        let [mut team, mut agent, mut task_type] = names.map(Runs::rows);
         rows.reserve(self.tasks.len());
         for (at, tasks) in self.tasks.iter().enumerate() {
             let count = |column: &[u64]| column.get(at).copied();
@@ -420,6 +439,7 @@ impl Packed for Times {
     }
 
     fn unpack(self, _: NaiveDate, rows: &mut Vec<(TimeKey, u64)>) -> Option<()> {
+        all_are([self.idle.len(), self.ns.len(), self.tasks.len()].into_iter(), self.row.len())?;
         let mut idle = self.idle.rows();
         for (at, row) in self.row.iter().enumerate() {
             rows.push(((*row, idle.next()? != 0, *self.ns.get(at)?), *self.tasks.get(at)?));
@@ -460,6 +480,12 @@ pub(crate) async fn read(
             let durations = if idle { &mut value.idles_ns } else { &mut value.durations_ns };
             durations.insert(ns, count);
         }
+    }
+    if let Some(((row, ..), _)) = times.next() {
+        return Err(StoreError::Damaged {
+            what: format!("the durations of the tasks of {day}"),
+            detail: format!("there is no task {row}"),
+        });
     }
     Ok((cells, tasks))
 }

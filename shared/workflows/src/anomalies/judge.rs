@@ -24,20 +24,27 @@ const JUDGED_BY: u32 = 1;
 /// Tasks of one agent and task type that are looked at when a day is read again.
 const TASKS_MAX: usize = 100_000;
 
-/// The days that are over and have tasks that can be judged, each with the digest of what it is judged from.
+/// The days that are over and have tasks that can be judged, each with the digest of what it is judged from. While a night of
+/// the day or of those before it has not said what its tasks used, a close having made it, an earlier judgement stands.
 pub(super) fn due_days(nights: &[Night], today: NaiveDate) -> BTreeMap<NaiveDate, Digest> {
     let mut by_day: BTreeMap<NaiveDate, Vec<String>> = BTreeMap::new();
+    let mut lacking = BTreeSet::new();
     for night in nights {
-        // The work of a night of another release is not known: neither is what it would be compared with.
-        let Some(work) = night.work else { continue };
+        let Some(work) = night.work else {
+            lacking.insert(night.day);
+            continue;
+        };
         by_day.entry(night.day).or_default().push(format!("{} {} {work}", night.day, night.lane));
     }
+    let first_of = |day: NaiveDate| day.checked_sub_days(Days::new(BASELINE_DAYS)).unwrap_or(day);
     let inputs = |day: NaiveDate| {
-        let first = day.checked_sub_days(Days::new(BASELINE_DAYS)).unwrap_or(day);
+        let first = first_of(day);
         let of: Vec<&str> = by_day.range(first..=day).flat_map(|(_, nights)| nights).map(String::as_str).collect();
         Digest::of(format!("{JUDGED_BY}\n{}", of.join("\n")).as_bytes())
     };
-    by_day.keys().filter(|day| **day < today).map(|day| (*day, inputs(*day))).collect()
+    let is_known = |day: NaiveDate| lacking.range(first_of(day)..=day).next().is_none();
+    let days = by_day.keys().copied().filter(|day| *day < today && is_known(*day));
+    days.map(|day| (day, inputs(day))).collect()
 }
 
 /// What the tasks of one kind used that ended on a day, all lanes.

@@ -6,7 +6,7 @@ use recoup_ledger::Balances;
 use recoup_model::period::format_instant;
 use recoup_model::{Digest, Period};
 use recoup_money::Amount;
-use recoup_store::{Expect, Key, PutOutcome};
+use recoup_store::{Expect, Key, PutOutcome, StoreError};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -88,21 +88,22 @@ impl App {
             Some((manifest, ready)) => (manifest, ready),
             None => (self.frozen(record.period, MANIFEST).await?, Vec::new()),
         };
-        self.write_once(&manifest_path(record.period), manifest).await?;
+        self.write_once(&manifest_path(record.period), (manifest, record.manifest)).await?;
         let mut ready = ready.into_iter();
         let mut statements = record.statements.iter().enumerate();
         let mut writes = JoinSet::new();
         loop {
             while writes.len() < DOCUMENTS_AT_ONCE {
                 let Some((number, issued)) = statements.next() else { break };
-                let (app, path, period) = (Arc::clone(self), issued.path.clone(), record.period);
+                let (app, path, digest) = (Arc::clone(self), issued.path.clone(), issued.digest);
+                let period = record.period;
                 let made = ready.next().map(|ready| ready.frozen);
                 writes.spawn(async move {
                     let bytes = match made {
                         Some(frozen) => frozen.thaw()?,
                         None => app.frozen(period, &numbered(number)).await?,
                     };
-                    app.write_once(&path, bytes).await
+                    app.write_once(&path, (bytes, digest)).await
                 });
             }
             let Some(written) = writes.join_next().await else { break };
@@ -116,7 +117,12 @@ impl App {
         Ok(Frozen::read(self.books(), &detail_partition(period), name).await?)
     }
 
-    async fn write_once(&self, path: &str, bytes: Vec<u8>) -> Result<(), Refusal> {
+    /// Writes a document for good: only what was frozen, as its digest tells.
+    async fn write_once(&self, path: &str, (bytes, frozen): (Vec<u8>, Digest)) -> Result<(), Refusal> {
+        if Digest::of(&bytes) != frozen {
+            let detail = "it is not what was frozen; nothing was issued, restore the books from a backup".to_owned();
+            return Err(StoreError::Damaged { what: format!("the frozen document {path}"), detail }.into());
+        }
         match self.ports.documents.put_once(path, bytes).await? {
             PutOutcome::Written | PutOutcome::Same => Ok(()),
             PutOutcome::Different => Err(Refusal::Conflict {

@@ -121,13 +121,17 @@ impl App {
             exchange: world.prices.exchange_digest(),
             form: FACTS_FORM,
             facts: made.digest,
-            queries: if same { held.and_then(|night| night.queries) } else { made.queries },
-            work: if same { held.and_then(|night| night.work) } else { made.work },
+            queries: made.queries,
+            work: made.work,
             events: made.facts.counted.values().map(|set| set.events).sum(),
             rules: RULES_VERSION,
             catalogue: world.prices.digest(),
             time_zone_data: TIME_ZONE_DATA.to_owned(),
             finished_at: self.now_text(),
+        };
+        let night = match held.filter(|held| same && made.queries.is_none() && has_same_inputs(held, &night)) {
+            Some(held) => Night { queries: held.queries, work: held.work, ..night },
+            None => night,
         };
         if !same {
             records::write_in_groups(self.books(), made.puts).await?;
@@ -180,6 +184,14 @@ impl App {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Whether what only queries and anomalies read follows from the same in both: a close that has not made it may keep it.
+fn has_same_inputs(held: &Night, night: &Night) -> bool {
+    (held.rules, held.exchange) == (night.rules, night.exchange)
+        && held.time_zone_data == night.time_zone_data
+        && held.organisations == night.organisations
+        && held.names == night.names
 }
 
 /// A day's facts in the grain of settlements, and everything that is stored of it.

@@ -29,6 +29,8 @@ use crate::records;
 pub(crate) const SETTLED: &str = "settled";
 /// The partition of internal prices; lists of earlier runs stay (PRC-3).
 pub(crate) const PRICES: &str = "prices";
+/// The partition of closed months that were looked at and have nothing to correct: from which nights.
+const NOTHING_TO_CORRECT: &str = "nothing-to-correct";
 /// Months between the first and the last period that are settled in one run; each has to be settled for the next.
 const PERIODS_MAX: usize = 240;
 
@@ -88,7 +90,7 @@ impl App {
         Ok(settled)
     }
 
-    /// Settles every open period in calendar order; writes nothing. A period is settled to its end if it is `closing` or
+    /// Settles every open period in calendar order; writes no figure. A period is settled to its end if it is `closing` or
     /// a later one has begun, else to its last night: days without events take their part in smoothing and in bills.
     pub(crate) async fn settle_chain(
         &self,
@@ -116,13 +118,14 @@ impl App {
                     ),
                 });
             }
-            if let Some(record) = closed.iter().find(|record| record.is_closed() && record.period == period) {
+            // What was frozen stands, also where the close that froze it has not ended.
+            if let Some(record) = closed.iter().find(|record| record.period == period) {
                 let closing = self.closing_of(record).await?;
                 carry_past(&mut carried, &self.opening_of(record).await?, &closing)?;
                 before = closing;
             } else {
                 let corrections = match booked_in {
-                    Some(booked_in) if booked_in == period => self.corrections(world, &closed).await?,
+                    Some(booked_in) if booked_in == period => self.corrections(world, &closed, closing.is_none()).await?,
                     _ => Vec::new(),
                 };
                 let end = period.days().last().unwrap_or_default();
@@ -192,18 +195,34 @@ impl App {
     }
 
     /// What is late for closed periods, against their statements and the corrections booked so far (LED-4).
-    async fn corrections(&self, world: &World, closed: &[PeriodRecord]) -> Result<Vec<Correction>, Refusal> {
+    /// `keep`: a month that there is nothing to correct in is not looked at again before one of its nights is another one.
+    async fn corrections(
+        &self,
+        world: &World,
+        closed: &[PeriodRecord],
+        keep: bool,
+    ) -> Result<Vec<Correction>, Refusal> {
         let nights = self.nights().await?;
         let mut corrections = Vec::new();
         for record in closed.iter().filter(|record| record.is_closed()) {
             let earlier = self.corrections_booked(closed, record.period).await?;
-            if nights_of(&nights, record.period) == record.nights && earlier.is_empty() {
+            let now = nights_of(&nights, record.period);
+            if now == record.nights && earlier.is_empty() {
+                continue;
+            }
+            let looked_at = Digest::of(records::to_json(&now)?.as_bytes());
+            let key = Key::new(NOTHING_TO_CORRECT, record.period.to_string());
+            let known = records::get::<Digest>(self.books(), &key).await?;
+            if earlier.is_empty() && known.is_some_and(|(known, _)| known == looked_at) {
                 continue;
             }
             let recomputed = self.recompute_closed(world, record).await?;
             let lines = self.lines_of_statements(record).await?;
             let fresh = recoup_ledger::correct(Booked { lines: &lines, totals: &record.totals }, &earlier, &recomputed)
                 .map_err(|error| Refusal::computation("correct a closed period", error))?;
+            if keep && fresh.is_empty() && earlier.is_empty() {
+                self.books().write(vec![records::put(key, &looked_at, Expect::Any)?]).await?;
+            }
             corrections.extend(fresh);
         }
         Ok(corrections)
