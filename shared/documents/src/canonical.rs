@@ -25,6 +25,7 @@ pub fn digest(value: &impl Serialize) -> Digest {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
     use std::collections::BTreeMap;
 
     use proptest::prelude::*;

@@ -252,8 +252,7 @@ impl Packed for Cells {
     fn unpack(self, day: NaiveDate, rows: &mut Vec<(CellKey, CellValue)>) -> Option<()> {
         let text = |code| value_of(&self.texts, code);
         let names = [&self.team, &self.project, &self.agent, &self.task_type, &self.provider, &self.model, &self.pool];
-        let others =
-            [&self.kind, &self.item, &self.task, &self.task_agent, &self.ended, &self.timed, &self.unobserved];
+        let others = [&self.kind, &self.item, &self.task, &self.task_agent, &self.ended, &self.timed, &self.unobserved];
         let lengths = names.into_iter().chain(others).map(Runs::len).chain([self.quantity.len(), self.events.len()]);
         all_are(lengths, self.cost.len())?;
         let [mut team, mut project, mut agent, mut task_type, mut provider, mut model, mut pool] =

@@ -57,9 +57,8 @@ struct Memory {
 
 impl Memory {
     fn new(ground: Ground) -> Self {
-        let is_of_task = |organisation: &Organisation| {
-            organisation.budgets.iter().any(|budget| budget.scope.starts_with("task:"))
-        };
+        let is_of_task =
+            |organisation: &Organisation| organisation.budgets.iter().any(|budget| budget.scope.starts_with("task:"));
         let has_tasks = ground.organisations().any(is_of_task);
         Self { ground, has_tasks, known: HashMap::new() }
     }

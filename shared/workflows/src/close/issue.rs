@@ -24,6 +24,13 @@ const DOCUMENTS_AT_ONCE: usize = 4;
 /// What the manifest is frozen under; a statement is under its number.
 const MANIFEST: &str = "manifest";
 
+/// Documents that were made in this process.
+pub(super) struct Made {
+    pub(super) manifest: Vec<u8>,
+    /// The statements in order.
+    pub(super) ready: Vec<Ready>,
+}
+
 fn numbered(statement: usize) -> String {
     format!("{statement:06}")
 }
@@ -77,15 +84,15 @@ impl App {
 
     /// Writes what was frozen, books it, and declares the period closed. Nothing is computed here, so whoever finishes an
     /// interrupted close comes to the same end, whatever has arrived meanwhile.
-    /// `made` are the documents as they were frozen, where they are still at hand: the manifest and the statements in order.
+    /// `made` are the documents as they were frozen, where they are still at hand.
     pub(super) async fn complete(
         self: &Arc<Self>,
         run: &str,
         key: &Key,
-        (record, made): (PeriodRecord, Option<(Vec<u8>, Vec<Ready>)>),
+        (record, made): (PeriodRecord, Option<Made>),
     ) -> Result<PeriodRecord, Refusal> {
         let (manifest, ready) = match made {
-            Some((manifest, ready)) => (manifest, ready),
+            Some(Made { manifest, ready }) => (manifest, ready),
             None => (self.frozen(record.period, MANIFEST).await?, Vec::new()),
         };
         self.write_once(&manifest_path(record.period), (manifest, record.manifest)).await?;

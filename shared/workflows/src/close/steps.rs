@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::compute::plan_json;
-use super::issue::outcome_of;
+use super::issue::{Made, outcome_of};
 use super::{CloseRequest, PERIODS, PeriodRecord};
 use crate::access::Principal;
 use crate::alerts::Tell;
@@ -203,7 +203,8 @@ impl App {
         self.progress(run, "writing the statements", 1, 3);
         self.publish(&world, &plan.settled).await?;
         let record = self.freeze(run, request, &plan).await?;
-        let record = self.complete(run, &key, (record, Some((plan.manifest, plan.ready)))).await?;
+        let made = Made { manifest: plan.manifest, ready: plan.ready };
+        let record = self.complete(run, &key, (record, Some(made))).await?;
         let mut outcome = outcome_of(&record, "closed");
         if let Some(outcome) = outcome.as_object_mut() {
             outcome.insert("findings".into(), json!(plan.findings));

@@ -125,7 +125,9 @@ impl App {
                 before = closing;
             } else {
                 let corrections = match booked_in {
-                    Some(booked_in) if booked_in == period => self.corrections(world, &closed, closing.is_none()).await?,
+                    Some(booked_in) if booked_in == period => {
+                        self.corrections(world, &closed, closing.is_none()).await?
+                    }
                     _ => Vec::new(),
                 };
                 let end = period.days().last().unwrap_or_default();
