@@ -12,7 +12,7 @@ use recoup_workflows::extensions::ExtensionRequest;
 use recoup_workflows::lives::{DELIVERY_DAYS, TOLD_DAYS};
 use recoup_workflows::notify::Notified;
 use recoup_workflows::watch::AlertState;
-use recoup_workflows::{App, Principal};
+use recoup_workflows::{App, Principal, Role};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
@@ -20,6 +20,16 @@ use crate::notify::{Outside, alert, spend};
 use crate::stage::all;
 
 const LISTS: [&str; 4] = ["/v1/alerts", "/v1/alerts/deliveries", "/v1/budgets/extensions", "/v1/audit"];
+
+/// Who holds a key of finance that names a person.
+fn holder(person: &str) -> Principal {
+    Principal {
+        key_id: Some(format!("key of {person}")),
+        role: Role::Finance,
+        person: Some(person.to_owned()),
+        ..Principal::operator()
+    }
+}
 
 fn door(app: &Arc<App>) -> Router {
     router(app.clone(), Access::Operator, Arc::new(InProcess::new(app.clone())))
@@ -68,7 +78,7 @@ async fn outside() -> (Outside, Arc<App>) {
             reason: format!("number {number}"),
             alert: None,
         };
-        app.request_extension(&Principal::operator(), wanted).await.unwrap();
+        app.request_extension(&holder("ana"), wanted).await.unwrap();
     }
     app.after_decisions().await;
     (outside, app)
@@ -186,8 +196,7 @@ async fn bud_2_records_of_an_earlier_release_are_listed_and_get_an_end() {
         assert!(ends(&outside, partition).iter().all(Option::is_some), "{partition}");
     }
     let extension = newer.extensions(&Principal::operator(), all()).await.unwrap().rows.remove(0);
-    let finance = Principal { person: Some("finn".to_owned()), ..Principal::operator() };
-    newer.decide_extension(&finance, &extension.id, true).await.unwrap();
+    newer.decide_extension(&holder("finn"), &extension.id, true).await.unwrap();
     let fired = newer.budget_alerts(&Principal::operator(), Some(AlertState::Fired), all()).await.unwrap();
     assert_eq!(fired.rows.len(), 5);
 }
