@@ -394,6 +394,7 @@ async fn bud_6_what_nobody_known_asked_for_is_declined_and_never_approved() {
             key: Key::new("extensions", format!("2026-11|{id}")),
             value: pending.to_string(),
             expect: Expect::Absent,
+            until_s: None,
         };
         served.stage.ports().books.write(vec![put]).await.unwrap();
         let decide = format!("POST /v1/budgets/extensions/{id}/decision");

@@ -57,9 +57,8 @@ struct Memory {
 
 impl Memory {
     fn new(ground: Ground) -> Self {
-        let is_for_one = |organisation: &Organisation| {
-            organisation.budgets.iter().any(|budget| budget.scope.starts_with("task:"))
-        };
+        let is_for_one =
+            |organisation: &Organisation| organisation.budgets.iter().any(|budget| budget.scope.starts_with("task:"));
         let has_tasks = ground.organisations().any(is_for_one);
         Self { ground, has_tasks, known: HashMap::new() }
     }
