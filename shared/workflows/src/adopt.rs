@@ -1,5 +1,6 @@
 //! Records that an earlier release has left, without a place in a list or without an end: each look adopts some of them, until
-//! there are none. How far it has come stands in the books; beginning again changes nothing.
+//! there are none. How far it has come stands in the books; beginning again changes nothing. While a release is deployed the
+//! earlier one still writes: an hour after the first pass a second one finds what it has left.
 
 use std::sync::atomic::Ordering;
 
@@ -20,14 +21,18 @@ use crate::watch::AlertRecord;
 
 /// Records adopted by one look.
 const ADOPTED_MAX: usize = 200;
-/// Writes of one group.
+/// Writes of one group; what is too large together is written one by one.
 const GROUP_MAX: usize = 50;
-/// The partitions, in the order in which they are gone through; only added to.
+/// How often everything is gone through.
+const PASSES: usize = 2;
+/// How long after a pass the next one begins: no process of the earlier release is left then.
+const BETWEEN_NS: i64 = 3_600 * 1_000_000_000;
+/// The partitions, in the order in which they are gone through: what people are waited for first, what there is most of later.
 const PARTITIONS: [&str; 8] = [
-    List::Alerts.records(),
-    List::Deliveries.records(),
     List::Extensions.records(),
     List::Reviews.records(),
+    List::Alerts.records(),
+    List::Deliveries.records(),
     TOLD,
     FORMS,
     PRESSES,
@@ -35,10 +40,38 @@ const PARTITIONS: [&str; 8] = [
 ];
 
 /// How far it has come.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Adopted {
+    /// Passes that are over.
+    #[serde(default)]
+    passes: usize,
+    /// When the next one may begin, nanoseconds since 1970.
+    #[serde(default)]
+    not_before_ns: i64,
     partitions: usize,
     after: Option<String>,
+}
+
+impl Adopted {
+    const fn is_over(&self) -> bool {
+        self.passes >= PASSES
+    }
+
+    const fn goes_on(&self, now_ns: i64) -> bool {
+        !self.is_over() && now_ns >= self.not_before_ns
+    }
+
+    fn after_page(self, next: Option<String>) -> Self {
+        match next {
+            Some(next) => Self { after: Some(next), ..self },
+            None => Self { partitions: self.partitions.saturating_add(1), after: None, ..self },
+        }
+    }
+
+    fn after_pass(self, now_ns: i64) -> Self {
+        let not_before_ns = now_ns.saturating_add(BETWEEN_NS);
+        Self { passes: self.passes.saturating_add(1), not_before_ns, partitions: 0, after: None }
+    }
 }
 
 fn adopted_key() -> Key {
@@ -67,24 +100,23 @@ impl App {
             return Ok(());
         }
         let known = records::get::<Adopted>(self.books(), &adopted_key()).await?;
-        let mut adopted = known.map(|(adopted, _)| adopted).unwrap_or_default();
-        let begun_at = adopted.partitions;
+        let before = known.map(|(adopted, _)| adopted).unwrap_or_default();
+        let (mut adopted, now_ns) = (before.clone(), self.now_ns());
         let mut left = ADOPTED_MAX;
-        while left > 0
-            && let Some(partition) = PARTITIONS.get(adopted.partitions)
-        {
+        while left > 0 && adopted.goes_on(now_ns) {
+            let Some(partition) = PARTITIONS.get(adopted.partitions) else {
+                adopted = adopted.after_pass(now_ns);
+                continue;
+            };
             let page = self.books().scan(partition, "", adopted.after.as_deref(), left).await?;
             left = left.saturating_sub(page.records.len());
             self.adopt(partition, &page.records).await?;
-            adopted = match page.next {
-                Some(next) => Adopted { after: Some(next), ..adopted },
-                None => Adopted { partitions: adopted.partitions.saturating_add(1), after: None },
-            };
+            adopted = adopted.after_page(page.next);
         }
-        if begun_at < PARTITIONS.len() {
+        if adopted != before {
             self.books().write(vec![records::put(adopted_key(), &adopted, Expect::Any)?]).await?;
         }
-        self.adopted.store(adopted.partitions >= PARTITIONS.len(), Ordering::Relaxed);
+        self.adopted.store(adopted.is_over(), Ordering::Relaxed);
         Ok(())
     }
 
@@ -103,7 +135,7 @@ impl App {
         for group in entries.chunks(GROUP_MAX).chain(ends.chunks(GROUP_MAX)) {
             match self.books().write(group.to_vec()).await {
                 Ok(()) => {}
-                Err(WriteError::Conflict(_)) => self.write_each(group).await?,
+                Err(WriteError::Conflict(_) | WriteError::TooLarge(_)) => self.write_each(group).await?,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -115,6 +147,10 @@ impl App {
         for write in group {
             match self.books().write(vec![write.clone()]).await {
                 Ok(()) | Err(WriteError::Conflict(_)) => {}
+                Err(error @ WriteError::TooLarge(_)) => {
+                    let Key { partition, sort } = write.key();
+                    tracing::error!(partition, record = sort, %error, "it is not adopted");
+                }
                 Err(error) => return Err(error.into()),
             }
         }

@@ -16,6 +16,8 @@ const AUDIT: &str = "audit";
 const TIME_DIGITS: usize = 20;
 /// Bytes by chance in it.
 const RANDOM_BYTES: usize = 6;
+/// Digits of what tells entries of one instant apart: by chance, or an event's identity.
+const NAME_DIGITS: [usize; 2] = [2 * RANDOM_BYTES, 32];
 /// Entries of one answer.
 pub const AUDIT_ENTRIES_MAX: usize = 1_000;
 
@@ -122,10 +124,10 @@ impl AuditFrom {
     /// After a page whose cursor this is; `None`: no page has such a cursor.
     #[must_use]
     pub fn cursor(cursor: &str) -> Option<Self> {
-        let (time, random) = cursor.split_once('-')?;
+        let (time, name) = cursor.split_once('-')?;
         let is_time = time.len() == TIME_DIGITS && time.bytes().all(|digit| digit.is_ascii_digit());
-        let is_random = random.len() == 2 * RANDOM_BYTES && random.bytes().all(|digit| digit.is_ascii_hexdigit());
-        (is_time && is_random).then(|| Self(cursor.to_owned()))
+        let is_name = NAME_DIGITS.contains(&name.len()) && name.bytes().all(|digit| digit.is_ascii_hexdigit());
+        (is_time && is_name).then(|| Self(cursor.to_owned()))
     }
 }
 

@@ -374,23 +374,36 @@ impl App {
     }
 
     /// What time alone brings: escalations, ends of periods, tiers that were missed, budgets that are gone. What only served
-    /// delivery goes.
+    /// delivery goes, and what an earlier release left is adopted: both last, and where they fail only the log says so.
     ///
     /// # Errors
     /// When the store fails; the next look finds what was missed.
     pub async fn watch_time(&self) -> Result<(), Refusal> {
         let Ok(world) = self.world().await else { return Ok(()) };
-        self.adopt_records().await?;
-        self.books().remove_expired(self.now_ns().div_euclid(1_000_000_000), EXPIRED_MAX).await?;
+        let watched = self.watch_alerts(&world).await;
+        self.tend_records().await;
+        watched
+    }
+
+    async fn tend_records(&self) {
+        if let Err(error) = self.adopt_records().await {
+            tracing::error!(%error, "records of an earlier release are not adopted; the next look tries again");
+        }
+        if let Err(error) = self.books().remove_expired(self.now_ns().div_euclid(1_000_000_000), EXPIRED_MAX).await {
+            tracing::error!(%error, "records whose time is over are not removed; the next look tries again");
+        }
+    }
+
+    async fn watch_alerts(&self, world: &World) -> Result<(), Refusal> {
         self.watch_budgets(None).await?;
         let mut changed = false;
         for (id, _, _) in records::all::<String>(self.books(), OPEN, "").await? {
-            changed |= self.watch_alert(&id, &world).await?;
+            changed |= self.watch_alert(&id, world).await?;
         }
         if changed {
             self.publish_alerts().await;
         }
-        self.report_week(&world).await
+        self.report_week(world).await
     }
 
     async fn watch_alert(&self, id: &str, world: &World) -> Result<bool, Refusal> {

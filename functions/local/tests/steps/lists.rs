@@ -12,16 +12,27 @@ use recoup_workflows::extensions::ExtensionRequest;
 use recoup_workflows::lives::{DELIVERY_DAYS, TOLD_DAYS};
 use recoup_workflows::notify::Notified;
 use recoup_workflows::watch::AlertState;
-use recoup_workflows::{App, Principal};
+use recoup_workflows::{App, Principal, Role};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::notify::{Outside, alert, spend};
-use crate::stage::all;
+use crate::rollup::{CRITICAL, critical};
+use crate::stage::{ORGANISATION, Stage, all};
 
 const LISTS: [&str; 4] = ["/v1/alerts", "/v1/alerts/deliveries", "/v1/budgets/extensions", "/v1/audit"];
 
-fn door(app: &Arc<App>) -> Router {
+/// Who holds a key of finance that names a person.
+pub(crate) fn holder(person: &str) -> Principal {
+    Principal {
+        key_id: Some(format!("key of {person}")),
+        role: Role::Finance,
+        person: Some(person.to_owned()),
+        ..Principal::operator()
+    }
+}
+
+pub(crate) fn door(app: &Arc<App>) -> Router {
     router(app.clone(), Access::Operator, Arc::new(InProcess::new(app.clone())))
 }
 
@@ -33,7 +44,7 @@ async fn get(door: &Router, path: &str) -> (StatusCode, Value) {
 }
 
 /// A list page by page, with how many pages that took.
-async fn walk(door: &Router, path: &str, limit: usize) -> (Vec<Value>, usize) {
+pub(crate) async fn walk(door: &Router, path: &str, limit: usize) -> (Vec<Value>, usize) {
     let (mut rows, mut pages, mut cursor) = (Vec::new(), 0, String::new());
     loop {
         let (status, page) = get(door, &format!("{path}?limit={limit}&cursor={cursor}")).await;
@@ -50,7 +61,7 @@ async fn walk(door: &Router, path: &str, limit: usize) -> (Vec<Value>, usize) {
 }
 
 /// Alerts, deliveries, extensions and the audit record of a few minutes.
-async fn outside() -> (Outside, Arc<App>) {
+pub(crate) async fn outside() -> (Outside, Arc<App>) {
     let outside = Outside::new().await;
     let app = outside.stage.alone();
     app.watch_time().await.unwrap();
@@ -68,7 +79,7 @@ async fn outside() -> (Outside, Arc<App>) {
             reason: format!("number {number}"),
             alert: None,
         };
-        app.request_extension(&Principal::operator(), wanted).await.unwrap();
+        app.request_extension(&holder("ana"), wanted).await.unwrap();
     }
     app.after_decisions().await;
     (outside, app)
@@ -103,6 +114,30 @@ async fn bud_2_a_list_is_read_page_by_page_newest_first() {
     assert!(none.iter().all(|row| row.get("notice").is_none() && row.get("place").is_none()));
 }
 
+#[tokio::test]
+async fn bud_2_the_audit_record_is_read_past_what_an_event_has_logged() {
+    let stage = Stage::bare();
+    let app = stage.alone();
+    app.apply_organisation(&format!("{ORGANISATION}{CRITICAL}"), None, false).await.unwrap();
+    for number in 0..4 {
+        stage.clock.pass_minutes(1);
+        app.audit(&Principal::operator(), "tested", &number.to_string(), json!({})).await.unwrap();
+        stage.ingest(&app, &[critical(&format!("c{number}"), "1.1")]).await;
+    }
+    let door = door(&app);
+    let (whole, _) = walk(&door, "/v1/audit", 1_000).await;
+    let logged = |action: &str| whole.iter().filter(|entry| entry["action"] == action).count();
+    assert_eq!((logged("tested"), logged("critical-exemption")), (4, 4), "{whole:?}");
+    for limit in 1..=3 {
+        assert_eq!(walk(&door, "/v1/audit", limit).await.0, whole, "by {limit}");
+    }
+    let time = "0".repeat(20);
+    for random in [0, 11, 13, 31, 33].map(|digits| "0".repeat(digits)) {
+        let (status, problem) = get(&door, &format!("/v1/audit?cursor={time}-{random}")).await;
+        assert_eq!((status, &problem["field"]), (StatusCode::BAD_REQUEST, &json!("cursor")), "{random}: {problem}");
+    }
+}
+
 /// What a store says of when records may go.
 fn ends(outside: &Outside, partition: &str) -> Vec<Option<i64>> {
     let database = rusqlite::Connection::open(outside.stage.folder().join("recoup.sqlite3")).unwrap();
@@ -110,7 +145,7 @@ fn ends(outside: &Outside, partition: &str) -> Vec<Option<i64>> {
     select.query_map([partition], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
 }
 
-async fn sorts(books: &Arc<dyn Books>, partition: &str) -> BTreeSet<String> {
+pub(crate) async fn sorts(books: &Arc<dyn Books>, partition: &str) -> BTreeSet<String> {
     let page = books.scan(partition, "", None, 10_000).await.unwrap();
     page.records.into_iter().map(|record| record.key.sort).collect()
 }
@@ -186,8 +221,7 @@ async fn bud_2_records_of_an_earlier_release_are_listed_and_get_an_end() {
         assert!(ends(&outside, partition).iter().all(Option::is_some), "{partition}");
     }
     let extension = newer.extensions(&Principal::operator(), all()).await.unwrap().rows.remove(0);
-    let finance = Principal { person: Some("finn".to_owned()), ..Principal::operator() };
-    newer.decide_extension(&finance, &extension.id, true).await.unwrap();
+    newer.decide_extension(&holder("finn"), &extension.id, true).await.unwrap();
     let fired = newer.budget_alerts(&Principal::operator(), Some(AlertState::Fired), all()).await.unwrap();
     assert_eq!(fired.rows.len(), 5);
 }

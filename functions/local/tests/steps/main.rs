@@ -1,6 +1,7 @@
 //! Nights and closes taken in steps by several processes: the same figures as in one go, whatever crashes in between.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+mod adopt;
 mod alerts;
 mod anomalies;
 mod api;

@@ -176,7 +176,7 @@ async fn bud_1_a_crash_between_any_two_calls_is_made_good_by_the_redelivery() {
     panic!("no rollup came to its end");
 }
 
-const CRITICAL: &str = r#"
+pub(crate) const CRITICAL: &str = r#"
 [[agents]]
 id = "pager"
 critical = true
@@ -185,7 +185,7 @@ scope = "organisation"
 limit = "1"
 "#;
 
-fn critical(id: &str, amount: &str) -> Value {
+pub(crate) fn critical(id: &str, amount: &str) -> Value {
     json!({
         "event_id": id, "used_at": "2026-11-10T07:59:00Z", "kind": "tool", "priority": "critical",
         "tags": { "agent": "pager" }, "cost": { "amount": amount, "currency": "USD" },

@@ -99,6 +99,20 @@ async fn a_simulation_that_cannot_be_started_or_answered_says_so() {
 }
 
 #[tokio::test]
+async fn a_simulation_that_was_stopped_has_failed() {
+    let stage = closed().await;
+    let (service, _) = service(&stage, Elsewhere::default());
+    let path = ask(&service, "POST", "/v1/simulations?wait=false", ("", &wanted())).await.location.unwrap();
+    stage.clock.pass_minutes(5 * 60 - 1);
+    assert_eq!(get(&service, &path).await.json()["state"], "running");
+    stage.clock.pass_minutes(2);
+    let record = get(&service, &path).await.json();
+    assert_eq!((&record["state"], &record["error"]), (&json!("failed"), &json!("it was stopped; ask again")));
+    assert!(record["finished_at"].as_str().unwrap().starts_with("2026-11-10T13:00:00"), "{record}");
+    assert_eq!(get(&service, &path).await.json(), record, "whenever it is asked");
+}
+
+#[tokio::test]
 async fn so_many_are_on_their_way_and_so_many_are_remembered() {
     let stage = closed().await;
     let app = stage.process();

@@ -19,6 +19,8 @@ use crate::records;
 const EXTENSIONS: &str = List::Extensions.records();
 /// The partition of the periods of extensions, by id.
 const PERIODS: &str = "extension-periods";
+/// Extensions read at once where one is looked for that has no period by its id.
+const LOOKED_AT_ONCE: usize = 500;
 /// How long approvals of other processes may go unnoticed.
 const REMEMBERED_NS: i64 = 10_000_000_000;
 
@@ -77,8 +79,28 @@ impl Extension {
 
 /// A request by its id, with its version.
 pub(crate) async fn extension(app: &App, id: &str) -> Result<Option<(Extension, u64)>, Refusal> {
-    let Some((period, _)) = records::get::<String>(app.books(), &Key::new(PERIODS, id)).await? else { return Ok(None) };
-    Ok(records::get(app.books(), &extension_key(&period, id)).await?)
+    let key = match records::get::<String>(app.books(), &Key::new(PERIODS, id)).await? {
+        Some((period, _)) => Some(extension_key(&period, id)),
+        None => key_without_period(app, id).await?,
+    };
+    let Some(key) = key else { return Ok(None) };
+    Ok(records::get(app.books(), &key).await?)
+}
+
+/// Where an extension of an earlier release stands that was not adopted yet: all are looked at, page by page.
+async fn key_without_period(app: &App, id: &str) -> Result<Option<Key>, Refusal> {
+    let is_meant = |key: &Key| key.sort.split_once('|').is_some_and(|(_, of)| of == id);
+    let mut after: Option<String> = None;
+    loop {
+        let page = app.books().scan(EXTENSIONS, "", after.as_deref(), LOOKED_AT_ONCE).await?;
+        if let Some(found) = page.records.into_iter().map(|record| record.key).find(is_meant) {
+            return Ok(Some(found));
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(None),
+        }
+    }
 }
 
 /// What was approved, as it was read last.

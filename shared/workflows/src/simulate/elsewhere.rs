@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use recoup_model::Digest;
+use recoup_model::period::format_instant;
 use recoup_store::{Expect, Key, StoreError, Write};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -27,8 +28,9 @@ const QUESTION: &str = "question/";
 const ANSWER: &str = "answer/";
 /// Bytes of an answer.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// What goes on for longer has died: its state machine gives up after four hours.
+/// What goes on for longer was stopped: its state machine gives up after four hours.
 const LASTS_NS: i64 = 5 * 3_600 * 1_000_000_000;
+const STOPPED: &str = "it was stopped; ask again";
 
 /// A record.
 #[derive(Debug, Serialize, Deserialize)]
@@ -118,7 +120,8 @@ impl App {
         Ok(())
     }
 
-    /// A simulation by its record, with its answer where it has one; `None`: there is none for this team.
+    /// A simulation by its record, with its answer where it has one; `None`: there is none for this team. One that was
+    /// stopped, which nobody notes, has failed as soon as it can no longer go on.
     pub(crate) async fn simulation_in_the_books(
         &self,
         team: Option<&str>,
@@ -126,7 +129,11 @@ impl App {
     ) -> Result<Option<RunRecord>, Refusal> {
         let found = records::get::<Kept>(self.books(), &key(run)).await?.map(|(kept, _)| kept);
         let Some(kept) = found.filter(|kept| team.is_none() || kept.team.as_deref() == team) else { return Ok(None) };
+        let is_stopped = kept.record.is_running() && !kept.goes_on(self.now_ns());
         let mut record = kept.record;
+        if is_stopped {
+            record.end(format_instant(kept.started_ns.saturating_add(LASTS_NS)), Err(STOPPED.to_owned()));
+        }
         if record.is_done() {
             let text = records::text(self.books(), &texts_of(run), ANSWER).await?;
             let answer = serde_json::from_str(&text);
