@@ -57,8 +57,10 @@ struct Memory {
 
 impl Memory {
     fn new(ground: Ground) -> Self {
-        let mut budgets = ground.organisations().flat_map(|organisation| &organisation.budgets);
-        let has_tasks = budgets.any(|budget| budget.scope.starts_with("task:"));
+        let has_tasks = {
+            let mut budgets = ground.organisations().flat_map(|organisation| &organisation.budgets);
+            budgets.any(|budget| budget.scope.starts_with("task:"))
+        };
         Self { ground, has_tasks, known: HashMap::new() }
     }
 
