@@ -45,9 +45,9 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
-    /// The write of an entry at an instant under a name, which tells entries of one instant apart. Again changes nothing.
+    /// The write of an entry at an instant under a name, which tells entries of one instant apart. It refuses to write it again.
     pub(crate) fn put_as(&self, at_ns: i64, name: &str) -> Result<Write, Refusal> {
-        Ok(records::put(Key::new(AUDIT, format!("{at_ns:020}-{name}")), self, Expect::Any)?)
+        Ok(records::put(Key::new(AUDIT, format!("{at_ns:020}-{name}")), self, Expect::Absent)?)
     }
 }
 

@@ -8,6 +8,9 @@ pub const TOLD_DAYS: i64 = 400;
 pub const FORM_DAYS: i64 = 7;
 /// Where a pressed button can be answered: Slack takes it for half an hour. Days.
 pub const PRESS_DAYS: i64 = 1;
+/// What keeps a block that comes again from being looked at anew for critical work: a stream keeps its records for a day, and
+/// what was given up can be sent again for 14 days. Days.
+pub const LOOKED_AT_DAYS: i64 = 30;
 /// Records removed by one look, where the store does not remove them by itself.
 pub const EXPIRED_MAX: usize = 500;
 

@@ -102,8 +102,15 @@ struct Sight {
     watched: Watched,
     /// Events that another trace's report of the same call stands for (EVT-2), where somebody has looked.
     excluded: BTreeSet<Identity>,
-    /// Events that claim to be critical and name no reservation of their key, with their blocks.
-    unasked: BTreeMap<Identity, BlockName>,
+    /// Events that claim to be critical and name no reservation of their key.
+    unasked: BTreeMap<Identity, Claim>,
+}
+
+/// The report of an event that claims to be critical, of several the one that was recorded first.
+#[derive(Clone, Copy)]
+struct Claim {
+    recorded_at_ns: i64,
+    block: BlockName,
 }
 
 struct Computed {
@@ -168,7 +175,7 @@ impl App {
         // What is computed again was announced when it was new.
         if again == Again::No {
             if let Some(sight) = &sight {
-                self.log_unasked(&sight.world, &outcome.unasked).await?;
+                self.log_unasked(&sight.world, &outcome.unasked, &unsettled(sight, &outcome)).await?;
             }
             self.settle(&events, &outcome.settled).await?;
             self.ports.live.arrived(&names).await?;
@@ -178,10 +185,19 @@ impl App {
     }
 
     /// Events that claim to be critical and name no reservation of their key.
-    fn unasked_in(&self, events: &Events) -> BTreeMap<Identity, BlockName> {
-        let claims = events.values().flatten().filter(|(_, recorded)| recorded.event.critical);
-        let unasked = claims.filter(|(_, recorded)| settlement(recorded, &self.pseudonyms).is_none());
-        unasked.map(|(block, recorded)| (Identity::of(&recorded.event), *block)).collect()
+    fn unasked_in(&self, events: &Events) -> BTreeMap<Identity, Claim> {
+        let mut unasked: BTreeMap<Identity, Claim> = BTreeMap::new();
+        for (block, recorded) in events.values().flatten() {
+            if !recorded.event.critical || settlement(recorded, &self.pseudonyms).is_some() {
+                continue;
+            }
+            let claim = Claim { recorded_at_ns: recorded.recorded_at_ns, block: *block };
+            let first = unasked.entry(Identity::of(&recorded.event)).or_insert(claim);
+            if (claim.recorded_at_ns, claim.block) < (first.recorded_at_ns, first.block) {
+                *first = claim;
+            }
+        }
+        unasked
     }
 
     /// Looks at the budgets that something was posted to. What cannot be looked at now is found by the next look.
@@ -509,10 +525,12 @@ fn posted_by(events: &[Recorded], sight: &Sight) -> Result<Worth, Refusal> {
 fn unasked_of(trace: &Trace, events: &[Recorded], sight: &Sight) -> Vec<Unasked> {
     let critical = critical_spans(trace, events, &sight.world.history, &sight.watched);
     let unasked = critical.into_iter().filter_map(|CriticalSpan { span, asker, counters }| {
-        let block = sight.unasked.get(&span.identity)?;
+        let claim = sight.unasked.get(&span.identity)?;
         let recorded = events.iter().find(|recorded| Identity::of(&recorded.event) == span.identity)?;
-        Some(Unasked {
-            block: *block,
+        // A report that only repeats one of an earlier block is not what counts, and was looked at when that came.
+        let counts = recorded.recorded_at_ns == claim.recorded_at_ns;
+        counts.then(|| Unasked {
+            block: claim.block,
             identity: span.identity,
             recorded_at_ns: recorded.recorded_at_ns,
             key_id: recorded.origin.key_id.clone(),
@@ -525,6 +543,13 @@ fn unasked_of(trace: &Trace, events: &[Recorded], sight: &Sight) -> Vec<Unasked>
         })
     });
     unasked.collect()
+}
+
+/// The blocks with claims to be critical in traces that could not be posted: not all of them was looked at.
+fn unsettled(sight: &Sight, outcome: &RollupOutcome) -> BTreeSet<BlockName> {
+    let failed: BTreeSet<u64> = outcome.failed_traces.iter().map(|(trace, _)| *trace).collect();
+    let claims = sight.unasked.iter().filter(|(identity, _)| failed.contains(&identity.trace));
+    claims.map(|(_, claim)| claim.block).collect()
 }
 
 /// A pause of random length, so that those who collided do not collide again.

@@ -1,16 +1,23 @@
 //! BUD-1: rolling blocks up again, in whatever grouping, by whomever, after whatever crash, changes no counter.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use recoup_model::Tags;
+use recoup_model::limits::BLOCK_EVENTS_MAX;
 use recoup_money::Amount;
-use recoup_store::{BlockName, CounterKey, Live, PostError, StoreError, TraceChange, TraceState};
+use recoup_store::{
+    BlockName, Books, Clock as _, CounterKey, Key, Live, Page, PostError, Record, StoreError, TraceChange, TraceState,
+    Write, WriteError,
+};
+use recoup_workflows::audit::AuditEntry;
+use recoup_workflows::lives::LOOKED_AT_DAYS;
 use recoup_workflows::rollup::ArrivedBlock;
-use recoup_workflows::{App, Ports, Principal};
+use recoup_workflows::{App, Ports, Principal, Role};
 use serde_json::{Value, json};
 
-use crate::stage::{ORGANISATION, Stage, events};
+use crate::stage::{ORGANISATION, Stage, conflict, events};
 
 const BUDGETS: &str = r#"
 [[budgets]]
@@ -228,6 +235,177 @@ async fn bud_2_critical_work_that_did_not_ask_is_logged_once_through_crashes_and
         }
     }
     panic!("no rollup came to its end");
+}
+
+/// The events that the record says went beyond a limit, and what was posted then, in order of the events.
+async fn beyond(app: &App) -> Vec<(String, String)> {
+    let log = app.audit_entries(&Principal::operator(), 0).await.unwrap();
+    let logged = log.iter().filter(|entry| entry.action == "critical-exemption");
+    let text = |entry: &AuditEntry, name: &str| entry.detail[name].as_str().unwrap().to_owned();
+    let mut logged: Vec<_> = logged.map(|entry| (text(entry, "event_id"), text(entry, "posted"))).collect();
+    logged.sort();
+    logged
+}
+
+async fn critical_stage() -> Stage {
+    let stage = Stage::bare();
+    stage.process().apply_organisation(&format!("{ORGANISATION}{CRITICAL}"), None, false).await.unwrap();
+    stage
+}
+
+/// An event that was within the limit and is reported again once the limit is used up.
+#[tokio::test]
+async fn bud_2_a_repeat_of_what_was_within_the_limit_is_not_beyond_it() {
+    let stage = critical_stage().await;
+    stage.ingest(&stage.process(), &[critical("c1", "0.9")]).await;
+    let mut arrived = blocks(&stage).await;
+    stage.process().rollup(arrived.clone()).await.unwrap();
+    let mut plain = critical("c2", "0.3");
+    plain["priority"] = Value::Null;
+    for events in [[plain], [critical("c1", "0.9")]] {
+        stage.ingest(&stage.process(), &events).await;
+        let seen = arrived.len() as u64;
+        let fresh = blocks_after(&stage, seen).await;
+        assert_eq!(fresh.len(), 1, "a block of its own");
+        stage.process().rollup(fresh.clone()).await.unwrap();
+        arrived.extend(fresh);
+    }
+    assert_eq!(beyond(&stage.process()).await, []);
+    stage.ingest(&stage.process(), &[critical("c3", "0.1")]).await;
+    arrived.extend(blocks_after(&stage, arrived.len() as u64).await);
+    stage.process().rollup(arrived).await.unwrap();
+    assert_eq!(beyond(&stage.process()).await, [("c3".to_owned(), "1.3".to_owned())]);
+}
+
+/// Live state of which no block can be read.
+struct Damaging(Arc<dyn Live>);
+
+#[async_trait]
+impl Live for Damaging {
+    async fn traces(&self, traces: &[u64]) -> Result<Vec<TraceState>, StoreError> {
+        self.0.traces(traces).await
+    }
+
+    async fn blocks(&self, _: &[BlockName]) -> Result<Vec<Vec<u8>>, StoreError> {
+        Err(StoreError::Damaged { what: "a block".into(), detail: "it is gone".into() })
+    }
+
+    async fn arrived(&self, blocks: &[BlockName]) -> Result<(), StoreError> {
+        self.0.arrived(blocks).await
+    }
+
+    async fn post(&self, changes: Vec<TraceChange>) -> Result<(), PostError> {
+        self.0.post(changes).await
+    }
+
+    async fn counters(&self, keys: &[CounterKey]) -> Result<Vec<Amount>, StoreError> {
+        self.0.counters(keys).await
+    }
+}
+
+#[tokio::test]
+async fn bud_2_a_trace_that_could_not_be_posted_is_looked_at_when_it_is_and_no_entry_is_written_over() {
+    let stage = critical_stage().await;
+    let of_trace = |id: &str, amount: &str| {
+        let mut event = critical(id, amount);
+        event["trace_id"] = json!("t");
+        event
+    };
+    stage.ingest(&stage.process(), &[of_trace("c1", "0.9")]).await;
+    stage.process().rollup(blocks(&stage).await).await.unwrap();
+    stage.ingest(&stage.process(), &[of_trace("c2", "0.5"), critical("c3", "0.2")]).await;
+    let fresh = blocks_after(&stage, 1).await;
+    assert_eq!(fresh.len(), 1, "both in one block");
+    let live = Arc::new(Damaging(stage.ports().live));
+    let blind = App::new(Ports { live, ..stage.ports() }, [7; 32], 1).sharing(true);
+    let outcome = blind.rollup(fresh.clone()).await.unwrap();
+    assert_eq!(outcome.failed_traces.len(), 1);
+    let third = ("c3".to_owned(), "1.1".to_owned());
+    assert_eq!(beyond(&stage.process()).await, [third.clone()]);
+    for _ in 0..2 {
+        stage.process().rollup(fresh.clone()).await.unwrap();
+        let logged = beyond(&stage.process()).await;
+        assert_eq!((logged.len(), logged[0].0.as_str(), &logged[1]), (2, "c2", &third), "{logged:?}");
+    }
+}
+
+/// Books that count what is read one by one.
+struct Counting {
+    books: Arc<dyn Books>,
+    read: Mutex<Vec<Key>>,
+}
+
+#[async_trait]
+impl Books for Counting {
+    async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
+        self.read.lock().unwrap().push(key.clone());
+        self.books.get(key).await
+    }
+
+    async fn get_all(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, StoreError> {
+        self.books.get_all(keys).await
+    }
+
+    async fn scan(&self, partition: &str, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
+        self.books.scan(partition, prefix, after, limit).await
+    }
+
+    async fn write(&self, writes: Vec<Write>) -> Result<(), WriteError> {
+        self.books.write(writes).await
+    }
+}
+
+const LOOKED_AT: &str = "exemptions-looked-at";
+
+/// Three full blocks of critical work: a key is read once, a call logs two of them, and the next goes on.
+#[tokio::test]
+async fn bud_2_much_critical_work_is_logged_in_bounded_calls_and_its_marks_end() {
+    let stage = critical_stage().await;
+    let app = stage.process();
+    let made = app.create_key(Role::Ingest, None, Tags::default(), None).await.unwrap();
+    let sender = app.authenticate(&made.key).await.unwrap();
+    for trace in ["t1", "t2", "t3"] {
+        let event = |number: usize| {
+            let mut event = critical(&format!("{trace}-{number}"), "2");
+            event["trace_id"] = json!(trace);
+            event
+        };
+        let body = Value::from((0..BLOCK_EVENTS_MAX).map(event).collect::<Vec<_>>()).to_string().into_bytes();
+        let (shape, listing) = (recoup_metering::Shape::Json, recoup_workflows::ingest::Listing::Errors);
+        let receipt = app.ingest(&sender, &body, shape, listing).await.unwrap();
+        assert_eq!(receipt.accepted, BLOCK_EVENTS_MAX as u64);
+    }
+    let arrived = blocks(&stage).await;
+    assert_eq!(arrived.len(), 3);
+    let books = stage.ports().books;
+    let logged = || async { in_books(&*books, "audit").await.iter().filter(|sort| sort.len() == 53).count() };
+    let counting = Arc::new(Counting { books: Arc::clone(&books), read: Mutex::default() });
+    let process = App::new(Ports { books: counting.clone(), ..stage.ports() }, [7; 32], 1).sharing(true);
+    let (kind, detail) = conflict(process.rollup(arrived.clone()).await);
+    assert!(kind == "more-to-log" && detail.contains("8192") && detail.contains("1 blocks"), "{kind}: {detail}");
+    assert_eq!((logged().await, in_books(&*books, LOOKED_AT).await.len()), (8_192, 2));
+    let read = |partition: &str| counting.read.lock().unwrap().iter().filter(|key| key.partition == partition).count();
+    assert_eq!((read("keys"), read(LOOKED_AT)), (1, 0), "one by one");
+    process.rollup(arrived.clone()).await.unwrap();
+    assert_eq!((logged().await, in_books(&*books, LOOKED_AT).await.len()), (12_288, 3));
+    let now_s = stage.clock.now_ns() / 1_000_000_000;
+    for (days, left) in [(LOOKED_AT_DAYS - 1, 3), (LOOKED_AT_DAYS + 1, 0)] {
+        books.remove_expired(now_s + days * 86_400, 500).await.unwrap();
+        assert_eq!(in_books(&*books, LOOKED_AT).await.len(), left, "{days} days later");
+    }
+}
+
+/// The names of what stands in a partition.
+async fn in_books(books: &dyn Books, partition: &str) -> Vec<String> {
+    let (mut names, mut after) = (Vec::new(), None);
+    loop {
+        let page = books.scan(partition, "", after.as_deref(), 1_000).await.unwrap();
+        names.extend(page.records.into_iter().map(|record| record.key.sort));
+        after = page.next;
+        if after.is_none() {
+            return names;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
