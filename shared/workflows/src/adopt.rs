@@ -61,6 +61,11 @@ impl Adopted {
         !self.is_over() && now_ns >= self.not_before_ns
     }
 
+    /// From when on what has no time of its own is kept: a later pass, however late it comes, lets nothing live on.
+    const fn lives_from_ns(&self, now_ns: i64) -> i64 {
+        if self.passes == 0 { now_ns } else { self.not_before_ns }
+    }
+
     fn after_page(self, next: Option<String>) -> Self {
         match next {
             Some(next) => Self { after: Some(next), ..self },
@@ -110,7 +115,7 @@ impl App {
             };
             let page = self.books().scan(partition, "", adopted.after.as_deref(), left).await?;
             left = left.saturating_sub(page.records.len());
-            self.adopt(partition, &page.records).await?;
+            self.adopt(partition, &page.records, adopted.lives_from_ns(now_ns)).await?;
             adopted = adopted.after_page(page.next);
         }
         if adopted != before {
@@ -120,10 +125,10 @@ impl App {
         Ok(())
     }
 
-    async fn adopt(&self, partition: &str, found: &[Record]) -> Result<(), Refusal> {
+    async fn adopt(&self, partition: &str, found: &[Record], from_ns: i64) -> Result<(), Refusal> {
         let (mut entries, mut ends) = (Vec::new(), Vec::new());
         for record in found {
-            match self.adoption(partition, record) {
+            match self.adoption(partition, record, from_ns) {
                 Ok((of_lists, end)) => {
                     entries.extend(of_lists);
                     ends.extend(end);
@@ -158,8 +163,7 @@ impl App {
     }
 
     /// The entries that a record lacks, and the record with its end.
-    fn adoption(&self, partition: &str, record: &Record) -> Result<(Vec<Write>, Option<Write>), Refusal> {
-        let now_ns = self.now_ns();
+    fn adoption(&self, partition: &str, record: &Record, from_ns: i64) -> Result<(Vec<Write>, Option<Write>), Refusal> {
         let sort = &record.key.sort;
         Ok(if partition == List::Alerts.records() {
             (vec![read::<AlertRecord>(record)?.place().put(None)?], None)
@@ -178,7 +182,7 @@ impl App {
                 PRESSES => PRESS_DAYS,
                 _ => DELIVERY_DAYS,
             };
-            (Vec::new(), Some(ending(record, end_of(now_ns, days))))
+            (Vec::new(), Some(ending(record, end_of(from_ns, days))))
         })
     }
 }
