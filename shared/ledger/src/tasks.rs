@@ -1,6 +1,7 @@
 //! Charges of tasks and minutes at the price in force when the task ended (PRC-1, PRC-3, PRC-4).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap; // tidy: allow(hash-order) only asked, or put in order before anybody sees it
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 use recoup_attribution::DayFacts;
@@ -37,7 +38,7 @@ struct Books<'a, 'b> {
     sums: &'a mut Sums,
     markups: &'a mut Markups<'b>,
     minutes: Minutes,
-    completed: HashMap<PricedKey, Completed>,
+    completed: HashMap<PricedKey, Completed>, // tidy: allow(hash-order) drained into an ordered map
 }
 
 /// Charges of completed tasks, which wait for their sum: one posting a team.
@@ -58,7 +59,7 @@ pub(crate) fn charge_tasks(
     draft: &mut Draft,
     (sums, markups): (&mut Sums, &mut Markups<'_>),
 ) -> Result<(), LedgerError> {
-    let mut books = Books { draft, sums, markups, minutes: Minutes::new(), completed: HashMap::new() };
+    let mut books = Books { draft, sums, markups, minutes: Minutes::new(), completed: HashMap::new() }; // tidy: allow(hash-order) as above
     for facts in input.facts() {
         for (task, value) in &facts.tasks {
             let Some(ended) = ended(input, prices, (facts, task, value)) else { continue };

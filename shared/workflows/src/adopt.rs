@@ -39,6 +39,9 @@ const PARTITIONS: [&str; 8] = [
     THREADS,
 ];
 
+/// Of these the first ones, which lists are made of; a later pass looks at them alone.
+const LISTED: usize = 4;
+
 /// How far it has come.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Adopted {
@@ -59,11 +62,6 @@ impl Adopted {
 
     const fn goes_on(&self, now_ns: i64) -> bool {
         !self.is_over() && now_ns >= self.not_before_ns
-    }
-
-    /// From when on what has no time of its own is kept: a later pass, however late it comes, lets nothing live on.
-    const fn lives_from_ns(&self, now_ns: i64) -> i64 {
-        if self.passes == 0 { now_ns } else { self.not_before_ns }
     }
 
     fn after_page(self, next: Option<String>) -> Self {
@@ -109,13 +107,14 @@ impl App {
         let (mut adopted, now_ns) = (before.clone(), self.now_ns());
         let mut left = ADOPTED_MAX;
         while left > 0 && adopted.goes_on(now_ns) {
-            let Some(partition) = PARTITIONS.get(adopted.partitions) else {
+            let partitions = if adopted.passes == 0 { PARTITIONS.len() } else { LISTED };
+            let Some(partition) = PARTITIONS.get(adopted.partitions).filter(|_| adopted.partitions < partitions) else {
                 adopted = adopted.after_pass(now_ns);
                 continue;
             };
             let page = self.books().scan(partition, "", adopted.after.as_deref(), left).await?;
             left = left.saturating_sub(page.records.len());
-            self.adopt(partition, &page.records, adopted.lives_from_ns(now_ns)).await?;
+            self.adopt(partition, &page.records, now_ns).await?;
             adopted = adopted.after_page(page.next);
         }
         if adopted != before {

@@ -50,6 +50,8 @@ const HASHED: &[&str] = &["HashMap", "HashSet", "hash_map", "hash_set", "RandomS
 
 const HASH_MARK: &str = "// tidy: allow(hash-order) ";
 
+const FLOAT_MARK: &str = "// tidy: allow(float) ";
+
 /// Everything impure that the product code of the pure crates names.
 pub fn check(sources: &[Source]) -> Vec<Finding> {
     sources.iter().flat_map(check_source).collect()
@@ -65,13 +67,16 @@ fn check_source(source: &Source) -> Vec<Finding> {
         if source.is_test_line(line) {
             return None;
         }
-        let (rule, instead) = judge(&path, pure, source.text.lines().nth(line - 1).unwrap_or_default())?;
+        let mut lines = source.text.lines().skip(line - 1);
+        let (own, next) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+        let (rule, instead) = judge(&path, pure, (own, next))?;
         Some(Finding::new(&source.path, line, rule, format!("a pure crate names {path}"), instead))
     };
     paths(&source.code).into_iter().filter_map(judge).collect()
 }
 
-fn judge(path: &str, pure: &PureCrate, line: &str) -> Option<(&'static str, &'static str)> {
+/// `next` is the line after it, where a comment stands that has no room behind a signature.
+fn judge(path: &str, pure: &PureCrate, (line, next): (&str, &str)) -> Option<(&'static str, &'static str)> {
     if let Some((_, instead)) = OUTSIDE.iter().find(|(outside, _)| names(path, outside)) {
         return (!names(path, "std::time::Duration")).then_some(("purity", instead));
     }
@@ -81,7 +86,10 @@ fn judge(path: &str, pure: &PureCrate, line: &str) -> Option<(&'static str, &'st
         return reason.is_empty().then_some(("hash-order", instead));
     }
     if !pure.has_floats && path.split("::").any(is_float) {
-        return Some(("float", "use recoup-money, integers or exact ratios"));
+        let mark = line.split_once(FLOAT_MARK).or_else(|| next.split_once(FLOAT_MARK));
+        let reason = mark.map_or("", |(_, reason)| reason.trim());
+        let instead = "use recoup-money, integers or exact ratios, or mark the line `// tidy: allow(float) <reason>`";
+        return reason.is_empty().then_some(("float", instead));
     }
     None
 }
@@ -187,5 +195,8 @@ mod tests {
             assert_eq!(rules("shared/money/src/a.rs", text), ["float"], "{text}");
         }
         assert!(rules("shared/budgets/src/a.rs", "fn a(b: f64) {}").is_empty());
+        let marked =
+            |mark: &str| rules("shared/money/src/a.rs", &format!("fn a(b: f64) {{\n    // tidy: allow(float){mark}"));
+        assert_eq!((marked(""), marked(" serde asks for it")), (vec!["float"], vec![]));
     }
 }

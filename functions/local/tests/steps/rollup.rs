@@ -253,30 +253,6 @@ async fn critical_stage() -> Stage {
     stage
 }
 
-/// An event that was within the limit and is reported again once the limit is used up.
-#[tokio::test]
-async fn bud_2_a_repeat_of_what_was_within_the_limit_is_not_beyond_it() {
-    let stage = critical_stage().await;
-    stage.ingest(&stage.process(), &[critical("c1", "0.9")]).await;
-    let mut arrived = blocks(&stage).await;
-    stage.process().rollup(arrived.clone()).await.unwrap();
-    let mut plain = critical("c2", "0.3");
-    plain["priority"] = Value::Null;
-    for events in [[plain], [critical("c1", "0.9")]] {
-        stage.ingest(&stage.process(), &events).await;
-        let seen = arrived.len() as u64;
-        let fresh = blocks_after(&stage, seen).await;
-        assert_eq!(fresh.len(), 1, "a block of its own");
-        stage.process().rollup(fresh.clone()).await.unwrap();
-        arrived.extend(fresh);
-    }
-    assert_eq!(beyond(&stage.process()).await, []);
-    stage.ingest(&stage.process(), &[critical("c3", "0.1")]).await;
-    arrived.extend(blocks_after(&stage, arrived.len() as u64).await);
-    stage.process().rollup(arrived).await.unwrap();
-    assert_eq!(beyond(&stage.process()).await, [("c3".to_owned(), "1.3".to_owned())]);
-}
-
 /// Live state of which no block can be read.
 struct Damaging(Arc<dyn Live>);
 

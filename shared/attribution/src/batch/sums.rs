@@ -1,5 +1,6 @@
 //! Sums by numbered names, and how they become facts.
 
+use std::collections::BTreeSet;
 use std::collections::HashMap; // tidy: allow(hash-order) every map ends in an ordered one before anybody sees it
 use std::hash::Hash;
 
@@ -152,70 +153,98 @@ impl Sums {
             let (agent, task_type) = (name(code.agent), required(code.task_type));
             Some(TaskOf { agent, task_type, ended_on: code.ended_on, timed: code.timed })
         };
-        // Names by their texts, so that codes are put in the order of what they stand for by comparing numbers.
-        let ranks = batch.names.ranks();
-        let rank =
-            |name: Name| usize::try_from(name).ok().and_then(|name| ranks.get(name)).copied().unwrap_or_default();
-        let cell_rank = |code: &CellCode| {
-            let bought = usize::try_from(code.product).ok().and_then(|place| batch.products.get(place));
-            let (provider, model) = bought.map_or((0, 0), |bought| (rank(bought.provider), rank(bought.model)));
-            let at = usize::try_from(code.task).unwrap_or_default().checked_sub(1);
-            let task = at.and_then(|at| self.task_codes.get(at));
-            let task = task.map(|task| (rank(task.agent), rank(task.task_type), task.ended_on, task.timed));
-            let names = [code.team, code.project, code.agent, code.task_type].map(rank);
-            (names, code.kind, (provider, model), item_rank(code.item), task, rank(code.pool))
-        };
-        facts.cells = ordered(self.cells, cell_rank, |code| {
-            let (provider, model) = product(code.product);
-            CellKey {
+        let ranks = Ranks { batch, tasks: &self.task_codes, names: batch.names.ranks() };
+        facts.cells = ordered(
+            self.cells,
+            |code| ranks.cell(code),
+            |code| {
+                let (provider, model) = product(code.product);
+                CellKey {
+                    team: name(code.team),
+                    project: name(code.project),
+                    agent: name(code.agent),
+                    task_type: name(code.task_type),
+                    kind: code.kind,
+                    provider,
+                    model,
+                    item: item(code.item, batch),
+                    task: task(code.task),
+                    pool: name(code.pool),
+                    unobserved: false,
+                }
+            },
+        );
+        facts.users = ordered(
+            self.users,
+            |code| ranks.user(code),
+            |code| UserKey {
                 team: name(code.team),
                 project: name(code.project),
+                user: name(code.user),
                 agent: name(code.agent),
                 task_type: name(code.task_type),
+                model: name(code.model),
                 kind: code.kind,
-                provider,
-                model,
-                item: item(code.item, batch),
-                task: task(code.task),
-                pool: name(code.pool),
-                unobserved: false,
-            }
-        });
-        let user_rank = |code: &UserCode| {
-            let names = [code.team, code.project, code.user, code.agent, code.task_type, code.model].map(rank);
-            (names, code.kind)
-        };
-        facts.users = ordered(self.users, user_rank, |code| UserKey {
-            team: name(code.team),
-            project: name(code.project),
-            user: name(code.user),
-            agent: name(code.agent),
-            task_type: name(code.task_type),
-            model: name(code.model),
-            kind: code.kind,
-        });
-        let task_rank = |code: &TaskSumCode| [code.team, code.agent, code.task_type].map(rank);
-        facts.tasks = ordered(self.tasks, task_rank, |code| TaskKey {
-            team: name(code.team),
-            agent: name(code.agent),
-            task_type: required(code.task_type),
-        });
-        let pool_rank = |code: &PoolCode| [code.pool, code.team, code.via, code.agent].map(rank);
-        facts.pools = ordered(self.pools, pool_rank, |code| PoolUseKey {
-            pool: required(code.pool),
-            team: name(code.team),
-            via: name(code.via),
-            agent: name(code.agent),
-        });
-        facts.agents = ordered(self.agents, |agent| rank(*agent), |agent| required(*agent));
-        facts.price_names = marked(&self.products)
-            .map(product)
-            .filter(|(provider, model)| provider.is_some() || model.is_some())
-            .map(|(provider, model)| crate::day::price_name(provider.as_ref(), model.as_ref()))
-            .collect();
-        let skus = marked(&self.skus).filter_map(|place| name(batch.skus.get(usize::try_from(place).ok()?)?.sku));
-        facts.price_names.extend(skus.map(|sku| crate::day::sku_name(&sku)));
+            },
+        );
+        facts.tasks = ordered(
+            self.tasks,
+            |code| ranks.of([code.team, code.agent, code.task_type]),
+            |code| TaskKey { team: name(code.team), agent: name(code.agent), task_type: required(code.task_type) },
+        );
+        facts.pools = ordered(
+            self.pools,
+            |code| ranks.of([code.pool, code.team, code.via, code.agent]),
+            |code| PoolUseKey {
+                pool: required(code.pool),
+                team: name(code.team),
+                via: name(code.via),
+                agent: name(code.agent),
+            },
+        );
+        facts.agents = ordered(self.agents, |agent| ranks.of([*agent]), |agent| required(*agent));
+        facts.price_names = price_names(batch, (&self.products, &self.skus));
         facts
+    }
+}
+
+/// What was looked up, by name.
+fn price_names(batch: &Batch<'_>, (products, skus): (&[bool], &[bool])) -> BTreeSet<String> {
+    let at = |place: u32| usize::try_from(place).unwrap_or(usize::MAX);
+    let bought = marked(products).filter_map(|place| batch.products.get(at(place)));
+    let bought = bought.filter(|product| (product.provider, product.model) != (0, 0));
+    let name = |product: &super::Product| {
+        crate::day::price_name(batch.names.text(product.provider), batch.names.text(product.model))
+    };
+    let sold = marked(skus).filter_map(|place| batch.names.text(batch.skus.get(at(place))?.sku));
+    bought.map(name).chain(sold.map(crate::day::sku_name)).collect()
+}
+
+/// Names by their texts, so that codes are put in the order of what they stand for by comparing numbers.
+struct Ranks<'b, 'r> {
+    batch: &'b Batch<'r>,
+    tasks: &'b [TaskCode],
+    names: Vec<u32>,
+}
+
+impl Ranks<'_, '_> {
+    fn of<const N: usize>(&self, names: [Name; N]) -> [u32; N] {
+        let place = |name: Name| usize::try_from(name).ok().and_then(|name| self.names.get(name));
+        names.map(|name| place(name).copied().unwrap_or_default())
+    }
+
+    fn cell(&self, code: &CellCode) -> impl Ord + use<> {
+        let bought = usize::try_from(code.product).ok().and_then(|place| self.batch.products.get(place));
+        let bought = bought.map_or([0; 2], |bought| self.of([bought.provider, bought.model]));
+        let at = usize::try_from(code.task).unwrap_or_default().checked_sub(1);
+        let task = at.and_then(|at| self.tasks.get(at));
+        let task = task.map(|task| (self.of([task.agent, task.task_type]), task.ended_on, task.timed));
+        let names = self.of([code.team, code.project, code.agent, code.task_type]);
+        (names, code.kind, bought, item_rank(code.item), task, self.of([code.pool]))
+    }
+
+    fn user(&self, code: &UserCode) -> impl Ord + use<> {
+        (self.of([code.team, code.project, code.user, code.agent, code.task_type, code.model]), code.kind)
     }
 }
 
