@@ -297,7 +297,7 @@ async fn bud_2_a_trace_that_could_not_be_posted_is_looked_at_when_it_is_and_no_e
     let outcome = blind.rollup(fresh.clone()).await.unwrap();
     assert_eq!(outcome.failed_traces.len(), 1);
     let third = ("c3".to_owned(), "1.1".to_owned());
-    assert_eq!(beyond(&stage.process()).await, [third.clone()]);
+    assert_eq!(beyond(&stage.process()).await, std::slice::from_ref(&third));
     for _ in 0..2 {
         stage.process().rollup(fresh.clone()).await.unwrap();
         let logged = beyond(&stage.process()).await;
