@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::channels::Configured;
 use crate::cli::Place;
@@ -59,6 +59,8 @@ impl Serve {
             return Err(Failure::usage("`recoup serve` serves a data folder; name one with --data, not --server"));
         };
         let configured = Configured::of_process()?;
+        // Before anybody can know that there is something to stop.
+        let mut stop = Stop::listen()?;
         let mut host = open(folder).await?;
         host.listen_on_socket(&socket_of(folder))?;
         let door = configured.door(host.queue());
@@ -71,7 +73,7 @@ impl Serve {
         let ticks = tokio::spawn(tick::run(Arc::clone(host.app())));
         let delivery = deliver::run(Arc::clone(host.app()), configured.channels, host.queue().clone());
         let delivery = tokio::spawn(delivery);
-        let name = told_to_stop().await?;
+        let name = stop.told().await;
         tracing::info!(signal = name, "stopping once requests on their way are answered");
         nights.abort();
         ticks.abort();
@@ -111,13 +113,26 @@ async fn hint(host: &Host, folder: &Path, screen: Screen) -> Result<(), Failure>
     Ok(())
 }
 
-async fn told_to_stop() -> Result<&'static str, Failure> {
-    let at =
-        |error| Failure::caused("could not wait for signals", Box::<dyn std::error::Error + Send + Sync>::from(error));
-    let mut terminate = signal(SignalKind::terminate()).map_err(at)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(at)?;
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    })
+/// The signals that end the server.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn listen() -> Result<Self, Failure> {
+        let at = |error| {
+            Failure::caused("could not wait for signals", Box::<dyn std::error::Error + Send + Sync>::from(error))
+        };
+        let terminate = signal(SignalKind::terminate()).map_err(at)?;
+        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt()).map_err(at)? })
+    }
+
+    /// Waits for one.
+    async fn told(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }
