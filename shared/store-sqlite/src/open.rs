@@ -25,6 +25,8 @@ const SCHEMA: &str = include_str!("schema.sql");
 const LIVE_SCHEMA: &str = include_str!("live.sql");
 /// The tables of leases, which came with version 4.
 const LEASES_SCHEMA: &str = include_str!("leases.sql");
+/// The view of costs, another one since version 5.
+const CELLS_VIEW: &str = include_str!("cells.sql");
 /// What brings the tables of version `k + 1` to the next version; a new folder has it all.
 const UPGRADES: [&str; 4] = [
     "CREATE TABLE block_prints (
@@ -34,8 +36,13 @@ const UPGRADES: [&str; 4] = [
 ) STRICT;",
     LIVE_SCHEMA,
     LEASES_SCHEMA,
-    "ALTER TABLE books ADD COLUMN until_s INTEGER;
-CREATE INDEX books_until ON books (until_s) WHERE until_s IS NOT NULL;",
+    concat!(
+        "ALTER TABLE books ADD COLUMN until_s INTEGER;
+CREATE INDEX books_until ON books (until_s) WHERE until_s IS NOT NULL;
+DROP VIEW v_cells;
+",
+        include_str!("cells.sql")
+    ),
 ];
 /// Only an SQL shell beside us can make us wait.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -275,6 +282,7 @@ fn create_tables(connection: &mut Connection, options: Options) -> rusqlite::Res
     transaction.execute_batch(SCHEMA)?;
     transaction.execute_batch(LIVE_SCHEMA)?;
     transaction.execute_batch(LEASES_SCHEMA)?;
+    transaction.execute_batch(CELLS_VIEW)?;
     let lanes = options.lanes.map_or(1, NonZeroU16::get);
     transaction.execute("INSERT INTO meta (name, value) VALUES ('lanes', ?1)", params![lanes.to_string()])?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;

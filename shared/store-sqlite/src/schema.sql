@@ -91,20 +91,7 @@ CREATE VIEW v_blocks AS
 CREATE VIEW v_days AS
     SELECT utc_day, lane, count(*) AS blocks, sum(events) AS events, sum(length(bytes)) AS bytes
     FROM blocks GROUP BY utc_day, lane;
--- The books by their meaning. Amounts are exact decimals as text: CAST them only to look at them.
-CREATE VIEW v_cells AS
-    SELECT json_extract(n.value, '$.day') AS day,
-           json_extract(c.value, '$[0].team') AS team, json_extract(c.value, '$[0].project') AS project,
-           json_extract(c.value, '$[0].agent') AS agent, json_extract(c.value, '$[0].task_type') AS task_type,
-           json_extract(c.value, '$[0].kind') AS kind, json_extract(c.value, '$[0].provider') AS provider,
-           json_extract(c.value, '$[0].model') AS model, json_extract(c.value, '$[0].item') AS item,
-           json_extract(c.value, '$[0].pool') AS pool, json_extract(c.value, '$[1].cost') AS cost,
-           json_extract(c.value, '$[1].quantity') AS quantity, json_extract(c.value, '$[1].events') AS events
-    FROM books n
-    JOIN books b ON b."partition" = 'facts/' || json_extract(n.value, '$.day') || '/' || printf('%03d', json_extract(n.value, '$.lane'))
-        AND b.sort >= json_extract(n.value, '$.run') || '/cells/' AND b.sort < json_extract(n.value, '$.run') || '/cells0'
-    JOIN json_each(b.value) c
-    WHERE n."partition" = 'nights';
+-- The books by their meaning; costs are in cells.sql. Amounts are exact decimals as text: CAST them only to look at them.
 CREATE VIEW v_task_prices AS
     SELECT json_extract(s.value, '$.period') AS period, json_extract(p.value, '$.agent') AS agent,
            json_extract(p.value, '$.task_type') AS task_type, json_extract(p.value, '$.model') AS model,

@@ -19,4 +19,5 @@ mod slack;
 mod stage;
 mod turn;
 mod unavailable;
+mod views;
 mod watch;
