@@ -152,7 +152,8 @@ fn button(action: &Action, link: usize, notice: &Notice) -> Option<Value> {
         Action::RequestExtension => (Button::RequestExtension, "Request extension", None),
         Action::Approve => (Button::Approve, "Approve", Some("primary")),
         Action::Decline => (Button::Decline, "Decline", Some("danger")),
-        Action::Open { label, .. } if label.trim().is_empty() => (Button::Open, "Open", None),
+        // Of what is only control characters nothing is left.
+        Action::Open { label, .. } if one_line(label).trim().is_empty() => (Button::Open, "Open", None),
         Action::Open { label, .. } => (Button::Open, label.as_str(), None),
     };
     let name = if link > 1 && button == Button::Open { format!("open-{link}") } else { button.name().to_owned() };

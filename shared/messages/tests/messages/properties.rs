@@ -162,3 +162,34 @@ proptest! {
         prop_assert!(modal_error(recoup_messages::slack::Field::Reason, &text)["errors"]["reason"].is_string());
     }
 }
+
+#[test]
+fn a_label_of_which_nothing_can_be_shown_is_open() {
+    let open = |label: &str| Action::Open { label: label.to_owned(), url: "https://example.com/a".to_owned() };
+    let actions = vec![open("\u{0}"), open(" \n")];
+    let notice = Notice { actions, ..plain_notice() };
+    let message = message(&notice);
+    let blocks = message.blocks.as_array().unwrap();
+    let buttons = blocks.iter().find(|block| block["type"] == "actions").unwrap();
+    let labels: Vec<&Value> = buttons["elements"].as_array().unwrap().iter().map(|one| &one["text"]["text"]).collect();
+    assert_eq!(labels, ["Open", "Open"]);
+}
+
+fn plain_notice() -> Notice {
+    Notice {
+        id: "alr_1".to_owned(),
+        kind: "budget-tier".to_owned(),
+        severity: Severity::Info,
+        title: "A budget".to_owned(),
+        summary: "It is used up".to_owned(),
+        facts: Vec::new(),
+        table: None,
+        next_steps: Vec::new(),
+        actions: Vec::new(),
+        team: None,
+        audience: vec![Audience::Lead],
+        thread: None,
+        outcome: None,
+        at: "2026-11-23T12:00:00Z".to_owned(),
+    }
+}
