@@ -1,7 +1,8 @@
 //! Facts of days in the books: written under a run, visible by one final record (the night).
 //!
 //! Each night keeps them in the grain of settlements, which closes read, and besides as fine as queries ask. A close that
-//! runs nights itself leaves the second part to the next night; until then queries compute it.
+//! runs nights itself leaves the second part to the next night, and what anomalies are judged by; until then queries compute
+//! theirs, and an earlier judgement stands.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
