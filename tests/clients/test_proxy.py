@@ -56,18 +56,11 @@ class Proxy(Served):
                                       stdout=self.proxy_log, stderr=subprocess.STDOUT)
         self.addCleanup(with_server.stop, self.proxy)
         deadline = time.monotonic() + START_S
-        while not self.is_there():
+        while not with_server.answers(self.proxy_url, "/health/liveliness"):
             if self.proxy.poll() is not None or time.monotonic() > deadline:
                 self.proxy_log.seek(0)
                 self.fail(f"the proxy did not start\n{self.proxy_log.read().decode(errors='replace')}")
             time.sleep(0.2)
-
-    def is_there(self):
-        try:
-            with urllib.request.urlopen(f"{self.proxy_url}/health/liveliness", timeout=5) as reply:
-                return reply.status == 200
-        except (urllib.error.URLError, OSError):
-            return False
 
     def call(self, tags=SUPPORT):
         """A call as any client of OpenAI sends it: the status and the answer."""

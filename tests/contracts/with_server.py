@@ -90,10 +90,10 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def answers(url):
+def answers(url, path="/healthz"):
     """Whether the server is there."""
     try:
-        with urllib.request.urlopen(f"{url}/healthz", timeout=5) as reply:
+        with urllib.request.urlopen(f"{url}{path}", timeout=5) as reply:
             return reply.status == 200
     except (urllib.error.URLError, OSError):
         return False

@@ -8,7 +8,6 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use recoup_http::{Access, InProcess, router};
 use recoup_store::{Books, Expect, Key, Write};
-use recoup_workflows::extensions::ExtensionRequest;
 use recoup_workflows::lives::{DELIVERY_DAYS, TOLD_DAYS};
 use recoup_workflows::notify::Notified;
 use recoup_workflows::watch::AlertState;
@@ -18,7 +17,7 @@ use tower::ServiceExt as _;
 
 use crate::notify::{Outside, alert, spend};
 use crate::rollup::{CRITICAL, critical};
-use crate::stage::{ORGANISATION, Stage, all};
+use crate::stage::{ORGANISATION, Stage, all, more};
 
 const LISTS: [&str; 4] = ["/v1/alerts", "/v1/alerts/deliveries", "/v1/budgets/extensions", "/v1/audit"];
 
@@ -72,14 +71,7 @@ pub(crate) async fn outside() -> (Outside, Arc<App>) {
     for number in 0..20 {
         outside.stage.clock.pass_minutes(1);
         assert_eq!(outside.bring(&app, &[alert(number, "warning")]).await, [Notified::Done]);
-        let wanted = ExtensionRequest {
-            scope: "team:support".into(),
-            kind: None,
-            amount: "1".parse().unwrap(),
-            reason: format!("number {number}"),
-            alert: None,
-        };
-        app.request_extension(&holder("ana"), wanted).await.unwrap();
+        app.request_extension(&holder("ana"), more("1", &format!("number {number}"))).await.unwrap();
     }
     app.after_decisions().await;
     (outside, app)

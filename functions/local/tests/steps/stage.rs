@@ -11,6 +11,7 @@ use recoup_model::Period;
 use recoup_store::{Alert, Alerts, Books, Clock, Key, Page, Record, StoreError, Write, WriteError};
 use recoup_store_sqlite::{Options, SqliteStore};
 use recoup_workflows::close::CloseRequest;
+use recoup_workflows::extensions::ExtensionRequest;
 use recoup_workflows::ingest::Listing;
 use recoup_workflows::lists::Window;
 use recoup_workflows::statements::Format;
@@ -177,6 +178,17 @@ fn event(day: u32, id: &str, more: &Value) -> Value {
         event[name] = value.clone();
     }
     event
+}
+
+/// Asks for more money for the team support, without naming an alert.
+pub(crate) fn more(amount: &str, reason: &str) -> ExtensionRequest {
+    ExtensionRequest {
+        scope: "team:support".into(),
+        kind: None,
+        amount: amount.parse().unwrap(),
+        reason: reason.into(),
+        alert: None,
+    }
 }
 
 /// Tasks, a shared agent, a trace over two days, two reports of one call, and a model without a price.

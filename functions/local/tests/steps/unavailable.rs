@@ -10,11 +10,10 @@ use recoup_store::{
     Write, WriteError,
 };
 use recoup_workflows::authorize::{AuthorizeRequest, Estimate};
-use recoup_workflows::extensions::ExtensionRequest;
 use recoup_workflows::{App, Ports, Principal};
 use serde_json::{Value, json};
 
-use crate::stage::{ORGANISATION, Stage};
+use crate::stage::{ORGANISATION, Stage, more};
 
 const BUDGETS: &str = r#"
 [[agents]]
@@ -155,13 +154,7 @@ async fn bud_5_without_balances_critical_work_is_let_through_and_other_work_wher
 async fn bud_5_without_what_was_approved_the_limits_of_the_file_hold() {
     let served = served().await;
     let app = served.stage.alone();
-    let request = ExtensionRequest {
-        scope: "team:support".into(),
-        kind: None,
-        amount: "1".parse().unwrap(),
-        reason: "a launch".into(),
-        alert: None,
-    };
+    let request = more("1", "a launch");
     let [ana, finn] = ["ana", "finn"].map(|name| Principal { person: Some(name.into()), ..Principal::operator() });
     let asked = app.request_extension(&ana, request).await.unwrap();
     app.decide_extension(&finn, &asked.id, true).await.unwrap();

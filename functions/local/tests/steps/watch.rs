@@ -9,7 +9,7 @@ use recoup_workflows::watch::{AlertRecord, AlertState};
 use recoup_workflows::{App, Principal, Refusal, Role};
 use serde_json::{Value, json};
 
-use crate::stage::{ORGANISATION, Stage, all, conflict};
+use crate::stage::{ORGANISATION, Stage, all, conflict, more};
 
 const BUDGETS: &str = r#"
 [[budgets]]
@@ -221,13 +221,7 @@ async fn bud_2_a_tier_that_late_events_of_an_ended_period_reach_fires_once() {
     assert!(words.contains("alerts ack") && !words.contains("budgets extend") && !words.contains("request"), "{words}");
     let december = app.budgets(&lead()).await.unwrap().remove(0);
     assert_eq!((december.period.as_str(), december.posted), ("2026-12", Amount::ZERO));
-    let asked = ExtensionRequest {
-        scope: "team:support".into(),
-        kind: None,
-        amount: "1".parse().unwrap(),
-        reason: "late".into(),
-        alert: Some(alerts(&app).await.pop().unwrap().id),
-    };
+    let asked = ExtensionRequest { alert: Some(alerts(&app).await.pop().unwrap().id), ..more("1", "late") };
     assert_eq!(conflict(app.request_extension(&lead(), asked).await).0, "period-over");
 
     stage.clock.pass_minutes(2 * 24 * 60);
@@ -246,13 +240,7 @@ async fn bud_2_an_ended_period_has_the_limit_of_its_last_day_and_is_left_alone_a
     let stage = stage().await;
     let app = stage.alone();
     spend(&app, "e1", 60).await;
-    let request = ExtensionRequest {
-        scope: "team:support".into(),
-        kind: None,
-        amount: "1".parse().unwrap(),
-        reason: "a launch".into(),
-        alert: None,
-    };
+    let request = more("1", "a launch");
     let asked = app.request_extension(&lead(), request).await.unwrap();
     app.decide_extension(&finance(), &asked.id, true).await.unwrap();
     let raised = format!("{ORGANISATION}{BUDGETS}").replace("limit = \"1\"", "limit = \"0.1\"");
@@ -306,15 +294,8 @@ async fn bud_6_more_needs_somebody_else_and_makes_a_new_limit() {
     let stage = stage().await;
     let app = stage.alone();
     spend(&app, "e1", 100).await;
-    let request = |amount: &str, reason: &str| ExtensionRequest {
-        scope: "team:support".into(),
-        kind: None,
-        amount: amount.parse().unwrap(),
-        reason: reason.into(),
-        alert: None,
-    };
-    assert!(matches!(app.request_extension(&lead(), request("0", "x")).await, Err(Refusal::Invalid { .. })));
-    assert!(matches!(app.request_extension(&lead(), request("1", " ")).await, Err(Refusal::Invalid { .. })));
+    assert!(matches!(app.request_extension(&lead(), more("0", "x")).await, Err(Refusal::Invalid { .. })));
+    assert!(matches!(app.request_extension(&lead(), more("1", " ")).await, Err(Refusal::Invalid { .. })));
     let nobody = Principal { person: None, ..finance() };
     for unknown in [
         &nobody,
@@ -322,17 +303,17 @@ async fn bud_6_more_needs_somebody_else_and_makes_a_new_limit() {
         &holder(Role::Finance, None, " Operator"),
         &holder(Role::Admin, None, "key:7"),
     ] {
-        let Err(Refusal::Forbidden(why)) = app.request_extension(unknown, request("1", "x")).await else { panic!() };
+        let Err(Refusal::Forbidden(why)) = app.request_extension(unknown, more("1", "x")).await else { panic!() };
         assert!(why.contains("--person"), "{why}");
     }
     let stranger = holder(Role::Lead, Some("marketing"), "mia");
-    assert!(matches!(app.request_extension(&stranger, request("1", "x")).await, Err(Refusal::Forbidden(_))));
-    let asked = app.request_extension(&lead(), request("0.25", "a launch")).await.unwrap();
+    assert!(matches!(app.request_extension(&stranger, more("1", "x")).await, Err(Refusal::Forbidden(_))));
+    let asked = app.request_extension(&lead(), more("0.25", "a launch")).await.unwrap();
     assert!(
         matches!(app.decide_extension(&lead(), &asked.id, true).await, Err(Refusal::Forbidden(_))),
         "a lead does not decide"
     );
-    let own = app.request_extension(&finance(), request("5", "x")).await.unwrap();
+    let own = app.request_extension(&finance(), more("5", "x")).await.unwrap();
     assert!(matches!(app.decide_extension(&finance(), &own.id, true).await, Err(Refusal::Forbidden(_))), "four eyes");
     for unknown in [&nobody, &Principal::operator()] {
         let Err(Refusal::Forbidden(why)) = app.decide_extension(unknown, &asked.id, true).await else { panic!() };

@@ -138,10 +138,8 @@ impl App {
                 Ok(read) => all.extend(read.into_iter().map(|read| (*block, read))),
                 Err(error) => {
                     let (what, _) = unreadable(&error).ok_or(error)?;
-                    let midnight = block.utc_day.and_time(chrono::NaiveTime::MIN).and_utc();
-                    let begin_ns = midnight.timestamp_nanos_opt().unwrap_or_default();
-                    for at_ns in [begin_ns, begin_ns.saturating_add(DAY_NS)] {
-                        marks.insert((calendar.day_of(at_ns), block.lane), format!("{what} cannot be read"));
+                    for day in ends_of(calendar, block.utc_day) {
+                        marks.insert((day, block.lane), format!("{what} cannot be read"));
                     }
                 }
             }
@@ -196,9 +194,15 @@ impl App {
 
 /// The local day that a UTC day is, where it is one.
 fn whole_day(calendar: Calendar, utc_day: NaiveDate) -> Option<NaiveDate> {
-    let begin_ns = utc_day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_nanos_opt()?;
-    let day = calendar.day_of(begin_ns);
-    (calendar.day_of(begin_ns.saturating_add(DAY_NS)) == day).then_some(day)
+    let [first, last] = ends_of(calendar, utc_day);
+    (first == last).then_some(first)
+}
+
+/// The local days that a UTC day begins on and ends on.
+fn ends_of(calendar: Calendar, utc_day: NaiveDate) -> [NaiveDate; 2] {
+    let midnight = utc_day.and_time(chrono::NaiveTime::MIN).and_utc();
+    let begin_ns = midnight.timestamp_nanos_opt().unwrap_or_default();
+    [begin_ns, begin_ns.saturating_add(DAY_NS)].map(|at_ns| calendar.day_of(at_ns))
 }
 
 /// The local days of some instants, most of which follow each other closely.
