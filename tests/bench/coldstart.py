@@ -23,12 +23,14 @@ ANSWER_S_MAX = 20
 sys.path.insert(0, os.path.join(ROOT, "tests", "bench", "closing"))
 import quiet  # noqa: E402
 
+# The trivial function answers it with nothing as well, so that both write answers of a like size.
+NOWHERE = "/nowhere"
 HTTP_EVENT = {
-    "version": "2.0", "routeKey": "$default", "rawPath": "/openapi.json", "rawQueryString": "",
+    "version": "2.0", "routeKey": "$default", "rawPath": NOWHERE, "rawQueryString": "",
     "headers": {"host": "localhost", "x-forwarded-proto": "https"}, "isBase64Encoded": False,
     "requestContext": {"accountId": "0", "apiId": "a", "domainName": "localhost", "domainPrefix": "a", "stage": "$default",
                        "requestId": "r", "routeKey": "$default", "time": "01/Jan/2026:00:00:00 +0000", "timeEpoch": 0,
-                       "http": {"method": "GET", "path": "/openapi.json", "protocol": "HTTP/1.1",
+                       "http": {"method": "GET", "path": NOWHERE, "protocol": "HTTP/1.1",
                                 "sourceIp": "127.0.0.1", "userAgent": "bench"}},
 }
 # No step of ours: the answer is an error, after everything that a start needs and without anything that a step needs.
@@ -147,11 +149,13 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--before", help="a folder of binaries of another build, for the same rounds")
+    parser.add_argument("--only", action="append", choices=FUNCTIONS, help="only this function; may be repeated")
     options = parser.parse_args()
     environment = store()
-    paths = {name: os.path.join(RELEASE, name) for name in ("trivial_lambda", *FUNCTIONS)}
+    functions = options.only or list(FUNCTIONS)
+    paths = {name: os.path.join(RELEASE, name) for name in ("trivial_lambda", *functions)}
     if options.before:
-        before = {f"before/{name}": os.path.join(options.before, name) for name in FUNCTIONS}
+        before = {f"before/{name}": os.path.join(options.before, name) for name in functions}
         paths |= {name: path for name, path in before.items() if os.path.exists(path)}
     starts = {name: [] for name in paths}
     event = lambda name: FUNCTIONS.get(name.rpartition("/")[2], HTTP_EVENT)
@@ -169,7 +173,7 @@ def main():
         "bench": "coldstart", "rounds": options.rounds, "trivial_ms": floor, "starts_ms": starts_ms,
         "ratios": {name: round(taken / floor, 2) for name, taken in starts_ms.items()},
         "trivial_cpu_ms": cpu_floor, "cpu_ms": cpu_ms,
-        "binary_mb": {name: round(os.path.getsize(os.path.join(RELEASE, name)) / 1e6, 1) for name in FUNCTIONS},
+        "binary_mb": {name: round(os.path.getsize(os.path.join(RELEASE, name)) / 1e6, 1) for name in functions},
         "other_load_percent": watch.percent(),
     }))
 
