@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use aws_types::SdkConfig;
 use recoup_channels::{SLACK_API_URL, SlackClient, SlackSettings};
 use recoup_http::{Answering, SlackDoor};
-use recoup_store::{Mail, Slack};
+use recoup_store::{Mail, Slack, StoreError};
 use recoup_store_aws::{SesMail, read_secret};
 use recoup_workflows::notify::Channels;
 
-use crate::context::{Context, StartError};
+use crate::context::{Context, Environment, StartError};
 
 /// The ARN of a secret of Secrets Manager, a JSON object with these fields; it may be left out.
 const SECRET: &str = "RECOUP_SLACK_SECRET";
@@ -24,37 +25,42 @@ const API_URL: &str = "RECOUP_SLACK_API_URL";
 /// The sender of e-mail; it may be left out.
 const MAIL_FROM: &str = "RECOUP_MAIL_FROM";
 
-type Secret = BTreeMap<String, String>;
+pub(crate) type Secret = BTreeMap<String, String>;
+
+/// The secret that the environment names, if it names one.
+pub(crate) async fn read(environment: &Environment, config: &SdkConfig) -> Result<Secret, StoreError> {
+    match environment.optional(SECRET) {
+        Some(arn) => read_secret(arn, config).await,
+        None => Ok(Secret::new()),
+    }
+}
 
 impl Context {
     /// What reaches people: as much of it as is configured.
     ///
     /// # Errors
     /// [`StartError`], which repeats nothing of the secret.
-    pub async fn channels(&self) -> Result<Channels, StartError> {
-        let secret = self.secret().await?;
+    pub fn channels(&self) -> Result<Channels, StartError> {
+        let secret = self.secret()?;
         let from = self.environment.optional(MAIL_FROM);
         let mail = from.map(|from| Arc::new(SesMail::new(from, &self.config)) as Arc<dyn Mail>);
-        Ok(Channels { slack: self.slack(&secret)?, mail })
+        Ok(Channels { slack: self.slack(secret)?, mail })
     }
 
     /// The door for Slack's buttons; `None`: nothing says what Slack signs with.
     ///
     /// # Errors
     /// [`StartError`], which repeats nothing of the secret.
-    pub async fn slack_door(&self) -> Result<Option<SlackDoor>, StartError> {
-        let secret = self.secret().await?;
-        let (Some(slack), Some(signing)) = (self.slack(&secret)?, field(&secret, SIGNING_SECRET)) else {
+    pub fn slack_door(&self) -> Result<Option<SlackDoor>, StartError> {
+        let secret = self.secret()?;
+        let (Some(slack), Some(signing)) = (self.slack(secret)?, field(secret, SIGNING_SECRET)) else {
             return Ok(None);
         };
         Ok(Some(SlackDoor::new(signing, slack, Answering::AtOnce)))
     }
 
-    async fn secret(&self) -> Result<Secret, StartError> {
-        match self.environment.optional(SECRET) {
-            Some(arn) => Ok(read_secret(arn, &self.config).await?),
-            None => Ok(Secret::new()),
-        }
+    fn secret(&self) -> Result<&Secret, StartError> {
+        self.secret.as_ref().map_err(|error| StartError::Slack(error.to_string()))
     }
 
     fn slack(&self, secret: &Secret) -> Result<Option<Arc<dyn Slack>>, StartError> {

@@ -15,6 +15,7 @@ use recoup_store_aws::{
 };
 use recoup_workflows::{App, Ports, Refusal};
 
+use crate::channels::{self, Secret};
 use crate::jobs::StateMachines;
 
 /// An agent that waits for leave to begin is told after this at the latest (BUD-5).
@@ -147,6 +148,8 @@ pub struct Context {
     pub documents: Option<S3Documents>,
     pub(crate) config: SdkConfig,
     pub(crate) environment: Environment,
+    /// Whoever needs none of it starts without it.
+    pub(crate) secret: Result<Secret, StoreError>,
 }
 
 impl Context {
@@ -169,7 +172,10 @@ impl Context {
             None => None,
         };
         let admin_key = environment.admin_key()?.map(|(id, digest)| (id.to_owned(), digest.to_owned()));
-        let store = Arc::new(AwsStore::open(environment.store()?, &config).await?);
+        // Neither waits for the other.
+        let (store, secret) =
+            tokio::join!(AwsStore::open(environment.store()?, &config), channels::read(&environment, &config));
+        let store = Arc::new(store?);
         let lanes = store.lanes();
         let user_key = store.user_key().await?;
         let alerts: Arc<dyn Alerts> = match environment.optional("RECOUP_ALERTS_TOPIC") {
@@ -195,7 +201,7 @@ impl Context {
             Some((id, digest)) => app.with_admin_key(&id, &digest)?,
             None => app,
         };
-        Ok(Self { app: Arc::new(app), documents, config, environment })
+        Ok(Self { app: Arc::new(app), documents, config, environment, secret })
     }
 
     /// The state machines that run nights, closes and simulations.

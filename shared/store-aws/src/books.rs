@@ -8,12 +8,12 @@
 //! |---|---|
 //! | `get` | a read unit per 4 KB |
 //! | `get_all` | as a `get` each, in one call |
-//! | `scan` | a read unit per 4 KB of all that is looked at |
+//! | `scan`, `names` | a read unit per 4 KB of all that is looked at, values included |
 //! | `write` of one record | a write unit per KB |
 //! | `write` of several | two write units per KB of each |
 
 use async_trait::async_trait;
-use recoup_store::books::{VALUE_BYTES_MAX, check_writes};
+use recoup_store::books::{Names, VALUE_BYTES_MAX, check_writes};
 use recoup_store::{Books, Expect, Key, Page, Record, StoreError, Write, WriteError};
 
 use crate::change::{Change, Item, SORT, binary, damaged, item_key, number, read_binary, read_number, read_text, text};
@@ -46,35 +46,23 @@ impl Books for AwsStore {
     }
 
     async fn scan(&self, partition: &str, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
-        check_partition(partition, SCANNING)?;
-        let range = Range { prefix, after };
-        let Some(between) = range.between() else {
-            return Ok(Page { records: Vec::new(), next: None });
-        };
-        let mut query = Query { partition: partition.to_owned(), between: Some(between), ..Query::default() };
-        let mut records: Vec<Record> = Vec::new();
-        loop {
-            // One more than asked for tells whether there are more; two more are looked at and left out at the ends.
-            query.limit = Some(limit.saturating_sub(records.len()).saturating_add(3));
-            let page = self.books.query(SCANNING, &query).await?;
-            for item in &page.items {
-                let record = record(partition, item)?;
-                if !range.holds(&record.key.sort) {
-                    continue;
-                }
-                if records.len() >= limit {
-                    // A page of nothing leads to where it began.
-                    let last = records.last().map(|record| record.key.sort.as_str());
-                    let next = last.or(after).unwrap_or_default().to_owned();
-                    return Ok(Page { records, next: Some(next) });
-                }
-                records.push(record);
-            }
-            match page.next {
-                Some(next) => query.from = Some(next),
-                None => return Ok(Page { records, next: None }),
-            }
-        }
+        let (found, is_all) = self.within(partition, Range { prefix, after }, (limit, false)).await?;
+        let records = found.into_iter().map(|(_, item)| record(partition, &item)).collect::<Result<Vec<_>, _>>()?;
+        let next = (!is_all).then(|| next(records.last().map(|record| &record.key.sort), after));
+        Ok(Page { records, next })
+    }
+
+    async fn names(
+        &self,
+        partition: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Names, StoreError> {
+        let (found, is_all) = self.within(partition, Range { prefix, after }, (limit, true)).await?;
+        let sorts: Vec<String> = found.into_iter().map(|(sort, _)| sort).collect();
+        let next = (!is_all).then(|| next(sorts.last(), after));
+        Ok(Names { sorts, next })
     }
 
     async fn get_all(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, StoreError> {
@@ -117,6 +105,41 @@ impl Books for AwsStore {
                 Err(StoreError::unavailable(WRITING, cause).into())
             }
             Err(TransactError::Store(error)) => Err(error.into()),
+        }
+    }
+}
+
+impl AwsStore {
+    /// The items of a range by their sort keys, at most `limit`, and whether these are all.
+    async fn within(
+        &self,
+        partition: &str,
+        range: Range<'_>,
+        (limit, keys_only): (usize, bool),
+    ) -> Result<(Vec<(String, Item)>, bool), StoreError> {
+        check_partition(partition, SCANNING)?;
+        let mut found: Vec<(String, Item)> = Vec::new();
+        let Some(between) = range.between() else { return Ok((found, true)) };
+        let mut query =
+            Query { partition: partition.to_owned(), between: Some(between), keys_only, ..Query::default() };
+        loop {
+            // One more than asked for tells whether there are more; two more are looked at and left out at the ends.
+            query.limit = Some(limit.saturating_sub(found.len()).saturating_add(3));
+            let page = self.books.query(SCANNING, &query).await?;
+            for item in page.items {
+                let sort = sort_of(&item)?.to_owned();
+                if !range.holds(&sort) {
+                    continue;
+                }
+                if found.len() >= limit {
+                    return Ok((found, false));
+                }
+                found.push((sort, item));
+            }
+            match page.next {
+                Some(next) => query.from = Some(next),
+                None => return Ok((found, true)),
+            }
         }
     }
 }
@@ -178,9 +201,18 @@ fn stored_key(key: &Key, doing: &'static str) -> Result<Item, StoreError> {
     Ok(item_key(&key.partition, &format!("{SLASH}{}", key.sort)))
 }
 
-fn record(partition: &str, item: &Item) -> Result<Record, StoreError> {
+/// Where the next page begins. A page of nothing leads to where it began.
+fn next(last: Option<&String>, after: Option<&str>) -> String {
+    last.map(String::as_str).or(after).unwrap_or_default().to_owned()
+}
+
+fn sort_of(item: &Item) -> Result<&str, StoreError> {
     let sort = read_text(item, SORT).and_then(|sort| sort.strip_prefix(SLASH));
-    let sort = sort.ok_or_else(|| damaged(item, "its sort key does not begin with a slash"))?;
+    sort.ok_or_else(|| damaged(item, "its sort key does not begin with a slash"))
+}
+
+fn record(partition: &str, item: &Item) -> Result<Record, StoreError> {
+    let sort = sort_of(item)?;
     let version = read_number(item, "v").ok_or_else(|| damaged(item, "it has no version"))?;
     Ok(Record { key: Key::new(partition, sort), version, value: value(item)? })
 }

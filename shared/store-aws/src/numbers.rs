@@ -285,7 +285,7 @@ impl AwsStore {
     async fn entry_of(&self, seq: u64) -> Result<Option<(u64, Vec<BlockInfo>)>, StoreError> {
         let between = Some((keys::first_seq(0), keys::first_seq(seq)));
         let partition = keys::LOG.to_owned();
-        let mut query = Query { partition, between, descending: true, limit: Some(1), from: None };
+        let mut query = Query { partition, between, descending: true, limit: Some(1), ..Query::default() };
         loop {
             let page = self.books.query(LISTING, &query).await?;
             if let Some(item) = page.items.first() {

@@ -83,6 +83,8 @@ pub(crate) struct Query {
     pub(crate) between: Option<(String, String)>,
     /// The highest first.
     pub(crate) descending: bool,
+    /// Only the keys of the items.
+    pub(crate) keys_only: bool,
     /// Items of a page.
     pub(crate) limit: Option<usize>,
     /// Where the page before ended.
@@ -188,6 +190,9 @@ impl Table {
         };
         if let Some(limit) = query.limit {
             call = call.limit(i32::try_from(limit.clamp(1, PAGE_ITEMS_MAX)).unwrap_or(i32::MAX));
+        }
+        if query.keys_only {
+            call = call.projection_expression("pk, sk");
         }
         call = call.scan_index_forward(!query.descending).set_exclusive_start_key(query.from.clone());
         let answer = call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;

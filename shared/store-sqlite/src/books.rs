@@ -1,9 +1,10 @@
-//! The books in one table.
+//! The books in one table. Values lie outside the tree that names are found in: what is compared on the way to a name is
+//! short, however large the values are.
 
 use async_trait::async_trait;
-use recoup_store::books::{WRITES_MAX, check_writes};
+use recoup_store::books::{Names, WRITES_MAX, check_writes};
 use recoup_store::{Books, Expect, Key, Page, Record, StoreError, Write, WriteError};
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
 
 use crate::failure::failed;
 use crate::open::SqliteStore;
@@ -24,6 +25,21 @@ impl Books for SqliteStore {
         let after = after.map(str::to_owned);
         let query = move |connection: &Connection| {
             scan(connection, &partition, &Range { prefix: &prefix, after: after.as_deref(), limit })
+        };
+        self.readers.read(SCANNING, move |connection| query(connection).map_err(failed(SCANNING))).await
+    }
+
+    async fn names(
+        &self,
+        partition: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Names, StoreError> {
+        let [partition, prefix] = [partition, prefix].map(str::to_owned);
+        let after = after.map(str::to_owned);
+        let query = move |connection: &Connection| {
+            names(connection, &partition, &Range { prefix: &prefix, after: after.as_deref(), limit })
         };
         self.readers.read(SCANNING, move |connection| query(connection).map_err(failed(SCANNING))).await
     }
@@ -92,14 +108,41 @@ impl Range<'_> {
     fn lowest(&self) -> &str {
         self.after.map_or(self.prefix, |after| after.max(self.prefix))
     }
+
+    /// Where the next page begins. A page of nothing leads to where it began.
+    fn next(&self, last: Option<&str>) -> String {
+        last.or(self.after).unwrap_or_default().to_owned()
+    }
 }
 
 fn scan(connection: &Connection, partition: &str, range: &Range<'_>) -> rusqlite::Result<Page> {
-    let mut select = connection.prepare_cached(
-        r#"SELECT sort, version, value FROM books WHERE "partition" = ?1 AND sort >= ?2 ORDER BY sort"#,
-    )?;
+    const SELECT: &str =
+        r#"SELECT sort, version, value FROM books WHERE "partition" = ?1 AND sort >= ?2 ORDER BY sort"#;
+    let record = |sort: String, row: &Row<'_>| {
+        Ok(Record { key: Key::new(partition, sort), version: row.get(1)?, value: row.get(2)? })
+    };
+    let (records, is_all) = rows(connection, SELECT, (partition, range), record)?;
+    let next = (!is_all).then(|| range.next(records.last().map(|record| record.key.sort.as_str())));
+    Ok(Page { records, next })
+}
+
+fn names(connection: &Connection, partition: &str, range: &Range<'_>) -> rusqlite::Result<Names> {
+    const SELECT: &str = r#"SELECT sort FROM books WHERE "partition" = ?1 AND sort >= ?2 ORDER BY sort"#;
+    let (sorts, is_all) = rows(connection, SELECT, (partition, range), |sort, _| Ok(sort))?;
+    let next = (!is_all).then(|| range.next(sorts.last().map(String::as_str)));
+    Ok(Names { sorts, next })
+}
+
+/// The rows of a range, and whether these are all of them.
+fn rows<T>(
+    connection: &Connection,
+    select: &str,
+    (partition, range): (&str, &Range<'_>),
+    make: impl Fn(String, &Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<(Vec<T>, bool)> {
+    let mut select = connection.prepare_cached(select)?;
     let mut rows = select.query(params![partition, range.lowest()])?;
-    let mut records: Vec<Record> = Vec::new();
+    let mut made = Vec::new();
     while let Some(row) = rows.next()? {
         let sort: String = row.get(0)?;
         if range.after == Some(&*sort) {
@@ -108,15 +151,12 @@ fn scan(connection: &Connection, partition: &str, range: &Range<'_>) -> rusqlite
         if !sort.starts_with(range.prefix) {
             break;
         }
-        if records.len() >= range.limit {
-            let last = records.last().map(|record| record.key.sort.as_str());
-            // A page of nothing leads to where it began.
-            let next = last.or(range.after).unwrap_or_default().to_owned();
-            return Ok(Page { records, next: Some(next) });
+        if made.len() >= range.limit {
+            return Ok((made, false));
         }
-        records.push(Record { key: Key::new(partition, sort), version: row.get(1)?, value: row.get(2)? });
+        made.push(make(sort, row)?);
     }
-    Ok(Page { records, next: None })
+    Ok((made, true))
 }
 
 /// Applies a group of writes in a transaction of its own, or none of it.

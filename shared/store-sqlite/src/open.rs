@@ -19,16 +19,16 @@ const DOCUMENTS_FOLDER: &str = "documents";
 /// `rcup`: tells our file from other programs'.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"rcup");
 /// Version of the tables; raised with each change to `schema.sql`.
-const SCHEMA_VERSION: i32 = 5;
+const SCHEMA_VERSION: i32 = 6;
 const SCHEMA: &str = include_str!("schema.sql");
 /// The tables of live state, which came with version 3.
 const LIVE_SCHEMA: &str = include_str!("live.sql");
 /// The tables of leases, which came with version 4.
 const LEASES_SCHEMA: &str = include_str!("leases.sql");
-/// The view of costs, another one since version 5.
-const CELLS_VIEW: &str = include_str!("cells.sql");
+/// The books, which have lain so since version 6.
+const BOOKS_SCHEMA: &str = include_str!("books.sql");
 /// What brings the tables of version `k + 1` to the next version; a new folder has it all.
-const UPGRADES: [&str; 4] = [
+const UPGRADES: [&str; 5] = [
     "CREATE TABLE block_prints (
     block    INTEGER NOT NULL PRIMARY KEY,
     checksum INTEGER NOT NULL,
@@ -36,12 +36,21 @@ const UPGRADES: [&str; 4] = [
 ) STRICT;",
     LIVE_SCHEMA,
     LEASES_SCHEMA,
+    "ALTER TABLE books ADD COLUMN until_s INTEGER;",
+    // The facts of days are in another form now, so that every night makes its own again; they are the most by far.
     concat!(
-        "ALTER TABLE books ADD COLUMN until_s INTEGER;
-CREATE INDEX books_until ON books (until_s) WHERE until_s IS NOT NULL;
-DROP VIEW v_cells;
+        "DROP INDEX IF EXISTS books_until;
+DROP VIEW IF EXISTS v_cells;
+DROP VIEW v_books;
+DROP VIEW v_task_prices;
+DROP VIEW v_ledger;
+DROP VIEW v_statements;
+ALTER TABLE books RENAME TO books_of_5;
 ",
-        include_str!("cells.sql")
+        include_str!("books.sql"),
+        r#"INSERT INTO books ("partition", sort, version, until_s, value)
+    SELECT "partition", sort, version, until_s, value FROM books_of_5 WHERE "partition" NOT GLOB 'facts/*';
+DROP TABLE books_of_5;"#
     ),
 ];
 /// Only an SQL shell beside us can make us wait.
@@ -282,7 +291,7 @@ fn create_tables(connection: &mut Connection, options: Options) -> rusqlite::Res
     transaction.execute_batch(SCHEMA)?;
     transaction.execute_batch(LIVE_SCHEMA)?;
     transaction.execute_batch(LEASES_SCHEMA)?;
-    transaction.execute_batch(CELLS_VIEW)?;
+    transaction.execute_batch(BOOKS_SCHEMA)?;
     let lanes = options.lanes.map_or(1, NonZeroU16::get);
     transaction.execute("INSERT INTO meta (name, value) VALUES ('lanes', ?1)", params![lanes.to_string()])?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -290,7 +299,8 @@ fn create_tables(connection: &mut Connection, options: Options) -> rusqlite::Res
     transaction.commit()
 }
 
-/// Every step that the file has not seen, in one transaction. A step only adds: what older tables lack is derived data.
+/// Every step that the file has not seen, in one transaction. What older tables lack, and what a step leaves out, is derived
+/// data.
 fn upgrade_tables(connection: &mut Connection) -> rusqlite::Result<()> {
     let found = pragma(connection, "user_version")?;
     if found >= SCHEMA_VERSION {

@@ -101,10 +101,10 @@ fn clo_1_a_newer_or_foreign_database_is_refused_unchanged() {
     drop(open(folder.path()).unwrap());
     let file = folder.path().join("recoup.sqlite3");
     let database = Connection::open(&file).unwrap();
-    database.pragma_update(None, "user_version", 6).unwrap();
+    database.pragma_update(None, "user_version", 7).unwrap();
     drop(database);
     let error = open(folder.path()).unwrap_err();
-    assert!(words(&error).contains("has tables of version 6, this release knows up to 5; use a newer release"));
+    assert!(words(&error).contains("has tables of version 7, this release knows up to 6; use a newer release"));
 
     fs::remove_file(&file).unwrap();
     let database = Connection::open(&file).unwrap();
@@ -157,6 +157,17 @@ async fn clo_1_a_damaged_block_is_named_and_the_others_stay_readable() {
     assert_eq!(store.read(vec![2]).await.unwrap().len(), 1);
 }
 
+/// Lays the books as version 5 did; of its views only the names matter.
+const BOOKS_OF_5: &str = "DROP VIEW v_books; DROP VIEW v_task_prices; DROP VIEW v_ledger; DROP VIEW v_statements; \
+    DROP TABLE books; \
+    CREATE TABLE books ( \
+        \"partition\" TEXT NOT NULL, sort TEXT NOT NULL, version INTEGER NOT NULL, value TEXT NOT NULL, until_s INTEGER, \
+        PRIMARY KEY (\"partition\", sort) \
+    ) STRICT, WITHOUT ROWID; \
+    CREATE INDEX books_until ON books (until_s) WHERE until_s IS NOT NULL; \
+    CREATE VIEW v_books AS SELECT sort FROM books; CREATE VIEW v_task_prices AS SELECT sort FROM books; \
+    CREATE VIEW v_ledger AS SELECT sort FROM books; CREATE VIEW v_statements AS SELECT sort FROM books; \
+    CREATE VIEW v_cells AS SELECT sort FROM books;";
 /// Takes away what came with version 5.
 const WITHOUT_UNTIL: &str = "DROP INDEX books_until; ALTER TABLE books DROP COLUMN until_s;";
 /// Takes away what came with version 4.
@@ -183,7 +194,8 @@ async fn evt_2_a_folder_of_tables_without_prints_is_brought_up_to_date() {
     let database = Connection::open(folder.path().join("recoup.sqlite3")).unwrap();
     database
         .execute_batch(&format!(
-            "DROP TABLE block_prints; {WITHOUT_LIVE} {WITHOUT_LEASES} {WITHOUT_UNTIL} PRAGMA user_version = 1;"
+            "DROP TABLE block_prints; {WITHOUT_LIVE} {WITHOUT_LEASES} {BOOKS_OF_5} {WITHOUT_UNTIL} \
+             PRAGMA user_version = 1;"
         ))
         .unwrap();
     drop(database);
@@ -205,9 +217,10 @@ async fn evt_2_a_folder_of_tables_without_prints_is_brought_up_to_date() {
 #[test]
 fn bud_1_a_folder_of_older_tables_is_brought_up_to_date() {
     for older in [
-        format!("{WITHOUT_LIVE} {WITHOUT_LEASES} {WITHOUT_UNTIL} PRAGMA user_version = 2;"),
-        format!("{WITHOUT_LEASES} {WITHOUT_UNTIL} PRAGMA user_version = 3;"),
-        format!("{WITHOUT_UNTIL} PRAGMA user_version = 4;"),
+        format!("{WITHOUT_LIVE} {WITHOUT_LEASES} {BOOKS_OF_5} {WITHOUT_UNTIL} PRAGMA user_version = 2;"),
+        format!("{WITHOUT_LEASES} {BOOKS_OF_5} {WITHOUT_UNTIL} PRAGMA user_version = 3;"),
+        format!("{BOOKS_OF_5} {WITHOUT_UNTIL} PRAGMA user_version = 4;"),
+        format!("{BOOKS_OF_5} PRAGMA user_version = 5;"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         drop(open(folder.path()).unwrap());
@@ -221,6 +234,30 @@ fn bud_1_a_folder_of_older_tables_is_brought_up_to_date() {
         drop(open(fresh.path()).unwrap());
         assert_eq!(tables(folder.path()), tables(fresh.path()), "an upgrade gives the tables of a new folder");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rat_3_records_of_an_older_folder_are_as_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path()).unwrap());
+    let database = Connection::open(folder.path().join("recoup.sqlite3")).unwrap();
+    database.execute_batch(&format!("{BOOKS_OF_5} PRAGMA user_version = 5;")).unwrap();
+    let rows =
+        [("periods", "2026-10", 7, None), ("alerts", "a", 2, Some(9)), ("facts/2026-10-01/000", "r/cells/0", 1, None)];
+    for (partition, sort, version, until_s) in rows {
+        let row = (partition, sort, version, format!("\"{sort}\""), until_s);
+        database.execute("INSERT INTO books VALUES (?1, ?2, ?3, ?4, ?5)", row).unwrap();
+    }
+    drop(database);
+    let store = open(folder.path()).unwrap();
+    for (partition, sort, version, _) in &rows[..2] {
+        let record = store.get(&Key::new(*partition, *sort)).await.unwrap().unwrap();
+        assert_eq!((record.version, record.value), (*version, format!("\"{sort}\"")));
+    }
+    let [derived] = [&rows[2]].map(|(partition, sort, ..)| Key::new(*partition, *sort));
+    assert_eq!(store.get(&derived).await.unwrap(), None, "every night makes its own again");
+    assert_eq!(store.remove_expired(10, 10).await.unwrap(), 1, "a record goes when its time is over, as before");
+    assert!(store.get(&Key::new("periods", "2026-10")).await.unwrap().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]

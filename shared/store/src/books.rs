@@ -140,6 +140,15 @@ pub struct Page {
     pub next: Option<String>,
 }
 
+/// A page of names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// Sort keys in order.
+    pub sorts: Vec<String>,
+    /// Pass as `after` for the next page; `None`: that was all.
+    pub next: Option<String>,
+}
+
 /// A table of records.
 #[async_trait]
 pub trait Books: Send + Sync {
@@ -147,6 +156,17 @@ pub trait Books: Send + Sync {
     async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError>;
     /// Records of a partition whose sort key begins with `prefix` and lies after `after` (exclusive), at most `limit`.
     async fn scan(&self, partition: &str, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page, StoreError>;
+    /// The names of the records that [`Books::scan`] gives, for whoever does not need their values.
+    async fn names(
+        &self,
+        partition: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Names, StoreError> {
+        let Page { records, next } = self.scan(partition, prefix, after, limit).await?;
+        Ok(Names { sorts: records.into_iter().map(|record| record.key.sort).collect(), next })
+    }
     /// Records of [`GET_ALL_MAX`] different names at most, in the order asked for.
     async fn get_all(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, StoreError> {
         let mut found = Vec::with_capacity(keys.len());

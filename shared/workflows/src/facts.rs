@@ -26,7 +26,7 @@ use crate::shipped::Known;
 /// The partition of nights.
 pub(crate) const NIGHTS: &str = "nights";
 /// The form in which facts are stored; a night in another form is run again.
-pub(crate) const FACTS_FORM: u32 = 4;
+pub(crate) const FACTS_FORM: u32 = 5;
 /// Days of facts remembered between queries.
 const REMEMBERED_MAX: usize = 100;
 
@@ -77,6 +77,11 @@ impl Night {
     pub(crate) fn rows(&self) -> &str {
         if self.rows.is_empty() { &self.run } else { &self.rows }
     }
+
+    /// Whether what only queries read is there, in the form of this release.
+    pub(crate) fn keeps_queries(&self) -> bool {
+        self.queries.is_some() && self.form == FACTS_FORM
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -125,8 +130,7 @@ pub(crate) fn query_puts(facts: &DayFacts, lane: u16, run: &str) -> Result<Vec<W
     let partition = facts_partition(facts.day, lane);
     let head = QueryHead { agents: facts.agents.clone(), finding_counts: facts.finding_counts.clone() };
     let mut puts = records::text_puts(&partition, &format!("{run}/query/"), &records::to_json(&head)?)?;
-    puts.extend(records::list_puts(&partition, &format!("{run}/cells/"), facts.cells.iter())?);
-    puts.extend(records::list_puts(&partition, &format!("{run}/users/"), facts.users.iter())?);
+    puts.extend(packed::query_puts(&partition, run, facts)?);
     puts.extend(records::list_puts(&partition, &format!("{run}/findings/"), facts.findings.iter())?);
     Ok(puts)
 }
@@ -173,8 +177,8 @@ async fn read_facts(books: &dyn Books, night: &Night) -> Result<DayFacts, StoreE
     let run = night.rows();
     let head: QueryHead = parse(night, &records::text(books, &partition, &format!("{run}/query/")).await?)?;
     Ok(DayFacts {
-        cells: records::list(books, &partition, &format!("{run}/cells/")).await?.into_iter().collect(),
-        users: records::list(books, &partition, &format!("{run}/users/")).await?.into_iter().collect(),
+        cells: packed::read_cells(books, (&partition, run), night.day).await?,
+        users: packed::read_users(books, (&partition, run), night.day).await?,
         agents: head.agents,
         finding_counts: head.finding_counts,
         findings: records::list(books, &partition, &format!("{run}/findings/")).await?,
@@ -200,9 +204,10 @@ impl App {
         if let Some(facts) = remembered {
             return Ok(facts);
         }
-        let facts = Arc::new(match night.queries {
-            Some(_) if night.form == FACTS_FORM => read_facts(self.books(), night).await?,
-            _ => self.facts_not_stored(night).await?,
+        let facts = Arc::new(if night.keeps_queries() {
+            read_facts(self.books(), night).await?
+        } else {
+            self.facts_not_stored(night).await?
         });
         if let Ok(mut cache) = self.facts_cache.0.lock() {
             if cache.len() >= REMEMBERED_MAX {

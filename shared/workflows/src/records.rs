@@ -7,6 +7,8 @@ use serde::de::DeserializeOwned;
 
 /// Records read in one page.
 const SCAN_PAGE: usize = 500;
+/// Names read in one page.
+const NAMES_PAGE: usize = 1_000;
 /// Rows of a list in one record.
 const LIST_ROWS_MAX: usize = 1_000;
 /// Bytes of one record of a list; below [`VALUE_BYTES_MAX`].
@@ -149,8 +151,14 @@ pub(crate) async fn text(books: &dyn Books, partition: &str, prefix: &str) -> Re
 
 /// Removes every record of a partition whose sort key begins with `prefix`.
 pub(crate) async fn remove_all(books: &dyn Books, partition: &str, prefix: &str) -> Result<(), WriteError> {
-    let rows = all::<serde::de::IgnoredAny>(books, partition, prefix).await?;
-    let deletes =
-        rows.into_iter().map(|(sort, _, _)| Write::Delete { key: Key::new(partition, sort), expect: Expect::Any });
-    write_in_groups(books, deletes.collect()).await
+    let mut after: Option<String> = None;
+    loop {
+        let page = books.names(partition, prefix, after.as_deref(), NAMES_PAGE).await?;
+        let delete = |sort| Write::Delete { key: Key::new(partition, sort), expect: Expect::Any };
+        write_in_groups(books, page.sorts.into_iter().map(delete).collect()).await?;
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(()),
+        }
+    }
 }

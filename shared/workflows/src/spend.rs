@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{Days, NaiveDate};
-use recoup_attribution::facts::{UserKey, UserValue};
+use recoup_attribution::facts::UserKey;
 use recoup_budgets::forecast::{Forecast, ForecastOf, HISTORY_DAYS_MAX, forecast};
 use recoup_budgets::{PeriodKind, counter_of};
 use recoup_model::Digest;
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::app::{App, World};
 use crate::error::Refusal;
 use crate::facts::{Night, facts_partition};
+use crate::packed;
 use crate::records;
 use crate::watch::AlertRecord;
 
@@ -177,7 +178,7 @@ impl App {
         for day in days {
             let of_day = by_day.get(&day).map(Vec::as_slice).unwrap_or_default();
             let is_unknown = of_day.is_empty() && unread.contains(&day);
-            if is_unknown || of_day.iter().any(|night| night.queries.is_none()) {
+            if is_unknown || !of_day.iter().all(|night| night.keeps_queries()) {
                 continue;
             }
             current.insert(day.to_string());
@@ -206,8 +207,7 @@ impl App {
         let mut sums = Sums::new(scopes);
         for night in nights {
             let partition = facts_partition(night.day, night.lane);
-            let users: Vec<(UserKey, UserValue)> =
-                records::list(self.books(), &partition, &format!("{}/users/", night.rows())).await?;
+            let users = packed::read_users(self.books(), (&partition, night.rows()), night.day).await?;
             for (key, value) in &users {
                 sums.add(key, value.cost)
                     .ok_or_else(|| Refusal::computation("add up the cost of a day", "the sum overflows"))?;

@@ -11,7 +11,7 @@ async fn main() -> Result<(), lambda_http::Error> {
     let context = Context::open(Environment::of_process()).await?;
     let jobs = Arc::new(context.state_machines()?);
     // Everything else works without the buttons.
-    let slack = context.slack_door().await.unwrap_or_else(|error| {
+    let slack = context.slack_door().unwrap_or_else(|error| {
         tracing::error!(%error, "Slack's buttons are not answered");
         None
     });

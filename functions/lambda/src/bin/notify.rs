@@ -10,8 +10,7 @@ use tracing::Instrument as _;
 async fn main() -> Result<(), lambda_runtime::Error> {
     logs::start();
     let context = Context::open(Environment::of_process()).await?;
-    let desk =
-        notify::Desk { channels: context.channels().await?, dead_letters: context.dead_letters()?, app: context.app };
+    let desk = notify::Desk { channels: context.channels()?, dead_letters: context.dead_letters()?, app: context.app };
     let desk = &desk;
     let handle = |event: LambdaEvent<SqsEvent>| async move {
         let span = logs::invocation(&event.context);

@@ -19,5 +19,4 @@ mod slack;
 mod stage;
 mod turn;
 mod unavailable;
-mod views;
 mod watch;

@@ -22,7 +22,10 @@ async fn get(books: &Arc<dyn Books>, key: &Key) -> Option<Record> {
 }
 
 async fn scan(books: &Arc<dyn Books>, prefix: &str, after: Option<&str>, limit: usize) -> Page {
-    books.scan("p", prefix, after, limit).await.expect("scan")
+    let page = books.scan("p", prefix, after, limit).await.expect("scan");
+    let names = books.names("p", prefix, after, limit).await.expect("names");
+    assert_eq!((names.sorts.iter().map(String::as_str).collect(), &names.next), (sorts(&page), &page.next), "{prefix}");
+    page
 }
 
 fn record(key: &Key, version: u64, value: &str) -> Record {

@@ -1,0 +1,111 @@
+//! Cost cells in columns.
+
+use chrono::NaiveDate;
+use recoup_attribution::facts::{CellKey, CellValue, Item, TaskOf};
+use recoup_model::{Id, Kind};
+use serde::{Deserialize, Serialize};
+
+use super::columns::{Codes, Packed, Pico, Runs, Texts, all_are, later, small, value_of};
+
+/// Cost cells.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Cells {
+    texts: Vec<Id>,
+    items: Vec<Item>,
+    team: Runs,
+    project: Runs,
+    agent: Runs,
+    task_type: Runs,
+    kind: Runs,
+    provider: Runs,
+    model: Runs,
+    item: Runs,
+    /// The type of the task that the cost belongs to; none where there is no task.
+    task: Runs,
+    task_agent: Runs,
+    /// Days from the facts' to the one on which the task ended.
+    ended: Runs,
+    timed: Runs,
+    pool: Runs,
+    unobserved: Runs,
+    cost: Vec<Pico>,
+    quantity: Vec<Pico>,
+    events: Vec<u64>,
+}
+
+impl Packed for Cells {
+    type Key = CellKey;
+    type Value = CellValue;
+
+    fn pack<'a>(day: NaiveDate, rows: impl Iterator<Item = (&'a CellKey, &'a CellValue)>) -> Self {
+        let mut all = Self::default();
+        // A column of texts has its own memory of what its last row said.
+        let mut texts = Texts::new();
+        let mut items = Codes::new();
+        for (key, value) in rows {
+            let task = key.task.as_ref();
+            let columns = [
+                (&mut all.team, key.team.as_ref()),
+                (&mut all.project, key.project.as_ref()),
+                (&mut all.agent, key.agent.as_ref()),
+                (&mut all.task_type, key.task_type.as_ref()),
+                (&mut all.provider, key.provider.as_ref()),
+                (&mut all.model, key.model.as_ref()),
+                (&mut all.task, task.map(|task| &task.task_type)),
+                (&mut all.task_agent, task.and_then(|task| task.agent.as_ref())),
+                (&mut all.pool, key.pool.as_ref()),
+            ];
+            for (at, (column, text)) in columns.into_iter().enumerate() {
+                column.push(texts.code(at, text));
+            }
+            all.kind.push(Kind::ALL.iter().position(|kind| *kind == key.kind).map_or(0, small));
+            all.item.push(items.code(Some(&key.item)));
+            all.ended.push(task.map_or(0, |task| task.ended_on.signed_duration_since(day).num_days()));
+            all.timed.push(i64::from(task.is_some_and(|task| task.timed)));
+            all.unobserved.push(i64::from(key.unobserved));
+            all.cost.push(Pico(value.cost));
+            all.quantity.push(Pico(value.quantity));
+            all.events.push(value.events);
+        }
+        (all.texts, all.items) = (texts.codes.values, items.values);
+        all
+    }
+
+    fn unpack(self, day: NaiveDate, rows: &mut Vec<(CellKey, CellValue)>) -> Option<()> {
+        let text = |code| value_of(&self.texts, code);
+        let names = [&self.team, &self.project, &self.agent, &self.task_type, &self.provider, &self.model, &self.pool];
+        let others = [&self.kind, &self.item, &self.task, &self.task_agent, &self.ended, &self.timed, &self.unobserved];
+        let lengths = names.into_iter().chain(others).map(Runs::len).chain([self.quantity.len(), self.events.len()]);
+        all_are(lengths, self.cost.len())?;
+        let [mut team, mut project, mut agent, mut task_type, mut provider, mut model, mut pool] =
+            names.map(Runs::rows);
+        let tasks = [&self.task, &self.task_agent, &self.ended, &self.timed];
+        let [mut task, mut task_agent, mut ended, mut timed] = tasks.map(Runs::rows);
+        let [mut kind, mut item, mut unobserved] = [&self.kind, &self.item, &self.unobserved].map(Runs::rows);
+        let mut quantity = self.quantity.iter();
+        let mut events = self.events.iter();
+        rows.reserve(self.cost.len());
+        for cost in &self.cost {
+            let (task_agent, ended, timed) = (text(task_agent.next()?)?, ended.next()?, timed.next()? != 0);
+            let task = match text(task.next()?)? {
+                Some(task_type) => Some(TaskOf { agent: task_agent, task_type, ended_on: later(day, ended)?, timed }),
+                None => None,
+            };
+            let key = CellKey {
+                team: text(team.next()?)?,
+                project: text(project.next()?)?,
+                agent: text(agent.next()?)?,
+                task_type: text(task_type.next()?)?,
+                kind: *Kind::ALL.get(usize::try_from(kind.next()?).ok()?)?,
+                provider: text(provider.next()?)?,
+                model: text(model.next()?)?,
+                item: value_of(&self.items, item.next()?)??,
+                task,
+                pool: text(pool.next()?)?,
+                unobserved: unobserved.next()? != 0,
+            };
+            rows.push((key, CellValue { cost: cost.0, quantity: quantity.next()?.0, events: *events.next()? }));
+        }
+        Some(())
+    }
+}

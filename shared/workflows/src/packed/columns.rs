@@ -1,0 +1,226 @@
+//! Columns of numbers and codes, and lists of rows that are stored so.
+
+use std::collections::BTreeMap;
+
+use chrono::{Days, NaiveDate};
+use recoup_model::Id;
+use recoup_money::Amount;
+use recoup_store::books::VALUE_BYTES_MAX;
+use recoup_store::{Books, Expect, Key, StoreError, Write};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::records;
+
+/// Rows in one record, unless their texts are long.
+pub(super) const ROWS_MAX: usize = 4_000;
+
+/// A column of small numbers: a value and on how many rows it stands, in turns.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Runs(Vec<i64>);
+
+impl Runs {
+    pub(super) fn push(&mut self, value: i64) {
+        match self.0.as_mut_slice() {
+            [.., last, rows] if *last == value => *rows = rows.saturating_add(1),
+            _ => self.0.extend([value, 1]),
+        }
+    }
+
+    /// On how many rows it stands.
+    pub(super) fn len(&self) -> usize {
+        self.rows().count()
+    }
+
+    pub(super) fn rows(&self) -> impl Iterator<Item = i64> + '_ {
+        let runs = self.0.chunks_exact(2).filter_map(|run| Some((*run.first()?, usize::try_from(*run.get(1)?).ok()?)));
+        runs.flat_map(|(value, rows)| std::iter::repeat_n(value, rows))
+    }
+}
+
+/// An amount as a number of picounits where that is one of JSON's, else as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pico(pub(super) Amount);
+
+impl Serialize for Pico {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match i64::try_from(self.0.pico()) {
+            Ok(pico) => serializer.serialize_i64(pico),
+            Err(_) => serializer.collect_str(&self.0.pico()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Pico {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = i128;
+
+            fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                out.write_str("picounits")
+            }
+
+            fn visit_i64<E>(self, pico: i64) -> Result<i128, E> {
+                Ok(i128::from(pico))
+            }
+
+            fn visit_u64<E>(self, pico: u64) -> Result<i128, E> {
+                Ok(i128::from(pico))
+            }
+
+            fn visit_str<E: serde::de::Error>(self, pico: &str) -> Result<i128, E> {
+                pico.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(Visitor).map(|pico| Self(Amount::from_pico(pico)))
+    }
+}
+
+/// Values by number, each once; 0 is none.
+pub(super) struct Codes<T> {
+    known: BTreeMap<T, i64>,
+    pub(super) values: Vec<T>,
+    /// Rows are sorted: most say what the one before them said.
+    last: Option<(T, i64)>,
+}
+
+impl<T: Clone + Ord> Codes<T> {
+    pub(super) const fn new() -> Self {
+        Self { known: BTreeMap::new(), values: Vec::new(), last: None }
+    }
+
+    pub(super) fn code(&mut self, value: Option<&T>) -> i64 {
+        let Some(value) = value else { return 0 };
+        if let Some((last, code)) = &self.last
+            && last == value
+        {
+            return *code;
+        }
+        let code = match self.known.get(value) {
+            Some(code) => *code,
+            None => {
+                self.values.push(value.clone());
+                let code = i64::try_from(self.values.len()).unwrap_or(i64::MAX);
+                self.known.insert(value.clone(), code);
+                code
+            }
+        };
+        self.last = Some((value.clone(), code));
+        code
+    }
+}
+
+/// The value of a code. A code that was never given is a damaged record.
+pub(super) fn value_of<T: Clone>(values: &[T], code: i64) -> Option<Option<T>> {
+    match code {
+        0 => Some(None),
+        code => values.get(usize::try_from(code.checked_sub(1)?).ok()?).cloned().map(Some),
+    }
+}
+
+/// Rows as they stand in a record.
+pub(super) trait Packed: Serialize + DeserializeOwned {
+    type Key: Ord;
+    type Value;
+
+    fn pack<'a>(day: NaiveDate, rows: impl Iterator<Item = (&'a Self::Key, &'a Self::Value)>) -> Self
+    where
+        Self::Key: 'a,
+        Self::Value: 'a;
+
+    /// None where a record does not hold what was written.
+    fn unpack(self, day: NaiveDate, rows: &mut Vec<(Self::Key, Self::Value)>) -> Option<()>;
+}
+
+/// Rows of a partition that are written as one list.
+pub(super) struct List<'a> {
+    partition: &'a str,
+    prefix: String,
+    day: NaiveDate,
+}
+
+impl List<'_> {
+    /// The puts of these rows; where their texts make a record too large, of the halves.
+    pub(super) fn puts<P: Packed>(
+        &self,
+        rows: &[(&P::Key, &P::Value)],
+        puts: &mut Vec<Write>,
+    ) -> Result<(), StoreError> {
+        let value = records::to_json(&P::pack(self.day, rows.iter().copied()))?;
+        let half = rows.len().div_euclid(2);
+        if value.len() > VALUE_BYTES_MAX && half > 0 {
+            let (first, second) = rows.split_at(half);
+            self.puts::<P>(first, puts)?;
+            return self.puts::<P>(second, puts);
+        }
+        let key = Key::new(self.partition, format!("{}{:06}", self.prefix, puts.len()));
+        puts.push(Write::Put { key, value, expect: Expect::Any, until_s: None });
+        Ok(())
+    }
+
+    pub(super) fn all_puts<P: Packed>(&self, map: &BTreeMap<P::Key, P::Value>) -> Result<Vec<Write>, StoreError> {
+        let rows: Vec<_> = map.iter().collect();
+        let mut puts = Vec::new();
+        rows.chunks(ROWS_MAX).try_for_each(|rows| self.puts::<P>(rows, &mut puts))?;
+        Ok(puts)
+    }
+
+    pub(super) async fn read<P: Packed>(&self, books: &dyn Books) -> Result<BTreeMap<P::Key, P::Value>, StoreError> {
+        let mut rows = Vec::new();
+        for (sort, packed, _) in records::all::<P>(books, self.partition, &self.prefix).await? {
+            packed.unpack(self.day, &mut rows).ok_or_else(|| StoreError::Damaged {
+                what: format!("the record {}/{sort}", self.partition),
+                detail: "its columns do not fit together".to_owned(),
+            })?;
+        }
+        Ok(rows.into_iter().collect())
+    }
+}
+
+pub(super) fn list<'a>(partition: &'a str, run: &str, name: &str, day: NaiveDate) -> List<'a> {
+    List { partition, prefix: format!("{run}/{name}/"), day }
+}
+
+/// Codes of texts, asked for by several columns.
+pub(super) struct Texts {
+    pub(super) codes: Codes<Id>,
+    last: [Option<(Id, i64)>; 9],
+}
+
+impl Texts {
+    pub(super) const fn new() -> Self {
+        Self { codes: Codes::new(), last: [const { None }; 9] }
+    }
+
+    pub(super) fn code(&mut self, column: usize, text: Option<&Id>) -> i64 {
+        let last = self.last.get_mut(column);
+        match (text, last) {
+            (None, _) => 0,
+            (Some(text), Some(Some((known, code)))) if known == text => *code,
+            (Some(text), last) => {
+                let code = self.codes.code(Some(text));
+                if let Some(last) = last {
+                    *last = Some((text.clone(), code));
+                }
+                code
+            }
+        }
+    }
+}
+
+/// None where a column is longer or shorter than the others: then some rows are lost.
+pub(super) fn all_are(mut lengths: impl Iterator<Item = usize>, rows: usize) -> Option<()> {
+    lengths.all(|length| length == rows).then_some(())
+}
+
+pub(super) fn small(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// The day so many days after another, or before it.
+pub(super) fn later(day: NaiveDate, days: i64) -> Option<NaiveDate> {
+    let distance = Days::new(days.unsigned_abs());
+    if days < 0 { day.checked_sub_days(distance) } else { day.checked_add_days(distance) }
+}

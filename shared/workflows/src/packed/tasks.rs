@@ -1,0 +1,125 @@
+//! Tasks and their durations in columns.
+
+use chrono::NaiveDate;
+use recoup_attribution::facts::{TaskKey, TaskValue};
+use recoup_model::Id;
+use serde::{Deserialize, Serialize};
+
+use super::columns::{Packed, Pico, Runs, Texts, all_are, value_of};
+
+/// Tasks, without the durations of each.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Tasks {
+    texts: Vec<Id>,
+    team: Runs,
+    agent: Runs,
+    task_type: Runs,
+    tasks: Vec<u64>,
+    completed: Vec<u64>,
+    failed: Vec<u64>,
+    killed: Vec<u64>,
+    direct_cost: Vec<Pico>,
+    timed_cost: Vec<Pico>,
+    timed_tasks: Vec<u64>,
+    timed_completed: Vec<u64>,
+    active_ns: Vec<u64>,
+    idle_ns: Vec<u64>,
+}
+
+impl Packed for Tasks {
+    type Key = TaskKey;
+    type Value = TaskValue;
+
+    fn pack<'a>(_: NaiveDate, rows: impl Iterator<Item = (&'a TaskKey, &'a TaskValue)>) -> Self {
+        let mut all = Self::default();
+        let mut texts = Texts::new();
+        for (key, value) in rows {
+            all.team.push(texts.code(0, key.team.as_ref()));
+            all.agent.push(texts.code(1, key.agent.as_ref()));
+            all.task_type.push(texts.code(2, Some(&key.task_type)));
+            all.tasks.push(value.tasks);
+            all.completed.push(value.completed);
+            all.failed.push(value.failed);
+            all.killed.push(value.killed);
+            all.direct_cost.push(Pico(value.direct_cost));
+            all.timed_cost.push(Pico(value.timed_cost));
+            all.timed_tasks.push(value.timed_tasks);
+            all.timed_completed.push(value.timed_completed);
+            all.active_ns.push(value.active_ns);
+            all.idle_ns.push(value.idle_ns);
+        }
+        all.texts = texts.codes.values;
+        all
+    }
+
+    fn unpack(self, _: NaiveDate, rows: &mut Vec<(TaskKey, TaskValue)>) -> Option<()> {
+        let text = |code| value_of(&self.texts, code);
+        let names = [&self.team, &self.agent, &self.task_type];
+        let counts = [&self.completed, &self.failed, &self.killed, &self.timed_tasks, &self.timed_completed];
+        let times = [&self.active_ns, &self.idle_ns].map(Vec::len);
+        let lengths = names.map(Runs::len).into_iter().chain(counts.map(Vec::len)).chain(times);
+        all_are(lengths.chain([self.direct_cost.len(), self.timed_cost.len()]), self.tasks.len())?;
+        let [mut team, mut agent, mut task_type] = names.map(Runs::rows);
+        rows.reserve(self.tasks.len());
+        for (at, tasks) in self.tasks.iter().enumerate() {
+            let count = |column: &[u64]| column.get(at).copied();
+            let key = TaskKey {
+                team: text(team.next()?)?,
+                agent: text(agent.next()?)?,
+                task_type: text(task_type.next()?)??,
+            };
+            let value = TaskValue {
+                tasks: *tasks,
+                completed: count(&self.completed)?,
+                failed: count(&self.failed)?,
+                killed: count(&self.killed)?,
+                direct_cost: self.direct_cost.get(at)?.0,
+                timed_cost: self.timed_cost.get(at)?.0,
+                timed_tasks: count(&self.timed_tasks)?,
+                timed_completed: count(&self.timed_completed)?,
+                active_ns: count(&self.active_ns)?,
+                idle_ns: count(&self.idle_ns)?,
+                ..TaskValue::default()
+            };
+            rows.push((key, value));
+        }
+        Some(())
+    }
+}
+
+/// Whose duration it is (the number of the row among the tasks), whether it is an idle one, and how long.
+pub(super) type TimeKey = (u64, bool, u64);
+
+/// Durations of tasks -> how many have it. A list of its own: a day of one team may have more than one record holds.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Times {
+    row: Vec<u64>,
+    idle: Runs,
+    ns: Vec<u64>,
+    tasks: Vec<u64>,
+}
+
+impl Packed for Times {
+    type Key = TimeKey;
+    type Value = u64;
+
+    fn pack<'a>(_: NaiveDate, rows: impl Iterator<Item = (&'a TimeKey, &'a u64)>) -> Self {
+        let mut all = Self::default();
+        for ((row, idle, ns), tasks) in rows {
+            all.row.push(*row);
+            all.idle.push(i64::from(*idle));
+            all.ns.push(*ns);
+            all.tasks.push(*tasks);
+        }
+        all
+    }
+
+    fn unpack(self, _: NaiveDate, rows: &mut Vec<(TimeKey, u64)>) -> Option<()> {
+        all_are([self.idle.len(), self.ns.len(), self.tasks.len()].into_iter(), self.row.len())?;
+        let mut idle = self.idle.rows();
+        for (at, row) in self.row.iter().enumerate() {
+            rows.push(((*row, idle.next()? != 0, *self.ns.get(at)?), *self.tasks.get(at)?));
+        }
+        Some(())
+    }
+}

@@ -1,0 +1,82 @@
+//! Costs by user in columns.
+
+use chrono::NaiveDate;
+use recoup_attribution::facts::{UserKey, UserValue};
+use recoup_model::{Id, Kind};
+use serde::{Deserialize, Serialize};
+
+use super::columns::{Packed, Pico, Runs, Texts, all_are, small, value_of};
+
+/// Costs by user.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Users {
+    texts: Vec<Id>,
+    team: Runs,
+    project: Runs,
+    user: Runs,
+    agent: Runs,
+    task_type: Runs,
+    model: Runs,
+    kind: Runs,
+    cost: Vec<Pico>,
+    events: Runs,
+    tasks: Runs,
+}
+
+impl Packed for Users {
+    type Key = UserKey;
+    type Value = UserValue;
+
+    fn pack<'a>(_: NaiveDate, rows: impl Iterator<Item = (&'a UserKey, &'a UserValue)>) -> Self {
+        let mut all = Self::default();
+        let mut texts = Texts::new();
+        for (key, value) in rows {
+            let columns = [
+                (&mut all.team, &key.team),
+                (&mut all.project, &key.project),
+                (&mut all.user, &key.user),
+                (&mut all.agent, &key.agent),
+                (&mut all.task_type, &key.task_type),
+                (&mut all.model, &key.model),
+            ];
+            for (at, (column, text)) in columns.into_iter().enumerate() {
+                column.push(texts.code(at, text.as_ref()));
+            }
+            all.kind.push(Kind::ALL.iter().position(|kind| *kind == key.kind).map_or(0, small));
+            all.cost.push(Pico(value.cost));
+            all.events.push(count(value.events));
+            all.tasks.push(count(value.tasks));
+        }
+        all.texts = texts.codes.values;
+        all
+    }
+
+    fn unpack(self, _: NaiveDate, rows: &mut Vec<(UserKey, UserValue)>) -> Option<()> {
+        let text = |code| value_of(&self.texts, code);
+        let names = [&self.team, &self.project, &self.user, &self.agent, &self.task_type, &self.model];
+        let others = [&self.kind, &self.events, &self.tasks];
+        all_are(names.into_iter().chain(others).map(Runs::len), self.cost.len())?;
+        let [mut team, mut project, mut user, mut agent, mut task_type, mut model] = names.map(Runs::rows);
+        let [mut kind, mut events, mut tasks] = others.map(Runs::rows);
+        rows.reserve(self.cost.len());
+        for cost in &self.cost {
+            let key = UserKey {
+                team: text(team.next()?)?,
+                project: text(project.next()?)?,
+                user: text(user.next()?)?,
+                agent: text(agent.next()?)?,
+                task_type: text(task_type.next()?)?,
+                model: text(model.next()?)?,
+                kind: *Kind::ALL.get(usize::try_from(kind.next()?).ok()?)?,
+            };
+            let [events, tasks] = [events.next()?, tasks.next()?].map(u64::try_from);
+            rows.push((key, UserValue { cost: cost.0, events: events.ok()?, tasks: tasks.ok()? }));
+        }
+        Some(())
+    }
+}
+
+/// No day has more events than fit.
+fn count(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
