@@ -35,6 +35,7 @@ use axum::middleware::from_fn;
 use axum::routing::{delete, get, post};
 use recoup_workflows::{App, Principal, Refusal};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tower::limit::GlobalConcurrencyLimitLayer;
 
 pub use crate::events::Counted;
@@ -65,6 +66,8 @@ struct Parts {
     access: Access,
     jobs: Arc<dyn Jobs>,
     slack: Option<SlackDoor>,
+    /// Lets in [`REQUESTS_AT_ONCE_MAX`].
+    gate: Arc<Semaphore>,
 }
 
 impl Deref for Shared {
@@ -103,7 +106,8 @@ pub fn router(app: Arc<App>, access: Access, jobs: Arc<dyn Jobs>) -> Router {
 
 /// The same with a door for Slack, where there is one.
 pub fn router_with_slack(app: Arc<App>, access: Access, jobs: Arc<dyn Jobs>, slack: Option<SlackDoor>) -> Router {
-    let shared = Shared(Arc::new(Parts { app, access, jobs, slack }));
+    let gate = Arc::new(Semaphore::new(REQUESTS_AT_ONCE_MAX));
+    let shared = Shared(Arc::new(Parts { app, access, jobs, slack, gate: Arc::clone(&gate) }));
     Router::new()
         .route("/healthz", get(health))
         .route("/openapi.json", get(openapi))
@@ -152,9 +156,9 @@ pub fn router_with_slack(app: Arc<App>, access: Access, jobs: Arc<dyn Jobs>, sla
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn(origin::note))
-        // Agents wait for it: it looks up itself from where a request came, and only where that is written down.
+        .layer(GlobalConcurrencyLimitLayer::with_semaphore(gate))
+        // Agents wait for it: it goes through the gate and looks up from where a request came by itself, without layers.
         .route("/v1/authorize", post(authorize::post_authorize).fallback(wrong_method))
-        .layer(GlobalConcurrencyLimitLayer::new(REQUESTS_AT_ONCE_MAX))
         .with_state(shared)
 }
 

@@ -19,7 +19,7 @@ pub struct Currency {
 #[error("`{0}` is not an ISO 4217 currency code; use one such as USD or EUR")]
 pub struct UnknownCurrency(pub String);
 
-/// Currencies whose minor unit has another number of digits than two.
+/// Currencies whose minor unit has another number of digits than two, in order.
 const UNUSUAL: &[(&str, u32)] = &[
     ("BHD", 3),
     ("BIF", 0),
@@ -47,7 +47,7 @@ const UNUSUAL: &[(&str, u32)] = &[
     ("XPF", 0),
 ];
 
-/// Currencies with two digits.
+/// Currencies with two digits, in order.
 const USUAL: &[&str] = &[
     "AED", "AFN", "ALL", "AMD", "AOA", "ARS", "AUD", "AWG", "AZN", "BAM", "BBD", "BDT", "BGN", "BMD", "BND", "BOB",
     "BRL", "BSD", "BTN", "BWP", "BYN", "BZD", "CAD", "CDF", "CHF", "CNY", "COP", "CRC", "CUP", "CVE", "CZK", "DKK",
@@ -97,13 +97,13 @@ impl FromStr for Currency {
     type Err = UnknownCurrency;
 
     fn from_str(code: &str) -> Result<Self, UnknownCurrency> {
-        if let Some((code, minor_digits)) = UNUSUAL.iter().find(|(known, _)| *known == code) {
-            return Ok(Self { code, minor_digits: *minor_digits });
+        let usual = USUAL.binary_search(&code).ok().and_then(|at| USUAL.get(at));
+        if let Some(code) = usual {
+            return Ok(Self { code, minor_digits: 2 });
         }
-        match USUAL.iter().find(|known| **known == code) {
-            Some(code) => Ok(Self { code, minor_digits: 2 }),
-            None => Err(UnknownCurrency(code.to_owned())),
-        }
+        let unusual = UNUSUAL.binary_search_by_key(&code, |(known, _)| known).ok().and_then(|at| UNUSUAL.get(at));
+        let (code, minor_digits) = unusual.ok_or_else(|| UnknownCurrency(code.to_owned()))?;
+        Ok(Self { code, minor_digits: *minor_digits })
     }
 }
 
@@ -138,6 +138,14 @@ mod tests {
         assert_eq!(Currency::USD.format_minor(123_456), "1234.56");
         assert_eq!(yen.format_minor(120), "120");
         assert_eq!("BHD".parse::<Currency>().unwrap().format_minor(1), "0.001");
+    }
+
+    #[test]
+    fn every_code_of_the_tables_is_found() {
+        for (code, digits) in USUAL.iter().map(|code| (*code, 2)).chain(UNUSUAL.iter().copied()) {
+            let found: Currency = code.parse().unwrap();
+            assert_eq!((found.code(), found.minor_digits()), (code, digits));
+        }
     }
 
     #[test]

@@ -367,7 +367,7 @@ impl App {
             Some(record) => record,
             None => {
                 let changes = self.changes();
-                let found = records::get::<KeyRecord>(self.books(), &Key::new(KEYS, id)).await?;
+                let found = Box::pin(records::get::<KeyRecord>(self.books(), &Key::new(KEYS, id))).await?;
                 let (record, _) = found.ok_or(UNKNOWN)?;
                 let record = Arc::new(record);
                 self.cache_key(Arc::clone(&record), changes);

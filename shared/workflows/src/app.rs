@@ -195,12 +195,18 @@ impl App {
     pub async fn world(&self) -> Result<Arc<World>, Refusal> {
         let changes = self.changes.load(Ordering::SeqCst);
         let remembered = self.world.read().ok().and_then(|world| world.clone());
-        if let Some((world, seen_ns)) = remembered
-            && (!self.is_stale(seen_ns) || self.still_holds(&world).await)
+        match remembered {
+            Some((world, seen_ns)) if !self.is_stale(seen_ns) => Ok(world),
+            remembered => Box::pin(self.world_anew(remembered.map(|(world, _)| world), changes)).await,
+        }
+    }
+
+    /// The world that was known, where nobody has changed it since, else another one.
+    async fn world_anew(&self, known: Option<Arc<World>>, changes: u64) -> Result<Arc<World>, Refusal> {
+        if let Some(world) = known
+            && self.still_holds(&world).await
         {
-            if self.is_stale(seen_ns) {
-                self.remember_world(&world, changes);
-            }
+            self.remember_world(&world, changes);
             return Ok(world);
         }
         let history = organisation::load(self.books(), &self.pseudonyms);

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use foldhash::fast::RandomState;
 use recoup_budgets::admission::{Asker, Extended, Link, Span, chain};
 use recoup_model::Organisation;
 
@@ -23,19 +24,29 @@ pub(crate) struct Chain {
     pub(crate) lease: u64,
 }
 
-/// What chains follow from.
-#[derive(Clone)]
-pub(crate) struct Ground {
-    pub(crate) world: Arc<World>,
-    pub(crate) extended: Arc<Extended>,
+/// What chains follow from. Every request brings it, so it is borrowed: counting its users would be shared by all processors.
+#[derive(Clone, Copy)]
+pub(crate) struct GroundOf<'a> {
+    pub(crate) world: &'a Arc<World>,
+    pub(crate) extended: &'a Arc<Extended>,
     pub(crate) span: Span,
 }
 
+struct Ground {
+    world: Arc<World>,
+    extended: Arc<Extended>,
+    span: Span,
+}
+
 impl Ground {
-    fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.world, &other.world)
-            && Arc::ptr_eq(&self.extended, &other.extended)
-            && (self.span.from, self.span.until) == (other.span.from, other.span.until)
+    fn new(of: GroundOf<'_>) -> Self {
+        Self { world: Arc::clone(of.world), extended: Arc::clone(of.extended), span: of.span }
+    }
+
+    fn is(&self, of: GroundOf<'_>) -> bool {
+        Arc::ptr_eq(&self.world, of.world)
+            && Arc::ptr_eq(&self.extended, of.extended)
+            && (self.span.from, self.span.until) == (of.span.from, of.span.until)
     }
 
     /// Those that hold on the days that a reservation lives on.
@@ -52,7 +63,7 @@ struct Memory {
     ground: Ground,
     /// Whether a budget is for one task: then a task decides on the chain even without a cap.
     has_tasks: bool,
-    known: HashMap<Asker, Arc<Chain>>,
+    known: HashMap<Asker, Arc<Chain>, RandomState>,
 }
 
 impl Memory {
@@ -60,7 +71,7 @@ impl Memory {
         let is_of_task =
             |organisation: &Organisation| organisation.budgets.iter().any(|budget| budget.scope.starts_with("task:"));
         let has_tasks = ground.organisations().any(is_of_task);
-        Self { ground, has_tasks, known: HashMap::new() }
+        Self { ground, has_tasks, known: HashMap::default() }
     }
 
     /// The asker without what does not matter.
@@ -77,15 +88,15 @@ impl Chains {
     pub(crate) fn of(
         &self,
         asker: &Asker,
-        ground: Ground,
+        ground: GroundOf<'_>,
         nonce: u64,
         pseudonym_of: &impl Fn(&str) -> String,
     ) -> Arc<Chain> {
         // What a panicking holder left is still true.
         let mut memory = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let memory = match &mut *memory {
-            Some(memory) if memory.ground.is(&ground) => memory,
-            other => other.insert(Memory::new(ground)),
+            Some(memory) if memory.ground.is(ground) => memory,
+            other => other.insert(Memory::new(Ground::new(ground))),
         };
         let name = memory.named(asker);
         if let Some(known) = memory.known.get(&name) {

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
+use foldhash::fast::RandomState;
 use recoup_budgets::Counter;
 use recoup_budgets::admission::Standing;
 use recoup_money::Amount;
@@ -22,9 +23,9 @@ pub(crate) struct Desk(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    balances: HashMap<Counter, Balance>,
-    free: HashMap<Counter, Amount>,
-    leases: HashMap<LeaseName, Held>,
+    balances: HashMap<Counter, Balance, RandomState>,
+    free: HashMap<Counter, Amount, RandomState>,
+    leases: HashMap<LeaseName, Held, RandomState>,
     /// Grows whenever a counter may have changed, so that what was read before is not remembered after.
     changes: u64,
 }
@@ -87,14 +88,23 @@ impl Desk {
 
     /// Draws from a lease, if it has that much; the number of the reservation.
     pub(crate) fn draw(&self, lease: LeaseName, amount: Amount, now_ns: i64) -> Option<u32> {
+        self.inner().draw(lease, amount, now_ns)
+    }
+
+    /// Draws from a lease where all its counters are known, `admits` says so of how they stand, and it has that much: the number of
+    /// the reservation, and how they stood before.
+    pub(crate) fn draw_admitted<'a>(
+        &self,
+        counters: impl Iterator<Item = &'a Counter> + Clone,
+        (lease, amount, now_ns): (LeaseName, Amount, i64),
+        admits: impl FnOnce(&[Standing]) -> bool,
+    ) -> Option<(u32, Vec<Standing>)> {
         let mut inner = self.inner();
-        let Inner { free: free_of, leases, .. } = &mut *inner;
-        let held = leases.get_mut(&lease)?;
-        let free = held.free.checked_sub(amount).filter(|free| *free >= Amount::ZERO)?;
-        let number = held.drawn.checked_add(1)?;
-        (held.free, held.drawn, held.drawn_at_ns) = (free, number, now_ns);
-        take_free(free_of, &held.counters, amount);
-        Some(number)
+        let standings: Vec<Standing> = counters.map(|counter| inner.standing(counter)).collect::<Option<_>>()?;
+        if !admits(&standings) {
+            return None;
+        }
+        Some((inner.draw(lease, amount, now_ns)?, standings))
     }
 
     /// How often was drawn from a lease.
@@ -156,6 +166,15 @@ impl Desk {
 }
 
 impl Inner {
+    fn draw(&mut self, lease: LeaseName, amount: Amount, now_ns: i64) -> Option<u32> {
+        let held = self.leases.get_mut(&lease)?;
+        let free = held.free.checked_sub(amount).filter(|free| *free >= Amount::ZERO)?;
+        let number = held.drawn.checked_add(1)?;
+        (held.free, held.drawn, held.drawn_at_ns) = (free, number, now_ns);
+        take_free(&mut self.free, &held.counters, amount);
+        Some(number)
+    }
+
     fn standing(&self, counter: &Counter) -> Option<Standing> {
         let balance = self.balances.get(counter)?;
         let free = self.free.get(counter).copied().unwrap_or_default();
@@ -166,7 +185,7 @@ impl Inner {
     }
 }
 
-fn take_free(free_of: &mut HashMap<Counter, Amount>, counters: &[Counter], amount: Amount) {
+fn take_free(free_of: &mut HashMap<Counter, Amount, RandomState>, counters: &[Counter], amount: Amount) {
     for counter in counters {
         let Some(free) = free_of.get_mut(counter) else { continue };
         *free = free.checked_sub(amount).unwrap_or_default();

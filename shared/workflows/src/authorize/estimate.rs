@@ -36,9 +36,10 @@ pub enum Estimate {
     },
 }
 
-/// What an estimate comes to.
-pub(crate) fn price(estimate: &Estimate, world: &World, now_ns: i64) -> Result<Amount, Refusal> {
+/// What an estimate comes to in the currency `ours`.
+pub(crate) fn price(estimate: &Estimate, world: &World, (ours, now_ns): (Currency, i64)) -> Result<Amount, Refusal> {
     match estimate {
+        Estimate::Money { amount, currency } if *currency == ours => Ok(*amount),
         Estimate::Money { amount, currency } => {
             let reported = Some(Reported { amount: *amount, currency: *currency });
             let rating = world.prices.rate(&Event { reported, kind: Kind::Tool, ..empty(now_ns) });

@@ -119,14 +119,24 @@ impl App {
         self.extended_on(world.history.calendar().day_of(now_ns), now_ns).await
     }
 
-    /// The same where the local day is known.
-    pub(super) async fn extended_on(&self, today: NaiveDate, now_ns: i64) -> Result<Arc<Extended>, Refusal> {
-        if let Ok(approved) = self.approved.0.lock()
-            && let Some(known) = &*approved
-            && known.today == today
-            && (!self.sharing || now_ns.saturating_sub(known.read_ns) < REMEMBERED_NS)
-        {
-            return Ok(Arc::clone(&known.extended));
+    /// The same where the local day is known, and whoever asks is answered in time.
+    pub(super) async fn extended_in_time(&self, today: NaiveDate, now_ns: i64) -> Result<Arc<Extended>, Refusal> {
+        match self.known_extended(today, now_ns) {
+            Some(known) => Ok(known),
+            None => self.in_time(Box::pin(self.extended_on(today, now_ns))).await,
+        }
+    }
+
+    fn known_extended(&self, today: NaiveDate, now_ns: i64) -> Option<Arc<Extended>> {
+        let approved = self.approved.0.lock().ok()?;
+        let known = approved.as_ref().filter(|known| known.today == today)?;
+        let is_fresh = !self.sharing || now_ns.saturating_sub(known.read_ns) < REMEMBERED_NS;
+        is_fresh.then(|| Arc::clone(&known.extended))
+    }
+
+    async fn extended_on(&self, today: NaiveDate, now_ns: i64) -> Result<Arc<Extended>, Refusal> {
+        if let Some(known) = self.known_extended(today, now_ns) {
+            return Ok(known);
         }
         let tomorrow = today.checked_add_days(Days::new(1)).unwrap_or(today);
         let kinds = [PeriodKind::Month, PeriodKind::Week, PeriodKind::Day];

@@ -27,7 +27,7 @@ use recoup_store::{CounterKey, LeaseName, Settlement, StoreError};
 use serde::Serialize;
 
 pub(crate) use self::chains::Chains;
-use self::chains::{Chain, Ground};
+use self::chains::{Chain, GroundOf};
 pub(crate) use self::desk::Desk;
 pub use self::estimate::Estimate;
 pub(crate) use self::reservation::{Reservation, holder};
@@ -162,8 +162,8 @@ impl App {
         let case = self.case(principal, &request, &world).await?;
         let (case, decided) = match self.decided(&case, request.ask_only).await {
             Ok(Outcome::Late) => {
-                let case = self.case(principal, &request, &world).await?;
-                let decided = self.decided(&case, request.ask_only).await;
+                let case = Box::pin(self.case(principal, &request, &world)).await?;
+                let decided = Box::pin(self.decided(&case, request.ask_only)).await;
                 (case, decided)
             }
             decided => (case, decided),
@@ -245,7 +245,7 @@ impl App {
         let span = Span::between(world.history.calendar(), now_ns, until_ns);
         let organisation = &world.history.on(span.from).organisation;
         let asker = self.asker(principal, request, organisation);
-        let extended = match self.in_time(self.extended_on(span.from, now_ns)).await {
+        let extended = match self.extended_in_time(span.from, now_ns).await {
             // Without what was approved the limits are lower: a denial too early and never one too late. Where the balances
             // cannot be read either, BUD-5 says what is answered.
             Err(Refusal::Store(error)) => {
@@ -256,10 +256,10 @@ impl App {
         };
         let pseudonym_of = |user: &str| self.pseudonyms.of(user).to_string();
         let nonce = if self.sharing { 0 } else { self.nonce };
-        let ground = Ground { world: Arc::clone(world), extended, span };
+        let ground = GroundOf { world, extended: &extended, span };
         let chain = self.chains.of(&asker, ground, nonce, &pseudonym_of);
         let estimate = match &request.estimate {
-            Some(estimate) => estimate::price(estimate, world, now_ns)?,
+            Some(estimate) => estimate::price(estimate, world, (organisation.currency, now_ns))?,
             None => Amount::ZERO,
         };
         let critical = request.critical && asker.may_be_critical(organisation);
@@ -299,7 +299,10 @@ impl App {
 
     /// Decides in time, where there is a time to answer in. What was reserved for nobody stays so until its lease ends.
     async fn decided(&self, case: &Case, ask_only: bool) -> Result<Outcome, Refusal> {
-        self.in_time(self.decide(case, ask_only)).await
+        if self.authorize_within.is_none() {
+            return self.decide(case, ask_only).await;
+        }
+        self.in_time(Box::pin(self.decide(case, ask_only))).await
     }
 
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, Refusal>> + Send) -> Result<T, Refusal> {
@@ -315,14 +318,19 @@ impl App {
         if !matches!(&outcome, Outcome::Denied(by, _) if by.reason == TASK_CAP) {
             return Ok(outcome);
         }
-        // What an event has cost counts beside its reservation for a moment, which must not kill a task.
-        let _still = self.rolled.still().await;
-        self.desk.forget(case.chain.links.iter().map(|link| &link.counter));
-        self.decide_as_it_stands(case, ask_only).await
+        Box::pin(async {
+            // What an event has cost counts beside its reservation for a moment, which must not kill a task.
+            let _still = self.rolled.still().await;
+            self.desk.forget(case.chain.links.iter().map(|link| &link.counter));
+            self.decide_as_it_stands(case, ask_only).await
+        })
+        .await
     }
 
     async fn decide_as_it_stands(&self, case: &Case, ask_only: bool) -> Result<Outcome, Refusal> {
-        if let Some(killed) = self.killed(case).await? {
+        if case.chain.links.iter().any(Link::is_cap)
+            && let Some(killed) = Box::pin(self.killed(case)).await?
+        {
             return Ok(Outcome::Denied(killed, self.standings(case).await?));
         }
         if ask_only || case.estimate.is_zero() || case.chain.links.is_empty() {
@@ -363,21 +371,21 @@ impl App {
             }
             Outcome::Beyond(held, at, standings) => {
                 hold(held);
-                answer.decided_by = self.note_exemption(principal, case, (at, &standings)).await?;
+                answer.decided_by = Box::pin(self.note_exemption(principal, case, (at, &standings))).await?;
                 (standings, case.estimate)
             }
             Outcome::Free(standings) => {
                 if let (true, Verdict::Deny(at)) =
                     (case.critical, admit(&case.chain.links, &standings, case.estimate, false))
                 {
-                    answer.decided_by = self.note_exemption(principal, case, (at, &standings)).await?;
+                    answer.decided_by = Box::pin(self.note_exemption(principal, case, (at, &standings))).await?;
                 }
                 (standings, Amount::ZERO)
             }
             Outcome::Denied(by, standings) => {
                 // Whoever only asks stops nothing.
                 if by.reason == TASK_CAP && case.reserves {
-                    self.kill_task(principal, case, &standings).await?;
+                    Box::pin(self.kill_task(principal, case, &standings)).await?;
                 }
                 answer.decision = Decision::Deny;
                 answer.decided_by = Some(by);

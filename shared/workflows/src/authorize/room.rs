@@ -62,17 +62,26 @@ impl App {
     /// How the links stand, without what is set aside and free.
     pub(crate) async fn standings(&self, case: &Case) -> Result<Vec<Standing>, Refusal> {
         if self.sharing {
-            return self.shared_standings(case).await;
+            return Box::pin(self.shared_standings(case)).await;
         }
         let counters = || case.chain.links.iter().map(|link| &link.counter);
+        match self.desk.standings(counters()) {
+            Ok(standings) => Ok(standings),
+            Err(missing) => Box::pin(self.standings_after(missing, case)).await,
+        }
+    }
+
+    /// The same where some have to be read first.
+    async fn standings_after(&self, mut missing: Vec<Counter>, case: &Case) -> Result<Vec<Standing>, Refusal> {
+        let counters = || case.chain.links.iter().map(|link| &link.counter);
         for _ in 0..ATTEMPTS_MAX {
-            let missing = match self.desk.standings(counters()) {
-                Ok(standings) => return Ok(standings),
-                Err(missing) => missing,
-            };
             let changes = self.desk.changes();
             let balances = self.balances_of(&missing).await?;
             self.desk.remember(missing.into_iter().zip(balances), changes);
+            missing = match self.desk.standings(counters()) {
+                Ok(standings) => return Ok(standings),
+                Err(missing) => missing,
+            };
         }
         // Others keep changing them: as they were read, with all that is free still counted.
         let all: Vec<Counter> = counters().cloned().collect();
@@ -103,7 +112,9 @@ impl App {
     pub(crate) async fn reserve(&self, case: &Case) -> Result<Reserved, Refusal> {
         let lease = case.lease();
         match self.reserve_within(case, lease).await? {
-            Reserved::Full(at, standings) if case.critical => self.reserve_beyond(case, lease, (at, standings)).await,
+            Reserved::Full(at, standings) if case.critical => {
+                Box::pin(self.reserve_beyond(case, lease, (at, standings))).await
+            }
             reserved => Ok(reserved),
         }
     }
@@ -130,7 +141,21 @@ impl App {
         }
     }
 
+    /// Most find room in the lease. What seldom happens lies on the heap: the request is small without it.
     async fn reserve_within(&self, case: &Case, lease: LeaseName) -> Result<Reserved, Refusal> {
+        let links = &case.chain.links;
+        let admits = |standings: &[Standing]| admit(links, standings, case.estimate, false) == Verdict::Admit;
+        let counters = links.iter().map(|link| &link.counter);
+        if !self.sharing
+            && let Some((number, standings)) =
+                self.desk.draw_admitted(counters, (lease, case.estimate, case.now_ns), admits)
+        {
+            return Ok(Reserved::Held(held(lease, number, case.estimate), standings));
+        }
+        Box::pin(self.reserve_with_more(case, lease)).await
+    }
+
+    async fn reserve_with_more(&self, case: &Case, lease: LeaseName) -> Result<Reserved, Refusal> {
         let mut full = 0;
         for _ in 0..ATTEMPTS_MAX {
             let standings = self.standings(case).await?;
