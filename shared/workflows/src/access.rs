@@ -10,6 +10,7 @@ use subtle::ConstantTimeEq;
 
 use crate::app::App;
 use crate::error::Refusal;
+use crate::extensions::not_of_people;
 use crate::records;
 
 /// The partition of keys.
@@ -285,7 +286,8 @@ fn random<const N: usize>() -> Result<[u8; N], Refusal> {
 }
 
 impl App {
-    /// Makes a key. `viewer` and `lead` need a team that exists; default tags are for `ingest`.
+    /// Makes a key. `viewer` and `lead` need a team that exists; default tags are for `ingest`; a person is one of the
+    /// organisation file's where it has `[[people]]`.
     ///
     /// # Errors
     /// [`Refusal::Invalid`] naming the argument.
@@ -309,6 +311,7 @@ impl App {
         }
         check_tags(&tags)?;
         check_person(person.as_deref())?;
+        self.check_is_known(person.as_deref()).await?;
         if records::all::<KeyRecord>(self.books(), KEYS, "").await?.len() >= KEYS_MAX {
             return Err(Refusal::TooLarge(format!("there are {KEYS_MAX} keys already; they are kept for the record")));
         }
@@ -330,6 +333,24 @@ impl App {
         };
         self.ports.books.write(vec![records::put(Key::new(KEYS, &id), &record, Expect::Absent)?]).await?;
         Ok(NewKey { key: format!("recoup_{id}_{secret}"), id, role, team })
+    }
+
+    /// Refuses a person whom the organisation file does not know, so that nobody finds out only when the key is needed.
+    async fn check_is_known(&self, person: Option<&str>) -> Result<(), Refusal> {
+        let Some(person) = person else { return Ok(()) };
+        let organisation = match self.organisation_today().await {
+            Ok(organisation) => organisation,
+            Err(Refusal::Conflict { kind: "no-organisation", .. }) => return Ok(()),
+            Err(refusal) => return Err(refusal),
+        };
+        if self.pseudonyms.are_known(person, &organisation) {
+            return Ok(());
+        }
+        let detail = format!(
+            "{}: write the id of one of them, letter by letter, add the person to the file, or name nobody, as for a robot's key",
+            not_of_people(person)
+        );
+        Err(Refusal::invalid("unknown-person", "person", detail))
     }
 
     /// Every key, oldest id first, without secrets.

@@ -1,10 +1,11 @@
 //! Extensions: more for one period of a budget, asked for by one person and decided by another (BUD-6).
 //!
 //! Four eyes belong to two people, so both have to be known: by the person of an API key, or by the entry of `[[people]]` that
-//! names a Slack user. Two keys that name nobody, or the operator at the machine and a key, may be one and the same human.
+//! names a Slack user. Two keys that name nobody, or the operator at the machine and a key, may be one and the same human; and
+//! so may two names, unless both are people of the organisation file. Where it has no `[[people]]`, two names are two people.
 
 use recoup_budgets::PeriodKind;
-use recoup_model::organisation::Budget;
+use recoup_model::organisation::{Budget, Organisation};
 use recoup_money::Amount;
 use recoup_store::Expect;
 use serde_json::json;
@@ -69,7 +70,7 @@ impl App {
         let budget = budget_of(&organisation.budgets, &request.scope, request.kind.as_deref())?;
         let team = team_of(&budget.scope, organisation).map(str::to_owned);
         principal.may_act_for(team.as_deref())?;
-        known_person(principal)?;
+        known_person(principal, organisation, &self.pseudonyms)?;
         if request.amount <= Amount::ZERO {
             return Err(Refusal::invalid("out-of-range", "amount", "ask for more than 0"));
         }
@@ -131,9 +132,10 @@ impl App {
             let detail = format!("it is {} already, by {by}", name_of(extension.state));
             return Err(Refusal::Conflict { kind: "already-decided", detail });
         }
-        four_eyes(&extension, principal, approve, &self.pseudonyms)?;
         let world = self.world().await?;
         let today = world.history.calendar().day_of(self.now_ns());
+        let organisation = &world.history.on(today).organisation;
+        four_eyes(&extension, principal, approve, (organisation, &self.pseudonyms))?;
         let is_over =
             PeriodKind::of_period(&extension.period).is_none_or(|kind| kind.period_of(today) != extension.period);
         if is_over {
@@ -146,7 +148,7 @@ impl App {
             decided_at: Some(self.now_text()),
             ..extension
         };
-        let team = team_of(&decided.scope, &world.history.on(today).organisation).map(str::to_owned);
+        let team = team_of(&decided.scope, organisation).map(str::to_owned);
         let tell = Tell::ExtensionDecided { extension: decided.clone(), team };
         let action = if approve { "extension-approved" } else { "extension-declined" };
         let detail = json!({ "scope": decided.scope, "period": decided.period, "amount": decided.amount });
@@ -175,14 +177,34 @@ impl App {
 }
 
 /// The person who acts.
-fn known_person(principal: &Principal) -> Result<&str, Refusal> {
-    principal.known_person().ok_or_else(|| {
-        let whose = if principal.key_id.is_some() { "this API key names nobody" } else { "the operator at the machine is nobody" };
-        Refusal::Forbidden(format!(
+fn known_person<'a>(
+    principal: &'a Principal,
+    organisation: &Organisation,
+    pseudonyms: &Pseudonyms,
+) -> Result<&'a str, Refusal> {
+    let Some(who) = principal.known_person() else {
+        let whose = match principal.key_id {
+            Some(_) => "this API key names nobody",
+            None => "the operator at the machine is nobody",
+        };
+        return Err(Refusal::Forbidden(format!(
             "{whose}, and more is asked for by one person and decided by another: make each of them a key with \
              `recoup keys create --role ROLE --person NAME` and use it with `recoup --server URL --key KEY`, or use Slack"
-        ))
-    })
+        )));
+    };
+    if pseudonyms.are_known(who, organisation) {
+        return Ok(who);
+    }
+    Err(Refusal::Forbidden(format!(
+        "{}, and more is asked for by one of them and decided by another: make the key with `recoup keys create --role ROLE \
+         --person ID`, where ID is the id of one of them, or add the person to the file",
+        not_of_people(who)
+    )))
+}
+
+/// What is wrong with a name.
+pub(crate) fn not_of_people(name: &str) -> String {
+    format!("`{name}` is not the id of one of the [[people]] in the organisation file")
 }
 
 /// Whoever asked cannot decide, and what nobody known asked for cannot be approved (BUD-6).
@@ -190,25 +212,26 @@ fn four_eyes(
     extension: &Extension,
     principal: &Principal,
     approve: bool,
-    pseudonyms: &Pseudonyms,
+    (organisation, pseudonyms): (&Organisation, &Pseudonyms),
 ) -> Result<(), Refusal> {
-    let who = known_person(principal)?;
+    let who = known_person(principal, organisation, pseudonyms)?;
     let asker = extension.requested_by.as_str();
-    if !is_person(asker) {
-        if !approve {
-            return Ok(());
-        }
-        let detail = format!(
-            "`{asker}`, who asked for it, is no known person; decline it, and have it asked for with a key that names one: \
-             `recoup keys create --role ROLE --person NAME`"
-        );
-        return Err(Refusal::Conflict { kind: "unknown-requester", detail });
+    if is_same_person(asker, who, pseudonyms) {
+        let detail = "whoever asked for more cannot decide about it; somebody else with the role `finance` may";
+        return Err(Refusal::Forbidden(detail.to_owned()));
     }
-    if !is_same_person(asker, who, pseudonyms) {
+    let unknown = match is_person(asker) {
+        false => format!("`{asker}`, who asked for it, is no known person"),
+        true if !pseudonyms.are_known(asker, organisation) => format!("{}, and asked for it", not_of_people(asker)),
+        true => return Ok(()),
+    };
+    if !approve {
         return Ok(());
     }
-    let detail = "whoever asked for more cannot decide about it; somebody else with the role `finance` may";
-    Err(Refusal::Forbidden(detail.to_owned()))
+    let detail = format!(
+        "{unknown}; decline it, and have it asked for with a key that names one: `recoup keys create --role ROLE --person NAME`"
+    );
+    Err(Refusal::Conflict { kind: "unknown-requester", detail })
 }
 
 /// Whether two names are those of one person: by another door they may be written with other spaces or cases, or be the

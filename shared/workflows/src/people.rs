@@ -1,11 +1,14 @@
 //! Users are stored as pseudonyms: an HMAC under the organisation's key. Their names stand in a table of their own,
 //! so that deleting a row there is erasure and every event, block and statement stays as it is.
+//!
+//! Where the organisation file has `[[people]]`, a name is a known person's if it is the id of one of them, letter by letter.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use hmac::{Hmac, Mac};
 use recoup_model::Id;
+use recoup_model::organisation::Organisation;
 use recoup_store::{Books, Expect, Key};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
@@ -47,6 +50,13 @@ impl Pseudonyms {
         mac.update(user.as_bytes());
         let digits = hex::encode(mac.finalize().into_bytes());
         Id::from(format!("u_{}", digits.get(..PSEUDONYM_DIGITS).unwrap_or(&digits)))
+    }
+
+    /// Whether a name is that of one of the organisation's people, or the pseudonym of one whose name was erased; any name is
+    /// where the organisation file has no `[[people]]`.
+    pub(crate) fn are_known(&self, name: &str, organisation: &Organisation) -> bool {
+        let people = &organisation.people;
+        people.is_empty() || people.contains_key(&self.of(name)) || people.contains_key(name)
     }
 
     /// A seal that only the organisation can make, over bytes that it gives out and gets back; each purpose has its own.

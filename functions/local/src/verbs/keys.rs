@@ -17,7 +17,8 @@ const KEYS_MAX: usize = 10_000;
 /// Makes, lists and revokes API keys. A key is shown once, when it is made; only its digest is stored.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A key is shown once, when it is made; only its digest is stored.
+A key is shown once, when it is made; only its digest is stored. Where the
+organisation file has [[people]], --person is the id of one of them.
 
 Examples:
   recoup keys create --role ingest                       sends events
@@ -59,7 +60,8 @@ struct Create {
     /// A default tag of the events that come with it; repeat for several
     #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = tag)]
     tags: Vec<(String, String)>,
-    /// Whose own it is: told in the audit record, and who cannot approve what it asked for
+    /// Whose own it is: told in the audit record, and who cannot approve what it asked for. Where the organisation file has
+    /// `[[people]]`, the id of one of them
     #[arg(long, value_name = "NAME")]
     person: Option<String>,
 }

@@ -40,7 +40,7 @@ role = "viewer"
 slack = "U0VIC"
 "##;
 
-fn organisation() -> String {
+pub(crate) fn organisation() -> String {
     let support = "id = \"support\"\nslack_channel = \"#support-ai\"\nlead = \"ana@example.com\"\n";
     let marketing = "id = \"marketing\"\nslack_channel = \"#dead\"\n";
     let file = ORGANISATION.replacen("id = \"support\"\n", support, 1).replacen("id = \"marketing\"\n", marketing, 1);

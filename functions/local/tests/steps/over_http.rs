@@ -24,6 +24,14 @@ cap = "0.05"
 [[people]]
 id = "ana"
 team = "support"
+[[people]]
+id = "finn"
+[[people]]
+id = "mia"
+[[people]]
+id = "root"
+[[people]]
+id = "robot"
 [[budgets]]
 # agreed in spring
 scope = "team:support"
@@ -339,7 +347,7 @@ async fn bud_2_an_alert_is_acknowledged_by_those_who_may_and_not_after_its_month
 async fn bud_6_more_is_decided_once_by_somebody_else_and_in_its_period() {
     let served = Served::new().await;
     let finn = served.key(Role::Finance, None, "finn").await;
-    let also_finn = served.key(Role::Admin, None, "Finn ").await;
+    let also_finn = served.key(Role::Admin, None, "finn").await;
     let ana = served.key(Role::Lead, Some("support"), "ana").await;
     let mia = served.key(Role::Finance, None, "mia").await;
     let nameless = served.key(Role::Finance, None, "").await;
@@ -380,10 +388,31 @@ async fn bud_6_more_is_decided_once_by_somebody_else_and_in_its_period() {
 }
 
 #[tokio::test]
+async fn bud_6_a_key_is_made_for_one_of_the_people_of_the_file_or_for_nobody() {
+    let served = Served::new().await;
+    for unknown in ["Ana Lee", "ANA", "ana "] {
+        let wanted = json!({ "role": "finance", "person": unknown });
+        let (status, problem) = served.send("", "POST /v1/keys", wanted).await;
+        let kind = problem["type"].as_str().unwrap();
+        assert_eq!((status, kind), (400, "urn:recoup:problem:unknown-person"), "{unknown}");
+        let why = problem["detail"].as_str().unwrap();
+        assert!(why.contains(&format!("`{unknown}`")) && why.contains("[[people]]"), "{why}");
+    }
+    served.key(Role::Finance, None, "ana").await;
+    served.key(Role::Ingest, Some("support"), "").await;
+    let bare = Stage::bare();
+    let without = bare.alone();
+    let before_the_file = without.create_key(Role::Admin, None, Tags::default(), Some("Ana Lee".into())).await;
+    assert!(before_the_file.is_ok(), "{before_the_file:?}");
+    without.apply_organisation(ORGANISATION, None, false).await.unwrap();
+    without.create_key(Role::Admin, None, Tags::default(), Some("Ana Lee".into())).await.unwrap();
+}
+
+#[tokio::test]
 async fn bud_6_what_nobody_known_asked_for_is_declined_and_never_approved() {
     let served = Served::new().await;
     let finn = served.key(Role::Finance, None, "finn").await;
-    for (number, asker) in ["key:0a1b2c3d4e5f", "operator"].into_iter().enumerate() {
+    for (number, asker) in ["key:0a1b2c3d4e5f", "operator", "Ana Lee"].into_iter().enumerate() {
         let id = format!("ext_{number}");
         let pending = json!({
             "id": id, "scope": "team:support", "period": "2026-11", "amount": "1", "reason": "a launch",

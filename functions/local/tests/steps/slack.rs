@@ -12,12 +12,12 @@ use recoup_suite::{SIGNING_SECRET, signed};
 use recoup_workflows::alerts::Tell;
 use recoup_workflows::extensions::ExtensionState;
 use recoup_workflows::watch::{AlertRecord, AlertState};
-use recoup_workflows::{App, Principal};
+use recoup_workflows::{App, Principal, Refusal, Role};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use crate::notify::{Outside, bot, spend};
-use crate::stage::all;
+use crate::notify::{Outside, bot, organisation, spend};
+use crate::stage::{all, more};
 
 struct Door {
     outside: Outside,
@@ -199,6 +199,50 @@ async fn bud_6_more_is_asked_for_in_a_form_and_decided_by_somebody_else() {
     door.outside.bring_all(&door.app).await;
     let finops = door.outside.slack.messages_in("#finops");
     assert!(finops.iter().any(|message| message.text().contains("Approved by finn")), "{finops:#?}");
+}
+
+#[tokio::test]
+async fn bud_6_a_name_that_the_file_does_not_have_is_no_second_person() {
+    let door = Door::new().await;
+    let id = door.ninety().await.id;
+    door.come(&door.outside.slack.submission("U0FINN", &id, "7", "mine")).await;
+    let by_finn = door.app.extensions(&Principal::operator(), all()).await.unwrap().rows.remove(0);
+    let key_of = |person: &str| Principal {
+        key_id: Some(format!("key of {person}")),
+        role: Role::Finance,
+        person: Some(person.to_owned()),
+        via: "api".to_owned(),
+        ..Principal::operator()
+    };
+    for approve in [true, false] {
+        let decided = door.app.decide_extension(&key_of("Finn Lee"), &by_finn.id, approve).await;
+        let Err(Refusal::Forbidden(why)) = decided else { panic!("{decided:?}") };
+        assert!(why.contains("`Finn Lee`") && why.contains("[[people]]") && why.contains("--person ID"), "{why}");
+    }
+    let asked = door.app.request_extension(&key_of("Finn Lee"), more("1", "x")).await;
+    assert!(matches!(asked, Err(Refusal::Forbidden(_))), "{asked:?}");
+    let own = door.app.decide_extension(&key_of("finn"), &by_finn.id, true).await;
+    assert!(matches!(own, Err(Refusal::Forbidden(_))), "one person by two doors: {own:?}");
+    let approved = door.app.decide_extension(&key_of("ana"), &by_finn.id, true).await.unwrap();
+    assert_eq!((approved.state, approved.decided_by.as_deref()), (ExtensionState::Approved, Some("ana")));
+}
+
+#[tokio::test]
+async fn bud_6_what_was_asked_for_under_a_name_that_the_file_does_not_have_is_declined() {
+    let outside = Outside::new().await;
+    let app = outside.stage.alone();
+    let (file, today) = (organisation(), Some("2026-11-10".parse().unwrap()));
+    let (without_people, _) = file.split_once("[[people]]").unwrap();
+    app.apply_organisation(without_people, today, false).await.unwrap();
+    let lee = Principal { person: Some("Finn Lee".into()), ..Principal::operator() };
+    let asked = app.request_extension(&lee, more("1", "x")).await.unwrap();
+    app.apply_organisation(&file, today, false).await.unwrap();
+    let door = Door::of(outside, app).await;
+    let told = door.press("U0FINN", "approve", &asked.id, "p1").await;
+    assert!(told[0].contains("`Finn Lee`") && told[0].contains("decline it"), "{told:?}");
+    assert_eq!(door.press("U0FINN", "decline", &asked.id, "p2").await, [""; 0]);
+    let declined = door.app.extensions(&Principal::operator(), all()).await.unwrap().rows.remove(0);
+    assert_eq!((declined.state, declined.decided_by.as_deref()), (ExtensionState::Declined, Some("finn")));
 }
 
 /// Slack waits three seconds. Whatever waits to be told, and however long that takes, the decision is recorded and answered.

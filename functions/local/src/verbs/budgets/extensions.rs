@@ -17,7 +17,8 @@ const EXTENSIONS_MAX: usize = 10_000;
 #[command(after_help = "\
 It counts for that period only, once somebody else has approved it. It needs a
 key made with --person: one without, and the operator at the machine, may be
-anybody and are refused. Role: the lead of the team, finance or admin.
+anybody and are refused, as is a name that is no id of [[people]] where the
+organisation file has them. Role: the lead of the team, finance or admin.
 
 Example:
   recoup keys create --role lead --team support --person ana
@@ -72,8 +73,9 @@ impl State {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Whoever asked cannot decide. It needs a key made with --person: one without, and
-the operator at the machine, may be anybody and are refused. A request that names
-no person can be declined and not approved. Role: finance or admin.
+the operator at the machine, may be anybody and are refused, as is a name that is
+no id of [[people]] where the organisation file has them. A request that names no
+such person can be declined and not approved. Role: finance or admin.
 
 Example:
   recoup keys create --role finance --person finn
