@@ -34,6 +34,9 @@ id = "marketing"
 [[agents]]
 id = "triage"
 owner = "support"
+[[agents]]
+id = "pager"
+critical = true
 [[task_types]]
 id = "research"
 cap = "0.05"
@@ -294,6 +297,44 @@ async fn bud_4_no_task_is_stopped_by_what_its_own_event_had_reserved() {
         let stands = stage.store.balances(&[key]).await.expect("balances")[0];
         assert_eq!((stands.posted, stands.reserved), (amount("0.03"), Amount::ZERO));
     }
+}
+
+async fn report(app: &App, events: &[(&str, &str, &str)]) {
+    let event = |(id, agent, amount): &(&str, &str, &str)| {
+        json!({
+            "event_id": id, "used_at": "2026-11-10T07:59:00Z", "kind": "tool", "priority": "critical",
+            "tags": { "team": "support", "agent": agent }, "cost": { "amount": amount, "currency": "USD" },
+        })
+    };
+    let body = Value::from(events.iter().map(event).collect::<Vec<_>>()).to_string().into_bytes();
+    app.ingest(&Principal::operator(), &body, Shape::Json, Listing::All).await.expect("ingest");
+}
+
+/// A sender that repeats an event in another request has it recorded in another block.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn bud_2_critical_work_within_the_limit_is_not_logged_when_it_comes_again_in_another_block() {
+    let stage = Stage::new().await;
+    let mut seen = Vec::new();
+    let requests: [&[(&str, &str, &str)]; 3] = [
+        &[("within", "pager", "2")],
+        &[("not-critical", "triage", "1")],
+        &[("within", "pager", "2"), ("beyond", "pager", "0.25")],
+    ];
+    for request in requests {
+        report(&stage.apps[0], request).await;
+        let fresh = stage.blocks().await.into_iter().filter(|block| !seen.contains(&block.name));
+        let [fresh] = <[ArrivedBlock; 1]>::try_from(fresh.collect::<Vec<_>>()).expect("a block for each request");
+        seen.push(fresh.name);
+        for app in &stage.apps[1..3] {
+            app.rollup(vec![fresh.clone()]).await.expect("rollup");
+        }
+        stage.clock.0.fetch_add(MINUTE_NS, Ordering::SeqCst);
+    }
+    stage.roll_up().await;
+    assert_eq!(stage.balance("team:support").await.0, amount("3.25"), "each event once");
+    let log = stage.apps[3].audit_entries(&Principal::operator(), 0).await.expect("the record");
+    let logged: Vec<&Value> = log.iter().map(|entry| &entry.detail["event_id"]).collect();
+    assert_eq!(logged, ["beyond"]);
 }
 
 /// A way to the emulator on which nothing moves while it is held.
