@@ -468,6 +468,31 @@ class Deployed:
         check(status == 400, f"a simulation of what there is not: {status} {content[:300]!r}")
         print(f"     {len(there['teams'])} teams, difference {there['totals']['difference']}")
 
+    def stopped(self):
+        """A simulation that waits for a night, and whose execution somebody stops."""
+        night = self.invoke("nightly", {"step": "plan", "run": "a-night", "through": "yesterday"})
+        body = json.dumps({"policy": {"variance": "absorb"}, "months": 1}).encode()
+        status, headers, content = self.ask("POST", "/v1/simulations?wait=false", body)
+        check(status == 202, f"a simulation: {status} {content[:300]!r}")
+        path = headers["location"]
+        execution = f"{self.simulations()}:{path.rsplit('/', 1)[1]}"
+        check(self.answer(path)["state"] == "running", "it has an answer while a night goes on")
+        self.aws("stepfunctions").stop_execution(executionArn=execution)
+        started = time.monotonic()
+        until("a stopped simulation", lambda: self.answer(path)["state"] != "running")
+        record = self.answer(path)
+        check(record["state"] == "failed" and "ABORTED" in record["error"], f"a simulation that was stopped: {record}")
+        for part in night["parts"]:
+            self.invoke("nightly", {"step": "part"} | part)
+        self.invoke("nightly", {"step": "settle", "run": night["run"]})
+        check(self.answer(path) == record, "a night changed it")
+        print(f"     {record['error']}: {time.monotonic() - started:.1f} s after it was stopped")
+
+    def simulations(self):
+        """The executions of simulations, but for their names."""
+        machine = self.resources()["SimulationMachine"]["PhysicalResourceId"]
+        return machine.replace(":stateMachine:", ":execution:")
+
     def told(self):
         def message():
             found = self.aws("sqs").receive_message(
@@ -666,6 +691,7 @@ STEPS = (
     ("close", "the close by its state machine"),
     ("statements", "statements from S3"),
     ("simulated", "a simulation by its state machine: the answer of one machine, and nothing else is written"),
+    ("stopped", "a simulation whose execution is stopped has failed"),
     ("links", "a statement by its link"),
     ("told", "statement-ready behind the topic"),
     ("heard", "statements and a failure in Slack and by e-mail"),

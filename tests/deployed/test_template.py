@@ -263,6 +263,21 @@ class Template(unittest.TestCase):
         allowed = [one["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"] for one in writing]
         self.assertEqual(allowed, [["simulations", "simulations/*"], ["@pending", "@log", "@days", "@day#*"]])
 
+    def test_whatever_ends_a_simulation_without_an_answer_is_noted(self):
+        resources = load()["Resources"]
+        rule = resources["SimulationEnded"]["Properties"]
+        detail = rule["EventPattern"]["detail"]
+        self.assertEqual(detail["stateMachineArn"], [{"Ref": "SimulationMachine"}])
+        self.assertEqual(set(detail["status"]), {"ABORTED", "FAILED", "TIMED_OUT"})
+        [target] = rule["Targets"]
+        self.assertEqual(target["Arn"], {"Fn::GetAtt": "SimulateFunction.Arn"})
+        told = target["InputTransformer"]
+        self.assertEqual(told["InputPathsMap"], {"run": "$.detail.name", "status": "$.detail.status"})
+        step = json.loads(re.sub("<[a-z]+>", '"x"', told["InputTemplate"]))
+        self.assertEqual((step["step"], set(step)), ("failed", {"step", "run", "error", "cause"}))
+        may = resources["SimulationEndedPermission"]["Properties"]
+        self.assertEqual(may["SourceArn"], {"Fn::GetAtt": "SimulationEnded.Arn"})
+
     def test_each_step_of_a_machine_tries_again_and_ends_in_a_failure_that_is_recorded(self):
         for name in ("night", "close", "simulation"):
             machine = json.loads((INFRA / f"{name}.asl.json").read_text())

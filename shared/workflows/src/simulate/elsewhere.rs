@@ -28,7 +28,8 @@ const QUESTION: &str = "question/";
 const ANSWER: &str = "answer/";
 /// Bytes of an answer.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// What goes on for longer was stopped: its state machine gives up after four hours.
+/// What goes on for longer was stopped, and what should have noted that was not heard: its state machine gives up after four
+/// hours.
 const LASTS_NS: i64 = 5 * 3_600 * 1_000_000_000;
 const STOPPED: &str = "it was stopped; ask again";
 
