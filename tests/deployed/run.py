@@ -493,6 +493,31 @@ class Deployed:
         machine = self.resources()["SimulationMachine"]["PhysicalResourceId"]
         return machine.replace(":stateMachine:", ":execution:")
 
+    def late(self):
+        """Events of the closed month, and the night that makes corrections of them: in the next month, as on one machine."""
+        ledger = lambda: [json.loads(said.stdout) for said in (self.recoup("ledger", "2026-11"), self.local("--json", "ledger", "2026-11"))]
+        corrected = lambda sheet: {row["account"] for row in sheet["rows"] if "correction" in row["account"] and row["amount"] != "0"}
+        issued = self.answer(f"/v1/statements?period={MONTH}")
+        check(not corrected(ledger()[0]), "something is corrected before anything came late")
+        events = [line for line in (FIXTURES / "late.ndjson").read_text().splitlines() if f'"{MONTH}-' in line]
+        body = "\n".join(events).encode()
+        status, _, content = self.ask("POST", "/v1/events", body, self.ingest_key, "application/x-ndjson")
+        check(status == 200 and json.loads(content)["accepted"] == len(events), f"late events: {status} {content[:300]!r}")
+        late = self.folder / "late.ndjson"
+        late.write_bytes(body + b"\n")
+        self.local("ingest", late)
+        until("counters of a month that is closed", lambda: self.posted() == self.here())
+        before = self.executions("Night")
+        self.aws("stepfunctions").start_execution(stateMachineArn=self.outputs["Night"], input='{"through": "yesterday"}')
+        self.execution("Night", before)
+        self.local("nightly")
+        there, ours = ledger()
+        check(there == ours, f"CLO-5: the ledger of the next month is {there}\non one machine {ours}")
+        accounts = corrected(there)
+        check("provider/corrections" in accounts and len(accounts) > 2, f"what came late is not corrected: {there}")
+        check(self.answer(f"/v1/statements?period={MONTH}") == issued, "CLO-3: an issued statement has changed")
+        print(f"     {len(events)} late events: {', '.join(sorted(accounts))}")
+
     def told(self):
         def message():
             found = self.aws("sqs").receive_message(
@@ -692,6 +717,7 @@ STEPS = (
     ("statements", "statements from S3"),
     ("simulated", "a simulation by its state machine: the answer of one machine, and nothing else is written"),
     ("stopped", "a simulation whose execution is stopped has failed"),
+    ("late", "late events of the closed month, corrected in the next one by the night"),
     ("links", "a statement by its link"),
     ("told", "statement-ready behind the topic"),
     ("heard", "statements and a failure in Slack and by e-mail"),
