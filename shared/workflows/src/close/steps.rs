@@ -111,7 +111,7 @@ impl App {
         planned(parts.len())
     }
 
-    async fn parts_of_close(&self, run: &str, request: &CloseRequest) -> Result<(Cut, Vec<Part>), Refusal> {
+    async fn parts_of_close(self: &Arc<Self>, run: &str, request: &CloseRequest) -> Result<(Cut, Vec<Part>), Refusal> {
         let world = self.world().await?;
         let cut = self.mark_days(run, &world).await?;
         let mut nights: Vec<PlannedDay> = Vec::new();

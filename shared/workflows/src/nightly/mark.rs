@@ -1,6 +1,7 @@
 //! Marking: which local days do new events, a new organisation version or new prices touch?
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::NaiveDate;
 use recoup_documents::RULES_VERSION;
@@ -20,6 +21,8 @@ use crate::records;
 const DAY_NS: i64 = 86_400_000_000_000 - 1;
 /// Blocks looked at in one step.
 const BLOCKS_PER_STEP: usize = 32;
+/// Steps taken at the same time.
+const STEPS_AT_ONCE: usize = 2;
 
 #[derive(Default, Serialize, Deserialize)]
 struct Cursor {
@@ -35,15 +38,13 @@ fn cursor_key() -> Key {
 
 impl App {
     /// Marks every day that has something to do. A mark is written before the cursor moves, so a crash repeats it.
-    pub(crate) async fn mark_days(&self, run: &str, world: &World) -> Result<Cut, Refusal> {
+    pub(crate) async fn mark_days(self: &Arc<Self>, run: &str, world: &Arc<World>) -> Result<Cut, Refusal> {
         let (mut cursor, mut version) =
             records::get::<Cursor>(self.books(), &cursor_key()).await?.unwrap_or((Cursor::default(), 0));
         self.ports.log.number_blocks().await?;
         let last = self.ports.log.last_seq().await?;
         while cursor.seq < last {
-            let blocks = self.ports.log.blocks_after(cursor.seq, BLOCKS_PER_STEP).await?;
-            let Some(end) = blocks.last().map(|block| block.seq) else { break };
-            let marks = self.marks_of_blocks(world, &blocks).await?;
+            let Some((end, marks)) = self.marks_after(cursor.seq, world).await? else { break };
             self.write_marks(marks).await?;
             let expect = if version == 0 { Expect::Absent } else { Expect::Version(version) };
             cursor.seq = end;
@@ -55,6 +56,24 @@ impl App {
         let marks = self.marks_of_changed_inputs(world).await?;
         self.write_marks(marks).await?;
         Ok(Cut(cursor.seq))
+    }
+
+    /// The marks of the blocks behind one, some steps at the same time, and the last of these blocks; none: there are no more.
+    async fn marks_after(self: &Arc<Self>, seq: u64, world: &Arc<World>) -> Result<Option<(u64, Marks)>, Refusal> {
+        let mut end = None;
+        let mut steps = Vec::new();
+        for _ in 0..STEPS_AT_ONCE {
+            let blocks = self.ports.log.blocks_after(end.unwrap_or(seq), BLOCKS_PER_STEP).await?;
+            let Some(block) = blocks.last() else { break };
+            end = Some(block.seq);
+            let (app, world) = (Arc::clone(self), Arc::clone(world));
+            steps.push(tokio::spawn(async move { app.marks_of_blocks(&world, &blocks).await }));
+        }
+        let mut marks = Marks::new();
+        for step in steps {
+            marks.extend(step.await.map_err(|error| Refusal::computation("look at new events", error))??);
+        }
+        Ok(end.map(|end| (end, marks)))
     }
 
     /// The last block whose days are marked: what later ones hold no night has seen.
