@@ -60,7 +60,7 @@ impl Context {
     }
 
     fn secret(&self) -> Result<&Secret, StartError> {
-        self.secret.as_ref().map_err(|error| StartError::Slack(error.to_string()))
+        self.secret.as_ref().map_err(|error| StartError::Secret(Arc::clone(error)))
     }
 
     fn slack(&self, secret: &Secret) -> Result<Option<Arc<dyn Slack>>, StartError> {

@@ -46,6 +46,9 @@ pub enum StartError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The secret of Slack cannot be read.
+    #[error("the secret that RECOUP_SLACK_SECRET names cannot be read")]
+    Secret(#[source] Arc<StoreError>),
     /// The secret of Slack cannot be used.
     #[error("the secret that RECOUP_SLACK_SECRET names cannot be used: {0}")]
     Slack(String),
@@ -149,7 +152,7 @@ pub struct Context {
     pub(crate) config: SdkConfig,
     pub(crate) environment: Environment,
     /// Whoever needs none of it starts without it.
-    pub(crate) secret: Result<Secret, StoreError>,
+    pub(crate) secret: Result<Secret, Arc<StoreError>>,
 }
 
 impl Context {
@@ -201,7 +204,7 @@ impl Context {
             Some((id, digest)) => app.with_admin_key(&id, &digest)?,
             None => app,
         };
-        Ok(Self { app: Arc::new(app), documents, config, environment, secret })
+        Ok(Self { app: Arc::new(app), documents, config, environment, secret: secret.map_err(Arc::new) })
     }
 
     /// The state machines that run nights, closes and simulations.

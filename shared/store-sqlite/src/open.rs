@@ -18,7 +18,7 @@ const LOCK_FILE: &str = "recoup.lock";
 const DOCUMENTS_FOLDER: &str = "documents";
 /// `rcup`: tells our file from other programs'.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"rcup");
-/// Version of the tables; raised with each change to `schema.sql`.
+/// Version of the tables; raised with each change to them.
 const SCHEMA_VERSION: i32 = 6;
 const SCHEMA: &str = include_str!("schema.sql");
 /// The tables of live state, which came with version 3.
@@ -37,9 +37,11 @@ const UPGRADES: [&str; 5] = [
     LIVE_SCHEMA,
     LEASES_SCHEMA,
     "ALTER TABLE books ADD COLUMN until_s INTEGER;",
-    // The facts of days are in another form now, so that every night makes its own again; they are the most by far.
+    // What queries read of the facts of days is in another form now, and the next night makes it again; it is the most by far.
+    // Views that somebody else has made stay as they are.
     concat!(
-        "DROP INDEX IF EXISTS books_until;
+        "PRAGMA legacy_alter_table = ON;
+DROP INDEX IF EXISTS books_until;
 DROP VIEW IF EXISTS v_cells;
 DROP VIEW v_books;
 DROP VIEW v_task_prices;
@@ -49,8 +51,10 @@ ALTER TABLE books RENAME TO books_of_5;
 ",
         include_str!("books.sql"),
         r#"INSERT INTO books ("partition", sort, version, until_s, value)
-    SELECT "partition", sort, version, until_s, value FROM books_of_5 WHERE "partition" NOT GLOB 'facts/*';
-DROP TABLE books_of_5;"#
+    SELECT "partition", sort, version, until_s, value FROM books_of_5
+    WHERE "partition" NOT GLOB 'facts/*' OR (sort NOT GLOB '*/cells/*' AND sort NOT GLOB '*/users/*');
+DROP TABLE books_of_5;
+PRAGMA legacy_alter_table = OFF;"#
     ),
 ];
 /// Only an SQL shell beside us can make us wait.

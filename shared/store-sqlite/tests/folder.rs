@@ -242,20 +242,37 @@ async fn rat_3_records_of_an_older_folder_are_as_they_were() {
     drop(open(folder.path()).unwrap());
     let database = Connection::open(folder.path().join("recoup.sqlite3")).unwrap();
     database.execute_batch(&format!("{BOOKS_OF_5} PRAGMA user_version = 5;")).unwrap();
-    let rows =
-        [("periods", "2026-10", 7, None), ("alerts", "a", 2, Some(9)), ("facts/2026-10-01/000", "r/cells/0", 1, None)];
+    let day = "facts/2026-10-01/000";
+    let rows = [
+        ("periods", "2026-10", 7, None),
+        (day, "r/costs/0", 1, None),
+        ("alerts", "a", 2, Some(9)),
+        (day, "r/cells/0", 1, None),
+        (day, "r/users/0", 1, None),
+    ];
+    // What people make for themselves.
+    database
+        .execute_batch(
+            "CREATE VIEW mine AS SELECT count(*) AS n FROM books; CREATE VIEW ours AS SELECT * FROM v_cells; \
+             CREATE VIEW sorts AS SELECT sort FROM v_books;",
+        )
+        .unwrap();
     for (partition, sort, version, until_s) in rows {
         let row = (partition, sort, version, format!("\"{sort}\""), until_s);
         database.execute("INSERT INTO books VALUES (?1, ?2, ?3, ?4, ?5)", row).unwrap();
     }
     drop(database);
     let store = open(folder.path()).unwrap();
-    for (partition, sort, version, _) in &rows[..2] {
+    for (partition, sort, version, _) in &rows[..3] {
         let record = store.get(&Key::new(*partition, *sort)).await.unwrap().unwrap();
         assert_eq!((record.version, record.value), (*version, format!("\"{sort}\"")));
     }
-    let [derived] = [&rows[2]].map(|(partition, sort, ..)| Key::new(*partition, *sort));
-    assert_eq!(store.get(&derived).await.unwrap(), None, "every night makes its own again");
+    for (partition, sort, ..) in &rows[3..] {
+        assert_eq!(store.get(&Key::new(*partition, *sort)).await.unwrap(), None, "the next night makes it again");
+    }
+    let database = Connection::open(folder.path().join("recoup.sqlite3")).unwrap();
+    let shown = |sql: &str| database.query_row(sql, [], |row| row.get::<_, u32>(0)).unwrap();
+    assert_eq!((shown("SELECT n FROM mine"), shown("SELECT count(*) FROM sorts")), (3, 3));
     assert_eq!(store.remove_expired(10, 10).await.unwrap(), 1, "a record goes when its time is over, as before");
     assert!(store.get(&Key::new("periods", "2026-10")).await.unwrap().is_some());
 }

@@ -189,7 +189,7 @@ fn known_person<'a>(
         };
         return Err(Refusal::Forbidden(format!(
             "{whose}, and more is asked for by one person and decided by another: make each of them a key with \
-             `recoup keys create --role ROLE --person NAME` and use it with `recoup --server URL --key KEY`, or use Slack"
+             `recoup keys create --role ROLE --person ID` and use it with `recoup --server URL --key KEY`, or use Slack"
         )));
     };
     if pseudonyms.are_known(who, organisation) {
@@ -229,7 +229,7 @@ fn four_eyes(
         return Ok(());
     }
     let detail = format!(
-        "{unknown}; decline it, and have it asked for with a key that names one: `recoup keys create --role ROLE --person NAME`"
+        "{unknown}; decline it, and have it asked for with a key that names one: `recoup keys create --role ROLE --person ID`"
     );
     Err(Refusal::Conflict { kind: "unknown-requester", detail })
 }

@@ -18,15 +18,17 @@ use tokio::task::JoinSet;
 use crate::app::App;
 use crate::close;
 use crate::error::Refusal;
-use crate::nightly::{Cut, DAYS_AT_ONCE, Prints};
+use crate::nightly::{DAYS_AT_ONCE, Prints};
 use crate::packed;
 use crate::records;
 use crate::shipped::Known;
 
 /// The partition of nights.
 pub(crate) const NIGHTS: &str = "nights";
-/// The form in which facts are stored; a night in another form is run again.
-pub(crate) const FACTS_FORM: u32 = 5;
+/// The form in which facts for settlements are stored; a night in another form is run again.
+pub(crate) const FACTS_FORM: u32 = 4;
+/// The form in which facts for queries are stored; those in another form are made again by the next night.
+pub(crate) const QUERIES_FORM: u32 = 1;
 /// Days of facts remembered between queries.
 const REMEMBERED_MAX: usize = 100;
 
@@ -57,6 +59,9 @@ pub struct Night {
     /// Digest of the facts that only queries read; `None`: they were not made yet.
     #[serde(default)]
     pub queries: Option<Digest>,
+    /// The form in which these are stored; `None`: that of releases before it was noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) queries_form: Option<u32>,
     /// Digest of what the tasks used that ended on the day; `None`: it was not made yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) work: Option<Digest>,
@@ -80,7 +85,7 @@ impl Night {
 
     /// Whether what only queries read is there, in the form of this release.
     pub(crate) fn keeps_queries(&self) -> bool {
-        self.queries.is_some() && self.form == FACTS_FORM
+        self.queries.is_some() && self.form == FACTS_FORM && self.queries_form == Some(QUERIES_FORM)
     }
 }
 
@@ -218,7 +223,7 @@ impl App {
         Ok(facts)
     }
 
-    /// What queries ask of a night that was run for a close only.
+    /// What queries ask of a night that has not kept it: made again from the blocks that nights have seen.
     async fn facts_not_stored(&self, night: &Night) -> Result<DayFacts, Refusal> {
         let world = self.world().await?;
         let records = close::period_records(self.books()).await?;
@@ -228,7 +233,7 @@ impl App {
             None => world,
         };
         let day = (night.day, night.lane, Grain::Query);
-        let facts = self.replay_lane(&world, day, (Cut::NONE, Prints::Stored)).await?;
+        let facts = self.replay_lane(&world, day, (self.marked_through().await?, Prints::Stored)).await?;
         Ok(facts.unwrap_or_else(|| DayFacts::empty(night.day)))
     }
 

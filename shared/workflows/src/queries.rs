@@ -437,8 +437,9 @@ impl App {
         principal.may_see_all()?;
         let nights = self.nights().await?;
         let ours = nights.iter().filter(|(night, _)| night.day >= range.from && night.day < range.to);
-        // Where its rows lie is nobody else's business.
-        let shown = |night: &Night| json!(Night { rows: String::new(), work: None, ..night.clone() });
+        // Where its rows lie, and how, is nobody else's business.
+        let shown =
+            |night: &Night| json!(Night { rows: String::new(), queries_form: None, work: None, ..night.clone() });
         Ok(paging.cut(ours.map(|(night, _)| shown(night)).collect()))
     }
 

@@ -73,7 +73,10 @@ impl App {
         world: &World,
         closed: &PeriodRecord,
     ) -> Result<BTreeMap<NaiveDate, DayFacts>, Refusal> {
-        if nights_of(&self.nights().await?, closed.period) == closed.nights {
+        let nights = self.nights().await?;
+        let mut of_month = nights.iter().filter(|(night, _)| closed.period.contains(night.day));
+        // What a night has not kept is made with what is known by now.
+        if nights_of(&nights, closed.period) == closed.nights && of_month.all(|(night, _)| night.keeps_queries()) {
             return self.period_facts(closed.period).await;
         }
         let own = self.world_of(world, closed, Known::AtTheClose).await?;

@@ -12,7 +12,8 @@ async fn main() -> Result<(), lambda_http::Error> {
     let jobs = Arc::new(context.state_machines()?);
     // Everything else works without the buttons.
     let slack = context.slack_door().unwrap_or_else(|error| {
-        tracing::error!(%error, "Slack's buttons are not answered");
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        tracing::error!(%error, cause, "Slack's buttons are not answered");
         None
     });
     lambda_http::run(web::api_with_slack("api", context.app, jobs, (context.documents, slack))).await

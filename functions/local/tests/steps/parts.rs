@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use recoup_store::{Expect, Key, Write};
+use recoup_workflows::explain::ExplainRequest;
 use recoup_workflows::nightly::Through;
 use recoup_workflows::queries::{DayRange, Dimension, Paging};
 use recoup_workflows::{App, Principal, Refusal};
@@ -241,4 +243,56 @@ async fn led_4_events_that_come_between_the_steps_of_a_close_are_late() {
     let night = night_in_parts(&stage, 1).await;
     let day = night["days"].as_array().unwrap().iter().find(|row| row["day"] == "2026-10-09").unwrap();
     assert_eq!(day["changed"], true, "{day}");
+}
+
+/// Takes away what queries read of every night, as an upgrade to another form does.
+async fn forget_queries(stage: &Stage) {
+    let books = stage.ports().books;
+    for night in books.scan("nights", "", None, 100).await.unwrap().records {
+        let mut record: Value = serde_json::from_str(&night.value).unwrap();
+        assert!(record.as_object_mut().unwrap().remove("queries_form").is_some(), "{record}");
+        let put = Write::Put { key: night.key, value: record.to_string(), expect: Expect::Any, until_s: None };
+        books.write(vec![put]).await.unwrap();
+        let partition = format!("facts/{}/000", record["day"].as_str().unwrap());
+        let sorts = books.names(&partition, "", None, 1_000).await.unwrap().sorts;
+        let (fine, kept): (Vec<_>, Vec<_>) =
+            sorts.into_iter().partition(|sort| sort.contains("/cells/") || sort.contains("/users/"));
+        assert!(!fine.is_empty() && !kept.is_empty(), "{fine:?} {kept:?}");
+        let gone = |sort| Write::Delete { key: Key::new(partition.clone(), sort), expect: Expect::Any };
+        books.write(fine.into_iter().map(gone).collect()).await.unwrap();
+    }
+}
+
+/// Until the next night has made them again queries make their own, from what nights have seen.
+#[tokio::test]
+async fn what_queries_read_in_the_form_of_an_earlier_release_is_made_again() {
+    let stage = Stage::new().await;
+    let run = async |app: &Arc<App>| {
+        app.nightly(&Principal::operator(), &app.new_run().unwrap(), Through::All).await.unwrap()
+    };
+    run(&stage.process()).await;
+    let outcome = stage.process();
+    let closed = outcome.close(&Principal::operator(), &outcome.new_run().unwrap(), closing(false)).await.unwrap();
+    assert_eq!(closed["closed"], true, "{closed}");
+    let (shown, kept, issued) = (figures(&outcome).await, facts(&outcome).await, stage.issued().await);
+    forget_queries(&stage).await;
+    assert_eq!(figures(&stage.process()).await, shown, "made from the blocks");
+    let late = json!({
+        "event_id": "late", "used_at": "2026-10-09T12:00:00Z", "kind": "llm", "provider": "example", "model": "known",
+        "usage": { "input": 1_000_000 }, "tags": { "team": "marketing" },
+    });
+    stage.ingest(&stage.process(), &[late]).await;
+    assert_eq!(figures(&stage.process()).await, shown, "no night has seen it");
+    let statement: Value = serde_json::from_slice(&issued.1[0]).unwrap();
+    let team = statement["team"].as_str().unwrap().to_owned();
+    let line = ExplainRequest { period: month(), team, line: 1, rows: 10, traces: 10 };
+    let explained = stage.process().explain(&Principal::operator(), &line).await;
+    assert!(explained.is_ok(), "{explained:?}");
+    let night = run(&stage.process()).await;
+    assert_eq!(night["days"].as_array().unwrap().len(), 13, "every night has made them again: {night}");
+    assert_eq!(stage.issued().await, issued);
+    let again = facts(&stage.process()).await;
+    let others = |facts: &[Value]| facts.iter().filter(|row| row[0] != "2026-10-09").cloned().collect::<Vec<_>>();
+    assert_eq!(others(&again), others(&kept));
+    assert_ne!(again, kept, "the late event");
 }

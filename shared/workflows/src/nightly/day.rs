@@ -19,7 +19,9 @@ use crate::anomalies::work_puts;
 use crate::app::{App, World};
 use crate::close;
 use crate::error::Refusal;
-use crate::facts::{FACTS_FORM, NIGHTS, Night, facts_digest, facts_partition, night_sort, query_puts, settlement_puts};
+use crate::facts::{
+    FACTS_FORM, NIGHTS, Night, QUERIES_FORM, facts_digest, facts_partition, night_sort, query_puts, settlement_puts,
+};
 use crate::plans::{PartDone, PlannedDay};
 use crate::records;
 use crate::shipped::Known;
@@ -122,6 +124,7 @@ impl App {
             form: FACTS_FORM,
             facts: made.digest,
             queries: made.queries,
+            queries_form: Some(QUERIES_FORM),
             work: made.work,
             events: made.facts.counted.values().map(|set| set.events).sum(),
             rules: RULES_VERSION,
@@ -130,7 +133,7 @@ impl App {
             finished_at: self.now_text(),
         };
         let night = match held.filter(|held| same && made.queries.is_none() && has_same_inputs(held, &night)) {
-            Some(held) => Night { queries: held.queries, work: held.work, ..night },
+            Some(held) => Night { queries: held.queries, queries_form: held.queries_form, work: held.work, ..night },
             None => night,
         };
         if !same {

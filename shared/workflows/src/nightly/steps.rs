@@ -220,7 +220,7 @@ impl App {
         let nights = self.nights().await?;
         for record in close::period_records(self.books()).await?.iter().filter(|record| record.is_closed()) {
             let key = Key::new(PRINTS_DROPPED, record.period.to_string());
-            let lacks = |(night, _): &(Night, u64)| record.period.contains(night.day) && night.queries.is_none();
+            let lacks = |(night, _): &(Night, u64)| record.period.contains(night.day) && !night.keeps_queries();
             if nights.iter().any(lacks) || records::get::<String>(self.books(), &key).await?.is_some() {
                 continue;
             }
@@ -232,11 +232,11 @@ impl App {
         Ok(())
     }
 
-    /// Nights that a close has run, without what queries need: no mark tells of them.
+    /// Nights without what queries need, of a close or of an earlier release: no mark tells of them.
     async fn without_queries(&self, marked: &[PlannedDay]) -> Result<Vec<PlannedDay>, Refusal> {
         let is_marked = |night: &Night| marked.iter().any(|one| (one.day, one.lane) == (night.day, night.lane));
         let nights = self.nights().await?.into_iter().map(|(night, _)| night);
-        let lacking = nights.filter(|night| night.queries.is_none() && !is_marked(night));
+        let lacking = nights.filter(|night| !night.keeps_queries() && !is_marked(night));
         let reason = || "the facts of queries are still to be made".to_owned();
         let planned =
             |night: Night| PlannedDay { day: night.day, lane: night.lane, reason: reason(), mark: None, queries: true };

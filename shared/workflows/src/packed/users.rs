@@ -80,3 +80,37 @@ impl Packed for Users {
 fn count(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn rows_are_read_as_they_were_written() {
+        let day = NaiveDate::default();
+        let name = |name: &str| Some(Id::from(name));
+        let key = |team: Option<Id>, user: &str, model: Option<Id>, kind| UserKey {
+            team,
+            project: name("p"),
+            user: name(user),
+            agent: None,
+            task_type: name(user),
+            model,
+            kind,
+        };
+        let value = |cost: &str, events, tasks| UserValue { cost: cost.parse().unwrap(), events, tasks };
+        let rows = vec![
+            (key(None, "u_1", None, Kind::Agent), value("0", 0, 1)),
+            (key(name("a"), "u_1", name("m"), Kind::Llm), value("-0.000000000001", 7, 0)),
+            (key(name("a"), "u_2", name("m"), Kind::Llm), value("99999999999999999999", 1, 0)),
+        ];
+        let packed = Users::pack(day, rows.iter().map(|(key, value)| (key, value)));
+        let text = serde_json::to_string(&packed).unwrap();
+        let mut read = Vec::new();
+        serde_json::from_str::<Users>(&text).unwrap().unpack(day, &mut read).unwrap();
+        assert_eq!(read, rows);
+        let cut = Users { events: Runs::default(), ..packed };
+        assert_eq!(cut.unpack(day, &mut Vec::new()), None, "a column is missing");
+    }
+}

@@ -122,7 +122,7 @@ impl App {
     }
 
     /// A simulation by its record, with its answer where it has one; `None`: there is none for this team. One that was
-    /// stopped, which nobody notes, has failed as soon as it can no longer go on.
+    /// stopped, where that was not noted, has failed as soon as it can no longer go on.
     pub(crate) async fn simulation_in_the_books(
         &self,
         team: Option<&str>,
