@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use chrono::{DateTime, Utc};
 use recoup_money::Amount;
+use recoup_workflows::audit::AuditFrom;
 use recoup_workflows::extensions::{Extension, ExtensionRequest};
 use recoup_workflows::lists::Listed;
 use recoup_workflows::notify::DeliveryState;
@@ -194,9 +195,12 @@ pub(crate) async fn get_audit(
     arguments: Arguments,
 ) -> Result<Json<Rows>, Problem> {
     let principal = shared.principal(&headers).await?;
-    arguments.only(&["from", "limit", "cursor"])?;
+    arguments.only(&["from", "newest", "limit", "cursor"])?;
     let from = arguments.parsed::<DateTime<Utc>>("from", "an instant as 2026-11-01T00:00:00Z")?;
-    let from_ns = from.and_then(|from| from.timestamp_nanos_opt()).unwrap_or_default();
-    let from = arguments.audit_from(from_ns)?;
-    Ok(page(&shared.app.audit_page(&principal, &from, arguments.limit()?).await?))
+    let from = AuditFrom::instant(from.and_then(|from| from.timestamp_nanos_opt()).unwrap_or_default());
+    let (cursor, limit) = (arguments.audit_cursor()?, arguments.limit()?);
+    Ok(page(&match arguments.flag("newest")? {
+        true => shared.app.audit_newest(&principal, (&from, cursor.as_ref()), limit).await?,
+        false => shared.app.audit_page(&principal, &cursor.unwrap_or(from), limit).await?,
+    }))
 }

@@ -102,10 +102,9 @@ impl Arguments {
             .map_or(Ok(Window::first(limit)), |cursor| Window::after(cursor, limit).ok_or_else(Self::no_cursor))
     }
 
-    /// Where a page of the audit record begins.
-    pub(crate) fn audit_from(&self, from_ns: i64) -> Result<AuditFrom, Problem> {
-        let from = AuditFrom::instant(from_ns);
-        self.text("cursor").map_or(Ok(from), |cursor| AuditFrom::cursor(cursor).ok_or_else(Self::no_cursor))
+    /// Where the page before of the audit record ended.
+    pub(crate) fn audit_cursor(&self) -> Result<Option<AuditFrom>, Problem> {
+        self.text("cursor").map(|cursor| AuditFrom::cursor(cursor).ok_or_else(Self::no_cursor)).transpose()
     }
 
     fn no_cursor() -> Problem {

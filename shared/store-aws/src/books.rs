@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `get` | a read unit per 4 KB |
 //! | `get_all` | as a `get` each, in one call |
-//! | `scan`, `names` | a read unit per 4 KB of all that is looked at, values included |
+//! | `scan`, `scan_back`, `names` | a read unit per 4 KB of all that is looked at, values included |
 //! | `write` of one record | a write unit per KB |
 //! | `write` of several | two write units per KB of each |
 
@@ -63,6 +63,45 @@ impl Books for AwsStore {
         let sorts: Vec<String> = found.into_iter().map(|(sort, _)| sort).collect();
         let next = (!is_all).then(|| next(sorts.last(), after));
         Ok(Names { sorts, next })
+    }
+
+    async fn scan_back(
+        &self,
+        partition: &str,
+        from: &str,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        check_partition(partition, SCANNING)?;
+        let limit = limit.max(1);
+        let low = format!("{SLASH}{from}");
+        let high = before.map_or_else(|| BEHIND_SLASH.to_owned(), |before| format!("{SLASH}{before}"));
+        if low > high {
+            return Ok(Page { records: Vec::new(), next: None });
+        }
+        let between = Some((low, high));
+        let mut query = Query { partition: partition.to_owned(), between, descending: true, ..Query::default() };
+        let mut records: Vec<Record> = Vec::new();
+        loop {
+            // One more than asked for tells whether there are more; `before` itself is looked at and left out.
+            query.limit = Some(limit.saturating_sub(records.len()).saturating_add(2));
+            let page = self.books.query(SCANNING, &query).await?;
+            for item in &page.items {
+                let record = record(partition, item)?;
+                if before.is_some_and(|before| record.key.sort.as_str() >= before) {
+                    continue;
+                }
+                if records.len() >= limit {
+                    let next = records.last().map(|record| record.key.sort.clone());
+                    return Ok(Page { records, next });
+                }
+                records.push(record);
+            }
+            match page.next {
+                Some(next) => query.from = Some(next),
+                None => return Ok(Page { records, next: None }),
+            }
+        }
     }
 
     async fn get_all(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, StoreError> {

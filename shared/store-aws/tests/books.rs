@@ -106,7 +106,21 @@ async fn rat_3_a_scan_goes_on_behind_a_page_of_a_megabyte() {
         }
         assert_eq!(found.iter().map(|record| &record.key).collect::<Vec<_>>(), keys.iter().collect::<Vec<_>>());
         assert!((1..).zip(&found).all(|(seed, record)| record.value == noise(seed, VALUE_BYTES_MAX)));
+        let mut back: Vec<Record> = Vec::new();
+        let mut before: Option<String> = None;
+        loop {
+            let page = store.scan_back("p", "k", before.as_deref(), limit).await.expect("scan back");
+            back.extend(page.records);
+            before = page.next;
+            if before.is_none() {
+                break;
+            }
+        }
+        back.reverse();
+        assert_eq!(back, found, "limit {limit}");
     }
+    let newest = store.scan_back("p", "", None, 1).await.expect("scan back").records;
+    assert_eq!(newest.first().map(|record| &record.key), keys.last());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -44,6 +44,21 @@ impl Books for SqliteStore {
         self.readers.read(SCANNING, move |connection| query(connection).map_err(failed(SCANNING))).await
     }
 
+    async fn scan_back(
+        &self,
+        partition: &str,
+        from: &str,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        let [partition, from] = [partition, from].map(str::to_owned);
+        let before = before.map(str::to_owned);
+        let query = move |connection: &Connection| {
+            scan_back(connection, &partition, (&from, before.as_deref()), limit.max(1)).map_err(failed(SCANNING))
+        };
+        self.readers.read(SCANNING, query).await
+    }
+
     async fn write(&self, writes: Vec<Write>) -> Result<(), WriteError> {
         check_writes(&writes)?;
         if writes.is_empty() { Ok(()) } else { self.writer.write(writes).await }
@@ -157,6 +172,34 @@ fn rows<T>(
         made.push(make(sort, row)?);
     }
     Ok((made, true))
+}
+
+fn scan_back(
+    connection: &Connection,
+    partition: &str,
+    (from, before): (&str, Option<&str>),
+    limit: usize,
+) -> rusqlite::Result<Page> {
+    const ALL: &str =
+        r#"SELECT sort, version, value FROM books WHERE "partition" = ?1 AND sort >= ?2 ORDER BY sort DESC LIMIT ?3"#;
+    const BEFORE: &str = r#"SELECT sort, version, value FROM books
+        WHERE "partition" = ?1 AND sort >= ?2 AND sort < ?4 ORDER BY sort DESC LIMIT ?3"#;
+    // One more than asked for tells whether there are more.
+    let most = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
+    let mut select = connection.prepare_cached(if before.is_some() { BEFORE } else { ALL })?;
+    let rows = match before {
+        Some(before) => select.query(params![partition, from, most, before])?,
+        None => select.query(params![partition, from, most])?,
+    };
+    let record = |row: &Row<'_>| {
+        let sort: String = row.get(0)?;
+        Ok(Record { key: Key::new(partition, sort), version: row.get(1)?, value: row.get(2)? })
+    };
+    let mut records = rows.mapped(record).collect::<rusqlite::Result<Vec<Record>>>()?;
+    let has_more = records.len() > limit;
+    records.truncate(limit);
+    let next = records.last().filter(|_| has_more).map(|record| record.key.sort.clone());
+    Ok(Page { records, next })
 }
 
 /// Applies a group of writes in a transaction of its own, or none of it.

@@ -134,9 +134,9 @@ pub fn check_writes(writes: &[Write]) -> Result<(), WriteError> {
 /// A page of a scan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// Records in order of their sort key.
+    /// Records in order of their sort key, or in the opposite order where that was asked for.
     pub records: Vec<Record>,
-    /// Pass as `after` for the next page; `None`: that was all.
+    /// Where the next page begins (exclusive); `None`: that was all.
     pub next: Option<String>,
 }
 
@@ -167,6 +167,15 @@ pub trait Books: Send + Sync {
         let Page { records, next } = self.scan(partition, prefix, after, limit).await?;
         Ok(Names { sorts: records.into_iter().map(|record| record.key.sort).collect(), next })
     }
+    /// Records of a partition whose sort key is `from` or lies after it, and before `before` (exclusive), the last first: at most
+    /// `limit`, and at least one of them. `next` is the `before` of the next page.
+    async fn scan_back(
+        &self,
+        partition: &str,
+        from: &str,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Page, StoreError>;
     /// Records of [`GET_ALL_MAX`] different names at most, in the order asked for.
     async fn get_all(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, StoreError> {
         let mut found = Vec::with_capacity(keys.len());

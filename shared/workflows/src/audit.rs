@@ -1,6 +1,6 @@
 //! The audit record: who did what, when, from where, to what. It is only added to.
 
-use recoup_store::{Expect, Key, Record, Write};
+use recoup_store::{Expect, Key, Page, Record, Write};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -105,12 +105,32 @@ impl App {
     ) -> Result<Listed<AuditEntry>, Refusal> {
         principal.may_see_all()?;
         let page = self.books().scan(AUDIT, "", Some(&from.0), limit.min(AUDIT_ENTRIES_MAX)).await?;
-        let rows = page.records.iter().map(read).collect::<Result<_, _>>()?;
-        Ok(Listed { rows, next_cursor: page.next })
+        listed(page)
+    }
+
+    /// A page of the record from an instant on, newest first: what was done before a page whose cursor that is. It costs the
+    /// same however long the record is.
+    ///
+    /// # Errors
+    /// As [`App::audit_entries`].
+    pub async fn audit_newest(
+        &self,
+        principal: &Principal,
+        (from, before): (&AuditFrom, Option<&AuditFrom>),
+        limit: usize,
+    ) -> Result<Listed<AuditEntry>, Refusal> {
+        principal.may_see_all()?;
+        let before = before.map(|before| before.0.as_str());
+        listed(self.books().scan_back(AUDIT, &from.0, before, limit.min(AUDIT_ENTRIES_MAX)).await?)
     }
 }
 
-/// Where a page of the record begins.
+fn listed(page: Page) -> Result<Listed<AuditEntry>, Refusal> {
+    let rows = page.records.iter().map(read).collect::<Result<_, _>>()?;
+    Ok(Listed { rows, next_cursor: page.next })
+}
+
+/// Where a page of the record begins, or ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditFrom(String);
 

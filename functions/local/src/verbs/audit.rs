@@ -9,8 +9,6 @@ use crate::api::Ask;
 use crate::failure::{Failure, Verdict};
 use crate::table::{Column, Grid, field, moment, plain};
 
-/// Entries that are read at most; the newest of them are shown.
-const ENTRIES_MAX: usize = 100_000;
 /// Items of a list that are shown; all with --json.
 const ITEMS_MAX: usize = 3;
 /// Days shown when none is named.
@@ -48,16 +46,20 @@ impl Audit {
     pub(crate) async fn run(&self, desk: &Desk) -> Result<Verdict, Failure> {
         let recent = || Utc::now().checked_sub_days(Days::new(DAYS_DEFAULT));
         let from = self.from.or_else(recent).map(|from| from.to_rfc3339_opts(SecondsFormat::Secs, true));
-        let mut found = desk.api.rows(Ask::get(&["v1", "audit"]).with_some("from", from), ENTRIES_MAX).await?;
-        let older = found.rows.len().saturating_sub(self.limit);
-        found.rows.drain(..older);
+        let newest = Ask::get(&["v1", "audit"]).with("newest", true).with_some("from", from);
+        // One more than is shown tells whether there are more.
+        let mut found = desk.api.rows(newest, self.limit.saturating_add(1)).await?;
+        let has_older = found.rows.len() > self.limit;
+        found.rows.truncate(self.limit);
+        found.rows.reverse();
+        found.more = false;
         if desk.screen.json() {
             desk.screen.document(found.to_json().to_string().as_bytes())?;
         } else if found.rows.is_empty() {
             desk.screen.line("nothing was done in that time")?;
         } else {
             desk.screen.table(&grid(&found.rows))?;
-            if older > 0 {
+            if has_older {
                 desk.screen.line(format!("only the last {} are shown; more with --limit", self.limit))?;
             }
         }

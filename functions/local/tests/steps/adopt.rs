@@ -134,6 +134,16 @@ impl Books for Narrow {
         self.books.scan(partition, prefix, after, limit).await
     }
 
+    async fn scan_back(
+        &self,
+        partition: &str,
+        from: &str,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.books.scan_back(partition, from, before, limit).await
+    }
+
     async fn write(&self, writes: Vec<Write>) -> Result<(), WriteError> {
         if writes.len() > 1 && writes.iter().all(|write| ADOPTED.contains(&write.key().partition.as_str())) {
             self.refused.fetch_add(1, Ordering::SeqCst);

@@ -45,8 +45,9 @@ async fn get(door: &Router, path: &str) -> (StatusCode, Value) {
 /// A list page by page, with how many pages that took.
 pub(crate) async fn walk(door: &Router, path: &str, limit: usize) -> (Vec<Value>, usize) {
     let (mut rows, mut pages, mut cursor) = (Vec::new(), 0, String::new());
+    let and = if path.contains('?') { '&' } else { '?' };
     loop {
-        let (status, page) = get(door, &format!("{path}?limit={limit}&cursor={cursor}")).await;
+        let (status, page) = get(door, &format!("{path}{and}limit={limit}&cursor={cursor}")).await;
         assert_eq!(status, StatusCode::OK, "{page}");
         let some = page["rows"].as_array().unwrap().clone();
         assert!(some.len() <= limit);
@@ -123,6 +124,15 @@ async fn bud_2_the_audit_record_is_read_past_what_an_event_has_logged() {
     for limit in 1..=3 {
         assert_eq!(walk(&door, "/v1/audit", limit).await.0, whole, "by {limit}");
     }
+    for limit in [1, 3, 1_000] {
+        let (mut newest, pages) = walk(&door, "/v1/audit?newest=true", limit).await;
+        newest.reverse();
+        assert_eq!((newest, pages), (whole.clone(), whole.len().div_ceil(limit)), "by {limit}");
+    }
+    let since = format!("/v1/audit?newest=true&from={}", whole[3]["at"].as_str().unwrap());
+    let (mut late, _) = walk(&door, &since, 2).await;
+    late.reverse();
+    assert_eq!(late, whole[3..], "from an instant on, on every page");
     let time = "0".repeat(20);
     for random in [0, 11, 13, 31, 33].map(|digits| "0".repeat(digits)) {
         let (status, problem) = get(&door, &format!("/v1/audit?cursor={time}-{random}")).await;

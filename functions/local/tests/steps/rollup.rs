@@ -326,6 +326,16 @@ impl Books for Counting {
         self.books.scan(partition, prefix, after, limit).await
     }
 
+    async fn scan_back(
+        &self,
+        partition: &str,
+        from: &str,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.books.scan_back(partition, from, before, limit).await
+    }
+
     async fn write(&self, writes: Vec<Write>) -> Result<(), WriteError> {
         self.books.write(writes).await
     }

@@ -125,6 +125,16 @@ impl Books for Breaking {
         self.books.scan(partition, prefix, after, limit).await
     }
 
+    async fn scan_back(
+        &self,
+        partition: &str,
+        from: &str,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.books.scan_back(partition, from, before, limit).await
+    }
+
     async fn write(&self, writes: Vec<Write>) -> Result<(), WriteError> {
         let left = self.left.load(Ordering::SeqCst);
         if left == 0 {
@@ -154,6 +164,16 @@ impl Books for Meeting {
             self.place.wait().await;
         }
         Ok(page)
+    }
+
+    async fn scan_back(
+        &self,
+        partition: &str,
+        from: &str,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.books.scan_back(partition, from, before, limit).await
     }
 
     async fn write(&self, writes: Vec<Write>) -> Result<(), WriteError> {

@@ -100,6 +100,16 @@ impl Books for Failing<dyn Books> {
         self.up()?.scan(partition, prefix, after, limit).await
     }
 
+    async fn scan_back(
+        &self,
+        partition: &str,
+        from: &str,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.up()?.scan_back(partition, from, before, limit).await
+    }
+
     async fn write(&self, writes: Vec<Write>) -> Result<(), WriteError> {
         self.up()?.write(writes).await
     }

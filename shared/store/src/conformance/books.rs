@@ -148,6 +148,44 @@ pub async fn rat_3_pages_end_at_their_limit(books: Arc<dyn Books>) {
     assert_eq!(sorts(&scan(&books, "k1", Some("k5"), 10).await), Vec::<&str>::new());
 }
 
+/// Walked from either end a partition holds the same; the last record costs no walk.
+pub async fn rat_3_pages_from_the_end_are_those_from_the_beginning(books: Arc<dyn Books>) {
+    let names = ["", "%", "a", "a/1", "a0", "ab", "b", "é", "\u{10ffff}"];
+    write(&books, names.iter().map(|name| put(&Key::new("p", *name), "1", Expect::Any)).collect()).await;
+    for other in ["o", "p/", "p0", "q"] {
+        write(&books, vec![put(&Key::new(other, "a"), "1", Expect::Any)]).await;
+    }
+    let back = async |from: &str, before: Option<&str>, limit: usize| {
+        books.scan_back("p", from, before, limit).await.expect("scan back")
+    };
+    for limit in [1, 2, 4, 8, 9, 10, 100] {
+        for from in ["", "%", "a/", "b", "z", "\u{10ffff}"] {
+            let mut found: Vec<String> = Vec::new();
+            let mut before: Option<String> = None;
+            loop {
+                let page = back(from, before.as_deref(), limit).await;
+                assert!(page.records.len() <= limit);
+                found.extend(sorts(&page).into_iter().map(str::to_owned));
+                assert!(found.len() <= names.len(), "limit {limit} does not end");
+                before = page.next;
+                if before.is_none() {
+                    break;
+                }
+            }
+            let expected: Vec<&str> = names.into_iter().rev().filter(|name| *name >= from).collect();
+            assert_eq!(found, expected, "limit {limit} from `{from}`");
+        }
+    }
+    assert_eq!(back("", None, 9).await.next, None, "a page that holds all of them is the last");
+    assert_eq!(sorts(&back("", None, 0).await), ["\u{10ffff}"], "at least one");
+    assert_eq!(sorts(&back("", Some("a00"), 2).await), ["a0", "a/1"], "before a key that is not there");
+    assert_eq!(sorts(&back("a", Some("a"), 10).await), Vec::<&str>::new());
+    assert_eq!(sorts(&back("b", Some("a"), 10).await), Vec::<&str>::new());
+    assert_eq!(sorts(&back("", Some(""), 10).await), Vec::<&str>::new());
+    let version = back("b", Some("c"), 1).await.records;
+    assert_eq!(version, [record(&Key::new("p", "b"), 1, "1")]);
+}
+
 /// No letter means anything but itself, and order is that of the bytes.
 pub async fn rat_3_prefixes_are_compared_letter_by_letter(books: Arc<dyn Books>) {
     let names = ["%", "A", "_x", "a", "a%", "a%b", "a'b\"", "a/1", "a0", "a\\b", "a_b", "ab", "é", "é1", "\u{10ffff}"];

@@ -140,6 +140,7 @@ macro_rules! books_conformance {
             rat_3_a_group_names_a_record_once,
             rat_3_groups_and_values_have_limits,
             rat_3_pages_end_at_their_limit,
+            rat_3_pages_from_the_end_are_those_from_the_beginning,
             rat_3_records_are_read_at_once,
             rat_3_records_whose_time_is_over_go_and_no_others,
             rat_3_prefixes_are_compared_letter_by_letter,
