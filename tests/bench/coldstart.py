@@ -40,7 +40,7 @@ STEP_EVENT = {"step": "bench"}
 # Nobody waits for `watch`.
 FUNCTIONS = {
     "ingest": HTTP_EVENT, "authorize": HTTP_EVENT, "api": HTTP_EVENT, "rollup": {"Records": []}, "nightly": STEP_EVENT,
-    "close": STEP_EVENT, "simulate": STEP_EVENT,
+    "notify": {"Records": []}, "close": STEP_EVENT, "simulate": STEP_EVENT,
 }
 
 
