@@ -24,6 +24,8 @@ const FOREIGN: &[(&str, &str)] = &[
     ("tokens", "usage"),
     ("cost_usd", "cost"),
     ("response_cost", "cost"),
+    ("reported_cost", "cost"),
+    ("total_cost", "cost"),
     ("currency", "cost.currency"),
     ("amount", "cost.amount"),
 ];
@@ -79,6 +81,7 @@ mod tests {
             ("usgae", Some("usage")),
             ("timestamp", Some("used_at")),
             ("team", Some("tags.team")),
+            ("reported_cost", Some("cost")),
             ("colour", None),
             ("x", None),
         ] {
