@@ -66,9 +66,10 @@ def amount(text, currency="USD"):
     return {"amount": text, "currency": currency}
 
 
-def tokens(provider, model, input_tokens, max_output_tokens):
-    """An estimate that recoup prices. It is an upper bound if both counts are."""
-    return {"provider": provider, "model": model, "input_tokens": input_tokens, "max_output_tokens": max_output_tokens}
+def tokens(provider, model, input_tokens, max_output_tokens, service_tier=None):
+    """An estimate that recoup prices. It is an upper bound if both counts are, and the tier is the one that is billed."""
+    estimate = {"provider": provider, "model": model, "input_tokens": input_tokens, "max_output_tokens": max_output_tokens}
+    return estimate if service_tier is None else estimate | {"service_tier": service_tier}
 
 
 class Budgets:

@@ -52,7 +52,7 @@ class RecoupBudgets(CustomLogger):
         if kwargs.get("cache_hit"):
             permits, permit = [*permits, permit], None
         else:
-            self.budgets.report(self._event(kwargs, permit, (start_time, end_time)))
+            self.budgets.report(self._event(kwargs, response_obj, permit, (start_time, end_time)))
         await self._release(*permits)
 
     async def async_log_failure_event(self, kwargs, response_obj, start_time, end_time):
@@ -92,9 +92,10 @@ class RecoupBudgets(CustomLogger):
         model, provider, _, _ = litellm.get_llm_provider(kwargs["model"], kwargs.get("custom_llm_provider"))
         counted = litellm.token_counter(model=model, messages=kwargs.get("messages"), tools=kwargs.get("tools"))
         most = kwargs.get("max_completion_tokens") or kwargs.get("max_tokens") or self.output_tokens_max
-        return tokens(provider, model, counted + INPUT_TOKENS_SPARE, most * (kwargs.get("n") or 1))
+        tier = _tier(kwargs.get("service_tier"))
+        return tokens(provider, model, counted + INPUT_TOKENS_SPARE, most * (kwargs.get("n") or 1), tier)
 
-    def _event(self, kwargs, permit, times):
+    def _event(self, kwargs, response, permit, times):
         payload = kwargs["standard_logging_object"]
         who = self._who((kwargs.get("litellm_params") or {}).get("metadata"))
         start, end = times
@@ -105,10 +106,17 @@ class RecoupBudgets(CustomLogger):
             "tags": who["tags"], "priority": "critical" if who["critical"] else None,
             # A router's payload has the provider in front of the model; it was reserved without.
             "provider": provider, "model": kwargs["model"].removeprefix(f"{provider}/"),
+            # The provider says which tier served the call.
+            "service_tier": _tier(getattr(response, "service_tier", None)),
             "usage_native": _without_nothing(payload["metadata"]["usage_object"]), "response_id": payload["id"],
             "reservation_id": permit and permit.reservation_id,
         }
         return _without_nothing(event)
+
+
+def _tier(name):
+    """The tier of a call; `auto` leaves it to the provider, which then answers with the one that it took."""
+    return name if isinstance(name, str) and name != "auto" else None
 
 
 def _utc(naive_local):

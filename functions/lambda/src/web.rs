@@ -11,7 +11,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state, map_request};
 use axum::response::{IntoResponse, Response};
 use lambda_http::request::RequestContext;
-use recoup_http::{Access, Counted, Jobs, Origin, SlackDoor, router, router_with_slack};
+use recoup_http::{Access, Counted, Denied, Jobs, Origin, SlackDoor, router, router_with_slack};
 use recoup_store_aws::S3Documents;
 use recoup_workflows::App;
 use serde_json::json;
@@ -86,7 +86,8 @@ fn count(function: &str, response: &Response, started: Instant) {
         metrics.push(Metric::Count("EventsConflict", counted.conflict));
         metrics.push(Metric::Count("EventsRejected", counted.rejected));
     }
-    metrics.push(Metric::Count("Denied", u64::from(matches!(response.status().as_u16(), 401 | 403))));
+    metrics.push(Metric::Count("Denied", u64::from(response.extensions().get::<Denied>().is_some())));
+    metrics.push(Metric::Count("Refused", u64::from(matches!(response.status().as_u16(), 401 | 403))));
     let taken = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     metrics.push(Metric::Milliseconds("RequestTime", taken));
     emit(function, &metrics);

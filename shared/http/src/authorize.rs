@@ -9,7 +9,7 @@ use axum::response::Response;
 use recoup_model::{Id, Tags, limits};
 use recoup_money::{Amount, Currency};
 use recoup_workflows::Refusal;
-use recoup_workflows::authorize::{Authorization, AuthorizeRequest, Estimate};
+use recoup_workflows::authorize::{Authorization, AuthorizeRequest, Decision, Estimate};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -48,9 +48,14 @@ struct WantedEstimate {
     currency: Option<Currency>,
     provider: Option<Id>,
     model: Option<Id>,
+    service_tier: Option<Id>,
     input_tokens: Option<u64>,
     max_output_tokens: Option<u64>,
 }
+
+/// Marks the answer that work may not begin, for whoever counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Denied;
 
 const SHAPE: &str = "{\"tags\":{\"team\":\"support\"},\"estimate\":{\"amount\":\"0.05\",\"currency\":\"USD\"}}";
 
@@ -74,6 +79,9 @@ fn answer(authorization: &Authorization) -> Result<Response, Problem> {
     serde_json::to_writer(&mut text, authorization)
         .map_err(|error| Refusal::computation("write an answer as JSON", error))?;
     let mut response = Response::new(Body::from(text));
+    if authorization.decision == Decision::Deny {
+        response.extensions_mut().insert(Denied);
+    }
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }
@@ -128,9 +136,10 @@ fn read_estimate(wanted: WantedEstimate) -> Result<Estimate, Problem> {
             format!("estimate.{field} is missing; write {SHAPE}"),
         )
     };
-    let WantedEstimate { amount, currency, provider, model, input_tokens, max_output_tokens } = wanted;
+    let WantedEstimate { amount, currency, provider, model, service_tier, input_tokens, max_output_tokens } = wanted;
     if amount.is_some() || currency.is_some() {
-        if provider.is_some() || model.is_some() || input_tokens.is_some() || max_output_tokens.is_some() {
+        let names = provider.is_some() || model.is_some() || service_tier.is_some();
+        if names || input_tokens.is_some() || max_output_tokens.is_some() {
             let detail =
                 "an estimate is either an amount with its currency or a model with its tokens; send one of them";
             return Err(Problem::invalid("ambiguous-estimate", "estimate", detail));
@@ -144,6 +153,13 @@ fn read_estimate(wanted: WantedEstimate) -> Result<Estimate, Problem> {
     let (provider, model) = (provider.ok_or_else(|| missing("provider"))?, model.ok_or_else(|| missing("model"))?);
     check_name("estimate.provider", &provider)?;
     check_name("estimate.model", &model)?;
+    // As events name them.
+    let provider = Id::from(recoup_metering::provider_id(&provider));
+    let service_tier = service_tier.map(|tier| {
+        check_name("estimate.service_tier", &tier)?;
+        Ok::<_, Problem>(Id::from(recoup_metering::service_tier_id(&tier)))
+    });
+    let service_tier = service_tier.transpose()?;
     let tokens = |field: &str, tokens: Option<u64>| match tokens {
         None => Err(missing(field)),
         Some(tokens) if tokens > TOKENS_MAX => {
@@ -154,7 +170,7 @@ fn read_estimate(wanted: WantedEstimate) -> Result<Estimate, Problem> {
     };
     let input_tokens = tokens("input_tokens", input_tokens)?;
     let max_output_tokens = tokens("max_output_tokens", max_output_tokens)?;
-    Ok(Estimate::Tokens { provider, model, input_tokens, max_output_tokens })
+    Ok(Estimate::Tokens { provider, model, service_tier, input_tokens, max_output_tokens })
 }
 
 pub(crate) async fn delete_reservation(

@@ -38,6 +38,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tower::limit::GlobalConcurrencyLimitLayer;
 
+pub use crate::authorize::Denied;
 pub use crate::events::Counted;
 pub use crate::jobs::{InProcess, Jobs};
 pub use crate::origin::{Origin, TcpDoor};

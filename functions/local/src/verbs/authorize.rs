@@ -45,7 +45,7 @@ pub(crate) struct Authorize {
     #[arg(long, value_name = "ID")]
     trace_id: Option<String>,
     /// What it costs at most
-    #[arg(long, value_name = "AMOUNT", conflicts_with_all = ["provider", "model", "input_tokens", "max_output_tokens"])]
+    #[arg(long, value_name = "AMOUNT", conflicts_with_all = ["provider", "model", "service_tier", "input_tokens", "max_output_tokens"])]
     amount: Option<String>,
     /// The currency of --amount [default: the organisation's]
     #[arg(long, value_name = "CODE", requires = "amount")]
@@ -56,6 +56,9 @@ pub(crate) struct Authorize {
     /// The model, which is priced by the catalogue
     #[arg(long, value_name = "NAME", requires = "provider")]
     model: Option<String>,
+    /// The service tier that the model is called on [default: standard]
+    #[arg(long, value_name = "NAME", requires = "provider")]
+    service_tier: Option<String>,
     /// Most tokens that go in, priced as the dearest input that the model has (a write to a cache, say)
     #[arg(long, value_name = "N", requires = "provider")]
     input_tokens: Option<u64>,
@@ -125,8 +128,8 @@ impl Authorize {
         }
         let provider = self.provider.as_ref()?;
         Some(json!({
-            "provider": provider, "model": self.model, "input_tokens": self.input_tokens,
-            "max_output_tokens": self.max_output_tokens,
+            "provider": provider, "model": self.model, "service_tier": self.service_tier,
+            "input_tokens": self.input_tokens, "max_output_tokens": self.max_output_tokens,
         }))
     }
 }

@@ -226,6 +226,7 @@ async fn bud_3_an_estimate_in_tokens_is_priced() {
     let tokens = |model: &str| Estimate::Tokens {
         provider: "example".into(),
         model: model.into(),
+        service_tier: None,
         input_tokens: 100_000,
         max_output_tokens: 0,
     };

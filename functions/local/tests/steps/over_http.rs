@@ -445,11 +445,17 @@ async fn bud_3_what_cannot_be_reserved_is_refused_and_never_free() {
         wanted
     };
     let model = |model: &str, output: u64| json!({ "provider": "example", "model": model, "input_tokens": 10_000, "max_output_tokens": output });
+    let on_tier = |tier: &str| {
+        json!({ "provider": "openai", "model": "gpt-4o-2024-11-20", "service_tier": tier, "input_tokens": 1_000_000,
+                "max_output_tokens": 0 })
+    };
     let cases = [
         (with("ttl_s", json!(0)), "out-of-range"),
         (with("ttl_s", json!(86_401)), "out-of-range"),
         (with("estimate", model("unheard-of", 0)), "no-price"),
         (with("estimate", model("known", 1)), "no-price"),
+        (with("estimate", on_tier("flexible")), "no-price"),
+        (with("estimate", json!({ "amount": "1", "service_tier": "priority" })), "ambiguous-estimate"),
         (with("estimate", json!({ "amount": "1", "currency": "JPY" })), "no-price"),
         (with("estimate", json!({ "amount": "-1" })), "out-of-range"),
         (with("estimate", json!({ "provider": "example", "model": "known" })), "missing-field"),
@@ -458,6 +464,10 @@ async fn bud_3_what_cannot_be_reserved_is_refused_and_never_free() {
     for (wanted, expected) in cases {
         let (status, kind) = served.refused("", "POST /v1/authorize", wanted.clone()).await;
         assert_eq!((status, kind.as_str()), (400, expected), "{wanted}");
+    }
+    for (tier, price) in [("default", "2.5"), ("standard", "2.5"), ("batch", "1.25"), ("priority", "4.25")] {
+        let priced = served.done("", "POST /v1/authorize", with("estimate", on_tier(tier))).await;
+        assert_eq!(priced["estimate"], price, "{tier}");
     }
     let priced = served.done("", "POST /v1/authorize", with("estimate", model("known", 0))).await;
     assert_eq!((&priced["estimate"], &priced["decision"]), (&json!("0.03"), &json!("allow")));

@@ -29,6 +29,8 @@ pub enum Estimate {
         provider: Id,
         /// Which model.
         model: Id,
+        /// On which service tier; `None`: the standard one.
+        service_tier: Option<Id>,
         /// Most tokens that go in, of whatever kind.
         input_tokens: u64,
         /// Most tokens that come out, of whatever kind.
@@ -50,13 +52,16 @@ pub(crate) fn price(estimate: &Estimate, world: &World, (ours, now_ns): (Currenc
                 Refusal::invalid("no-price", "estimate.currency", detail)
             })
         }
-        Estimate::Tokens { provider, model, input_tokens, max_output_tokens } => {
+        Estimate::Tokens { provider, model, service_tier, input_tokens, max_output_tokens } => {
             let rate = |usage: Usage| {
                 let (provider, model) = (Some(provider.as_ref()), Some(model.as_ref()));
-                world.prices.rate_tokens(&PriceQuery { provider, model, service_tier: None, used_at_ns: now_ns, usage })
+                let service_tier = service_tier.as_deref();
+                world.prices.rate_tokens(&PriceQuery { provider, model, service_tier, used_at_ns: now_ns, usage })
             };
             most(*input_tokens, *max_output_tokens, &rate).ok_or_else(|| {
-                let detail = format!("{provider} {model} has no price; import one, or send the estimate as an amount");
+                let tier = service_tier.as_ref().map(|tier| format!(" on the tier {tier}")).unwrap_or_default();
+                let detail =
+                    format!("{provider} {model} has no price{tier}; import one, or send the estimate as an amount");
                 Refusal::invalid("no-price", "estimate.model", detail)
             })
         }
