@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::app::App;
+use crate::app::{App, LOOK_WITHIN};
 use crate::error::Refusal;
 use crate::extensions::not_of_people;
 use crate::records;
@@ -386,14 +386,7 @@ impl App {
         let record = match self.cached_key(id) {
             _ if self.admin.as_ref().is_some_and(|admin| admin.id == id) => return self.admin_principal(secret),
             Some(record) => record,
-            None => {
-                let changes = self.changes();
-                let found = Box::pin(records::get::<KeyRecord>(self.books(), &Key::new(KEYS, id))).await?;
-                let (record, _) = found.ok_or(UNKNOWN)?;
-                let record = Arc::new(record);
-                self.cache_key(Arc::clone(&record), changes);
-                record
-            }
+            None => Box::pin(self.read_key(id)).await?,
         };
         if !is_secret(secret, &record.digest) {
             return Err(UNKNOWN);
@@ -411,6 +404,28 @@ impl App {
             via: "api".to_owned(),
             from: None,
         })
+    }
+
+    /// The record of a key. While it cannot be read what was known of it holds: agents ask for leave just then, and BUD-5 says what
+    /// they are answered.
+    async fn read_key(&self, id: &str) -> Result<Arc<KeyRecord>, Refusal> {
+        let changes = self.changes();
+        let key = Key::new(KEYS, id);
+        let read = records::get::<KeyRecord>(self.books(), &key);
+        let found = match self.known_key(id) {
+            None => read.await?,
+            Some(known) => match tokio::time::timeout(LOOK_WITHIN, read).await {
+                Ok(Ok(found)) => found,
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, key = id, "it cannot be seen whether a key still holds");
+                    return Ok(known);
+                }
+                Err(_) => return Ok(known),
+            },
+        };
+        let record = Arc::new(found.ok_or(UNKNOWN)?.0);
+        self.cache_key(Arc::clone(&record), changes);
+        Ok(record)
     }
 
     /// Who holds a key, by its id, for the record; without one the operator at the machine.

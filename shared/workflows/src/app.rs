@@ -27,7 +27,7 @@ use crate::{catalogue, organisation};
 /// How long what other processes change may go unnoticed: organisation files, prices, keys.
 const REMEMBERED_NS: i64 = 10_000_000_000;
 /// How long it is looked whether they did.
-const LOOK_WITHIN: Duration = Duration::from_secs(1);
+pub(crate) const LOOK_WITHIN: Duration = Duration::from_secs(1);
 /// Keys remembered between requests; beyond it the memory is emptied.
 const KEYS_REMEMBERED_MAX: usize = 1_000;
 
@@ -276,6 +276,11 @@ impl App {
     pub(crate) fn cached_key(&self, id: &str) -> Option<Arc<KeyRecord>> {
         let keys = self.keys.lock().ok()?;
         keys.get(id).filter(|(_, read_ns)| !self.is_stale(*read_ns)).map(|(record, _)| Arc::clone(record))
+    }
+
+    /// The same however long ago it was read.
+    pub(crate) fn known_key(&self, id: &str) -> Option<Arc<KeyRecord>> {
+        self.keys.lock().ok()?.get(id).map(|(record, _)| Arc::clone(record))
     }
 
     /// How many changes there were: to be read before a key is, and passed on with it.

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use recoup_model::Tags;
 use recoup_money::Amount;
 use recoup_store::{
     Balance, Books, CounterKey, Grant, Granted, Key, Lease, LeaseName, Leases, Page, Record, Settlement, StoreError,
     Write, WriteError,
 };
 use recoup_workflows::authorize::{AuthorizeRequest, Estimate};
-use recoup_workflows::{App, Ports, Principal};
+use recoup_workflows::{App, Ports, Principal, Refusal, Role};
 use serde_json::{Value, json};
 
 use crate::stage::{ORGANISATION, Stage, more};
@@ -174,4 +175,26 @@ async fn bud_5_without_what_was_approved_the_limits_of_the_file_hold() {
     assert_eq!(served.ask("0.5", support(), false).await, (json!("allow"), Value::Null));
     served.books.fails(false);
     assert_eq!(served.ask("1.5", support(), false).await, (json!("allow"), Value::Null), "0.5 and 1.5 of 2");
+}
+
+/// An agent brings its key to each call: a store that is down must not turn the answer of BUD-5 into none.
+#[tokio::test]
+async fn bud_5_a_key_that_was_read_holds_while_it_cannot_be_read_again() {
+    let served = served().await;
+    let make = async || served.stage.alone().create_key(Role::Ingest, None, Tags::default(), None).await.unwrap();
+    let (known, fresh) = (make().await, make().await);
+    served.app.authenticate(&known.key).await.unwrap();
+    served.stage.clock.pass_minutes(5);
+    served.books.fails(true);
+    let principal = served.app.authenticate(&known.key).await.unwrap();
+    assert_eq!((principal.key_id.as_deref(), principal.role), (Some(known.id.as_str()), Role::Ingest));
+    let wrong = format!("{}0", known.key);
+    assert!(
+        matches!(served.app.authenticate(&wrong).await, Err(Refusal::Unauthenticated(_))),
+        "its secret is looked at"
+    );
+    assert!(matches!(served.app.authenticate(&fresh.key).await, Err(Refusal::Store(_))), "nobody knows this one");
+    served.books.fails(false);
+    served.stage.alone().revoke_key(&known.id).await.unwrap();
+    assert!(matches!(served.app.authenticate(&known.key).await, Err(Refusal::Unauthenticated(_))), "it was revoked");
 }
