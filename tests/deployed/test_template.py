@@ -4,6 +4,7 @@ import copy
 import json
 import pathlib
 import re
+import tomllib
 import unittest
 
 import yaml
@@ -262,6 +263,14 @@ class Template(unittest.TestCase):
         ]
         allowed = [one["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"] for one in writing]
         self.assertEqual(allowed, [["simulations", "simulations/*"], ["@pending", "@log", "@days", "@day#*"]])
+
+    def test_the_deployment_that_is_written_down_keeps_what_production_is_configured_with(self):
+        configured = tomllib.loads((INFRA.parent / "samplconfig.toml").read_text())["prod"]["deploy"]["parameters"]
+        wanted = set(configured["parameter_overrides"].split())
+        self.assertIn("ObjectLockMode=COMPLIANCE", wanted)
+        for page in ("README.md", "infra/README.md"):
+            told = re.search('--parameter-overrides "([^"]+)"', (INFRA.parent / page).read_text()).group(1)
+            self.assertLessEqual(wanted, set(told.replace("\\\n", " ").split()), page)
 
     def test_whatever_ends_a_simulation_without_an_answer_is_noted(self):
         resources = load()["Resources"]
