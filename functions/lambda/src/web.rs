@@ -1,7 +1,7 @@
 //! HTTP through API Gateway: the product's router, within what Lambda takes and gives.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -74,11 +74,12 @@ async fn pass(State(door): State<Door>, request: Request, next: Next) -> Respons
         );
     }
     let response = next.run(request).await;
-    count(door.function, &response, started);
+    emit(door.function, &metrics_of(&response, started.elapsed()));
     within_limits(&door, response).await
 }
 
-fn count(function: &str, response: &Response, started: Instant) {
+/// What is counted of an answer.
+fn metrics_of(response: &Response, taken: Duration) -> Vec<Metric> {
     let mut metrics = Vec::new();
     if let Some(counted) = response.extensions().get::<Counted>() {
         metrics.push(Metric::Count("EventsAccepted", counted.accepted));
@@ -88,9 +89,8 @@ fn count(function: &str, response: &Response, started: Instant) {
     }
     metrics.push(Metric::Count("Denied", u64::from(response.extensions().get::<Denied>().is_some())));
     metrics.push(Metric::Count("Refused", u64::from(matches!(response.status().as_u16(), 401 | 403))));
-    let taken = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    metrics.push(Metric::Milliseconds("RequestTime", taken));
-    emit(function, &metrics);
+    metrics.push(Metric::Milliseconds("RequestTime", u64::try_from(taken.as_millis()).unwrap_or(u64::MAX)));
+    metrics
 }
 
 /// An answer that Lambda gives, or the way to it.
@@ -127,4 +127,104 @@ fn problem(status: StatusCode, kind: &str, detail: &str) -> Response {
         "type": format!("urn:recoup:problem:{kind}"), "title": title, "status": status.as_u16(), "detail": detail,
     });
     (status, [(CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+    use axum::http::header::AUTHORIZATION;
+    use recoup_store::{Alert, Alerts, Clock as _, StoreError, SystemClock};
+    use recoup_store_sqlite::{Options, SqliteStore};
+    use recoup_workflows::{Ports, Role};
+    use serde_json::Value;
+    use tempfile::TempDir;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    const ORGANISATION: &str = "[organisation]\nname = \"Web\"\ncurrency = \"USD\"\ntime_zone = \"UTC\"\n\
+        [[teams]]\nid = \"support\"\n[[budgets]]\nscope = \"team:support\"\nlimit = \"1\"\n";
+
+    struct Nowhere;
+
+    #[async_trait::async_trait]
+    impl Alerts for Nowhere {
+        async fn publish(&self, _alert: &Alert) -> Result<(), StoreError> {
+            Ok(())
+        }
+    }
+
+    /// The API of a store of its own, and a key.
+    async fn served() -> (Router, String, TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(SqliteStore::open(folder.path(), Options::default()).unwrap());
+        let ports = Ports {
+            log: store.clone(),
+            live: store.clone(),
+            leases: store.clone(),
+            documents: Arc::new(store.documents().clone()),
+            books: store,
+            alerts: Arc::new(Nowhere),
+            clock: Arc::new(SystemClock),
+        };
+        let app = Arc::new(App::new(ports, [7; 32], 1));
+        app.apply_organisation(ORGANISATION, None, false).await.unwrap();
+        let key = app.create_key(Role::Ingest, None, recoup_model::Tags::default(), None).await.unwrap().key;
+        (router(Arc::clone(&app), Access::Keys, Arc::new(NoJobs)), key, folder)
+    }
+
+    async fn counted(router: &Router, key: &str, path: &str, body: &Value) -> Vec<Metric> {
+        let request = Request::post(path).header(AUTHORIZATION, format!("Bearer {key}"));
+        let request = request.body(Body::from(body.to_string())).unwrap();
+        metrics_of(&router.clone().oneshot(request).await.unwrap(), Duration::from_millis(7))
+    }
+
+    #[tokio::test]
+    async fn what_is_answered_is_counted() {
+        let (router, key, _folder) = served().await;
+        let estimate = |amount: &str| json!({ "tags": { "team": "support" }, "estimate": { "amount": amount } });
+        let answers = [
+            ("/v1/authorize", &key, estimate("0.5"), [0, 0]),
+            ("/v1/authorize", &key, estimate("0.6"), [1, 0]),
+            ("/v1/authorize", &"no key".to_owned(), estimate("0.1"), [0, 1]),
+        ];
+        for (path, key, body, [denied, refused]) in answers {
+            let wanted = [Metric::Count("Denied", denied), Metric::Count("Refused", refused)];
+            let counted = counted(&router, key, path, &body).await;
+            assert_eq!(counted, [&wanted[..], &[Metric::Milliseconds("RequestTime", 7)]].concat(), "{body}");
+        }
+        let event = json!({ "event_id": "e", "used_at": recoup_model::period::format_instant(SystemClock.now_ns()),
+            "kind": "tool", "cost": { "amount": "0.1", "currency": "USD" } });
+        let events = json!([event, event, { "event_id": "x" }]);
+        let counted = counted(&router, &key, "/v1/events", &events).await;
+        let of = |name: &str| counted.iter().find(|one| matches!(one, Metric::Count(of, _) if *of == name)).copied();
+        for (name, events) in
+            [("EventsAccepted", 1), ("EventsDuplicate", 1), ("EventsConflict", 0), ("EventsRejected", 1)]
+        {
+            assert_eq!(of(name), Some(Metric::Count(name, events)));
+        }
+    }
+
+    /// A function without documents has nowhere to keep an answer that Lambda does not give.
+    #[tokio::test]
+    async fn an_answer_that_is_too_large_says_so() {
+        let door = Door { function: "api", documents: None };
+        for (bytes, status) in [(ANSWER_BYTES_MAX, 200), (ANSWER_BYTES_MAX + 1, 500)] {
+            let answer = within_limits(&door, Response::new(Body::from(vec![b'x'; bytes]))).await;
+            assert_eq!(answer.status().as_u16(), status, "{bytes}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_lambda_would_not_bring_is_refused_before_it_is_read() {
+        let (router, key, _folder) = served().await;
+        let router = behind(router, "ingest", None);
+        for (length, status) in [(REQUEST_BYTES_MAX, 200), (REQUEST_BYTES_MAX + 1, 413)] {
+            let request = Request::post("/v1/events").header(CONTENT_LENGTH, length.to_string());
+            let request = request.header(AUTHORIZATION, format!("Bearer {key}")).body(Body::from("[]")).unwrap();
+            let answer = router.clone().oneshot(request).await.unwrap();
+            assert_eq!(answer.status().as_u16(), status, "{length}");
+        }
+    }
 }
