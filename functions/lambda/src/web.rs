@@ -131,7 +131,7 @@ fn problem(status: StatusCode, kind: &str, detail: &str) -> Response {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+    #![expect(clippy::unwrap_used, reason = "tests")]
 
     use axum::http::header::AUTHORIZATION;
     use recoup_store::{Alert, Alerts, Clock as _, StoreError, SystemClock};

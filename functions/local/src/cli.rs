@@ -104,7 +104,7 @@ pub(crate) enum Verb {
     /// Budgets: what is left, set a limit, ask for more, decide about it
     Budgets(verbs::budgets::Budgets),
     /// Whether work may begin; reserves what it costs at most
-    Authorize(verbs::authorize::Authorize),
+    Authorize(Box<verbs::authorize::Authorize>),
     /// Give back what a reservation holds
     Release(verbs::authorize::Release),
     /// Alerts of budgets: list, show, acknowledge
