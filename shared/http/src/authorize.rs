@@ -153,13 +153,10 @@ fn read_estimate(wanted: WantedEstimate) -> Result<Estimate, Problem> {
     let (provider, model) = (provider.ok_or_else(|| missing("provider"))?, model.ok_or_else(|| missing("model"))?);
     check_name("estimate.provider", &provider)?;
     check_name("estimate.model", &model)?;
+    service_tier.iter().try_for_each(|tier| check_name("estimate.service_tier", tier))?;
     // As events name them.
     let provider = Id::from(recoup_metering::provider_id(&provider));
-    let service_tier = service_tier.map(|tier| {
-        check_name("estimate.service_tier", &tier)?;
-        Ok::<_, Problem>(Id::from(recoup_metering::service_tier_id(&tier)))
-    });
-    let service_tier = service_tier.transpose()?;
+    let service_tier = service_tier.map(|tier| Id::from(recoup_metering::service_tier_id(&tier)));
     let tokens = |field: &str, tokens: Option<u64>| match tokens {
         None => Err(missing(field)),
         Some(tokens) if tokens > TOKENS_MAX => {

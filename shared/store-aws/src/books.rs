@@ -47,7 +47,7 @@ impl Books for AwsStore {
 
     async fn scan(&self, partition: &str, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
         let (found, is_all) = self.within(partition, Range { prefix, after }, (limit, false)).await?;
-        let records = found.into_iter().map(|(_, item)| record(partition, &item)).collect::<Result<Vec<_>, _>>()?;
+        let records = records(partition, &found)?;
         let next = (!is_all).then(|| next(records.last().map(|record| &record.key.sort), after));
         Ok(Page { records, next })
     }
@@ -80,28 +80,12 @@ impl Books for AwsStore {
             return Ok(Page { records: Vec::new(), next: None });
         }
         let between = Some((low, high));
-        let mut query = Query { partition: partition.to_owned(), between, descending: true, ..Query::default() };
-        let mut records: Vec<Record> = Vec::new();
-        loop {
-            // One more than asked for tells whether there are more; `before` itself is looked at and left out.
-            query.limit = Some(limit.saturating_sub(records.len()).saturating_add(2));
-            let page = self.books.query(SCANNING, &query).await?;
-            for item in &page.items {
-                let record = record(partition, item)?;
-                if before.is_some_and(|before| record.key.sort.as_str() >= before) {
-                    continue;
-                }
-                if records.len() >= limit {
-                    let next = records.last().map(|record| record.key.sort.clone());
-                    return Ok(Page { records, next });
-                }
-                records.push(record);
-            }
-            match page.next {
-                Some(next) => query.from = Some(next),
-                None => return Ok(Page { records, next: None }),
-            }
-        }
+        let query = Query { partition: partition.to_owned(), between, descending: true, ..Query::default() };
+        let holds = |sort: &str| before.is_none_or(|before| sort < before);
+        let (found, is_all) = self.gather(query, limit, holds).await?;
+        let records = records(partition, &found)?;
+        let next = records.last().filter(|_| !is_all).map(|record| record.key.sort.clone());
+        Ok(Page { records, next })
     }
 
     async fn get_all(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, StoreError> {
@@ -157,17 +141,26 @@ impl AwsStore {
         (limit, keys_only): (usize, bool),
     ) -> Result<(Vec<(String, Item)>, bool), StoreError> {
         check_partition(partition, SCANNING)?;
+        let Some(between) = range.between() else { return Ok((Vec::new(), true)) };
+        let query = Query { partition: partition.to_owned(), between: Some(between), keys_only, ..Query::default() };
+        self.gather(query, limit, |sort| range.holds(sort)).await
+    }
+
+    /// The items of a query whose sort keys are meant, at most `limit`, and whether these are all.
+    async fn gather(
+        &self,
+        mut query: Query,
+        limit: usize,
+        is_meant: impl Fn(&str) -> bool + Send,
+    ) -> Result<(Vec<(String, Item)>, bool), StoreError> {
         let mut found: Vec<(String, Item)> = Vec::new();
-        let Some(between) = range.between() else { return Ok((found, true)) };
-        let mut query =
-            Query { partition: partition.to_owned(), between: Some(between), keys_only, ..Query::default() };
         loop {
             // One more than asked for tells whether there are more; two more are looked at and left out at the ends.
             query.limit = Some(limit.saturating_sub(found.len()).saturating_add(3));
             let page = self.books.query(SCANNING, &query).await?;
             for item in page.items {
                 let sort = sort_of(&item)?.to_owned();
-                if !range.holds(&sort) {
+                if !is_meant(&sort) {
                     continue;
                 }
                 if found.len() >= limit {
@@ -254,6 +247,10 @@ fn record(partition: &str, item: &Item) -> Result<Record, StoreError> {
     let sort = sort_of(item)?;
     let version = read_number(item, "v").ok_or_else(|| damaged(item, "it has no version"))?;
     Ok(Record { key: Key::new(partition, sort), version, value: value(item)? })
+}
+
+fn records(partition: &str, found: &[(String, Item)]) -> Result<Vec<Record>, StoreError> {
+    found.iter().map(|(_, item)| record(partition, item)).collect()
 }
 
 fn value(item: &Item) -> Result<String, StoreError> {

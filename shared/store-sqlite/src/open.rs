@@ -310,7 +310,7 @@ fn upgrade_tables(connection: &mut Connection) -> rusqlite::Result<()> {
     if found >= SCHEMA_VERSION {
         return Ok(());
     }
-    tracing::warn!(found, "the tables are brought to version {SCHEMA_VERSION}; that takes a minute for some gigabytes");
+    tracing::warn!(found, "the tables are brought to version {SCHEMA_VERSION}; large books take a while, once");
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let seen = usize::try_from(found).unwrap_or_default().saturating_sub(1);
     for step in UPGRADES.iter().skip(seen) {

@@ -2,10 +2,10 @@
 
 use chrono::NaiveDate;
 use recoup_attribution::facts::{CellKey, CellValue, Item, TaskOf};
-use recoup_model::{Id, Kind};
+use recoup_model::Id;
 use serde::{Deserialize, Serialize};
 
-use super::columns::{Codes, Packed, Pico, Runs, Texts, all_are, later, small, value_of};
+use super::columns::{Codes, Packed, Pico, Runs, Texts, all_are, kind_code, kind_of, later, value_of};
 
 /// Cost cells.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -58,7 +58,7 @@ impl Packed for Cells {
             for (at, (column, text)) in columns.into_iter().enumerate() {
                 column.push(texts.code(at, text));
             }
-            all.kind.push(Kind::ALL.iter().position(|kind| *kind == key.kind).map_or(0, small));
+            all.kind.push(kind_code(key.kind));
             all.item.push(items.code(Some(&key.item)));
             all.ended.push(task.map_or(0, |task| task.ended_on.signed_duration_since(day).num_days()));
             all.timed.push(i64::from(task.is_some_and(|task| task.timed)));
@@ -96,7 +96,7 @@ impl Packed for Cells {
                 project: text(project.next()?)?,
                 agent: text(agent.next()?)?,
                 task_type: text(task_type.next()?)?,
-                kind: *Kind::ALL.get(usize::try_from(kind.next()?).ok()?)?,
+                kind: kind_of(kind.next()?)?,
                 provider: text(provider.next()?)?,
                 model: text(model.next()?)?,
                 item: value_of(&self.items, item.next()?)??,

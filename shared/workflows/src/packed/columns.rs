@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{Days, NaiveDate};
-use recoup_model::Id;
+use recoup_model::{Id, Kind};
 use recoup_money::Amount;
 use recoup_store::books::VALUE_BYTES_MAX;
 use recoup_store::{Books, Expect, Key, StoreError, Write};
@@ -215,8 +215,14 @@ pub(super) fn all_are(mut lengths: impl Iterator<Item = usize>, rows: usize) -> 
     lengths.all(|length| length == rows).then_some(())
 }
 
-pub(super) fn small(number: usize) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
+/// The number of a kind; the first one's is 0.
+pub(super) fn kind_code(kind: Kind) -> i64 {
+    Kind::ALL.iter().position(|known| *known == kind).and_then(|at| i64::try_from(at).ok()).unwrap_or_default()
+}
+
+/// The kind with a number. A number that no kind has is a damaged record.
+pub(super) fn kind_of(code: i64) -> Option<Kind> {
+    Kind::ALL.get(usize::try_from(code).ok()?).copied()
 }
 
 /// The day so many days after another, or before it.

@@ -2,10 +2,10 @@
 
 use chrono::NaiveDate;
 use recoup_attribution::facts::{UserKey, UserValue};
-use recoup_model::{Id, Kind};
+use recoup_model::Id;
 use serde::{Deserialize, Serialize};
 
-use super::columns::{Packed, Pico, Runs, Texts, all_are, small, value_of};
+use super::columns::{Packed, Pico, Runs, Texts, all_are, kind_code, kind_of, value_of};
 
 /// Costs by user.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -42,7 +42,7 @@ impl Packed for Users {
             for (at, (column, text)) in columns.into_iter().enumerate() {
                 column.push(texts.code(at, text.as_ref()));
             }
-            all.kind.push(Kind::ALL.iter().position(|kind| *kind == key.kind).map_or(0, small));
+            all.kind.push(kind_code(key.kind));
             all.cost.push(Pico(value.cost));
             all.events.push(count(value.events));
             all.tasks.push(count(value.tasks));
@@ -67,7 +67,7 @@ impl Packed for Users {
                 agent: text(agent.next()?)?,
                 task_type: text(task_type.next()?)?,
                 model: text(model.next()?)?,
-                kind: *Kind::ALL.get(usize::try_from(kind.next()?).ok()?)?,
+                kind: kind_of(kind.next()?)?,
             };
             let [events, tasks] = [events.next()?, tasks.next()?].map(u64::try_from);
             rows.push((key, UserValue { cost: cost.0, events: events.ok()?, tasks: tasks.ok()? }));
@@ -84,6 +84,8 @@ fn count(number: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
+    use recoup_model::Kind;
+
     use super::*;
 
     #[test]
