@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 use recoup_model::organisation::{Budget, History, Unavailable};
-use recoup_model::{Calendar, Id, Organisation};
+use recoup_model::{Calendar, Id, Organisation, Tags};
 use recoup_money::Amount;
 
 use crate::counter::{Counter, PeriodKind, scope_of};
@@ -37,6 +37,31 @@ pub struct Asker {
 }
 
 impl Asker {
+    /// What some tags name.
+    pub(crate) fn of(tags: &Tags) -> Self {
+        Self {
+            team: tags.team.clone(),
+            project: tags.project.clone(),
+            agent: tags.agent.clone(),
+            user: tags.user.clone(),
+            task: tags.task_id.clone(),
+            task_type: tags.task_type.clone(),
+        }
+    }
+
+    /// Each that it does not name as another names it.
+    pub(crate) fn or(self, other: &Self) -> Self {
+        let first = |own: Option<Id>, other: &Option<Id>| own.or_else(|| other.clone());
+        Self {
+            team: first(self.team, &other.team),
+            project: first(self.project, &other.project),
+            agent: first(self.agent, &other.agent),
+            user: first(self.user, &other.user),
+            task: first(self.task, &other.task),
+            task_type: first(self.task_type, &other.task_type),
+        }
+    }
+
     /// Whether its claim to be critical is honoured (BUD-2): the organisation file declares its agent or task type so.
     #[must_use]
     pub fn may_be_critical(&self, organisation: &Organisation) -> bool {

@@ -6,6 +6,9 @@ use chrono::{Datelike, Days, NaiveDate, Weekday};
 use recoup_model::organisation::Budget;
 use recoup_model::{Calendar, Digest, Id, Period};
 
+/// What is posted beside the cost of a budget's scope. Another name here has the running periods counted again.
+const POSTED: &str = "with parts";
+
 /// How long a budget lasts before it starts again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PeriodKind {
@@ -96,7 +99,8 @@ impl PeriodKind {
 pub struct Counter {
     /// `organisation`, or `team:`, `project:`, `agent:`, `user:`, `task:` and an id.
     pub scope: String,
-    /// As [`PeriodKind::period_of`] names it.
+    /// As [`PeriodKind::period_of`] names it, for a part of what is posted with the name of that
+    /// ([`crate::overrun::Part`]); `task` for as long as a task lives.
     pub period: String,
 }
 
@@ -141,7 +145,7 @@ impl Watched {
         let named = |(scope, kinds): (&String, &BTreeSet<PeriodKind>)| format!("{scope}\n{kinds:?}\n");
         let scopes: String = self.scopes.iter().map(named).collect();
         let capped: Vec<&str> = self.capped.iter().map(AsRef::as_ref).collect();
-        Digest::of(format!("{scopes}\n{}", capped.join("\n")).as_bytes())
+        Digest::of(format!("{POSTED}\n{scopes}\n{}", capped.join("\n")).as_bytes())
     }
 
     /// Whether tasks of this type have a cap.

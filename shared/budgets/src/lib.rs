@@ -1,7 +1,7 @@
 //! Budgets: which counters a trace posts to, how far each budget is used, and whether work may begin.
 //!
 //! Owns: scopes and periods of budgets, what of a trace counts for which of them before and after its root has arrived,
-//! tiers and when they fire, which limits apply to whom, admission.
+//! tiers and when they fire, which limits apply to whom, admission, why a budget is overrun.
 //! Does not own: what a span costs and who pays once the root is known (`recoup-attribution`), where counters are kept.
 //! Invariants: BUD-1, BUD-2, BUD-3 (the decision), BUD-4, ANO-1, ANO-2, ANO-3, ANO-4.
 //! Start reading at [`postings`], then [`admission`] and [`tiers`].
@@ -10,6 +10,7 @@ pub mod admission;
 pub mod anomaly;
 mod counter;
 pub mod forecast;
+pub mod overrun;
 mod posting;
 pub mod tiers;
 mod usage;

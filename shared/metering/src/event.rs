@@ -6,7 +6,7 @@
 use chrono::{DateTime, SecondsFormat};
 use recoup_model::limits::{
     CLOCK_SKEW_HOURS_MAX, DURATION_MS_MAX, EVENT_AGE_DAYS_MAX, EVENT_BYTES_MAX, EXTRA_TAGS_MAX, ID_BYTES_MAX,
-    TAG_BYTES_MAX, TAG_NAME_BYTES_MAX, TOKENS_MAX,
+    RESERVATION_ID_BYTES_MAX, TAG_BYTES_MAX, TAG_NAME_BYTES_MAX, TOKENS_MAX,
 };
 use recoup_model::{Event, Id, Kind, Quantity, Reported, Status, Tags, TokenClass, Usage};
 use serde_json::value::RawValue;
@@ -167,7 +167,7 @@ impl<'a> Fields<'a> {
             response_id: id("response_id", self.response_id)?,
             retry_of: id("retry_of", self.retry_of)?,
             supersedes: id("supersedes", self.supersedes)?,
-            reservation_id: id("reservation_id", self.reservation_id)?,
+            reservation_id: id_up_to("reservation_id", self.reservation_id, RESERVATION_ID_BYTES_MAX)?,
             provider,
         })
     }
@@ -220,7 +220,11 @@ fn optional<T>(
 }
 
 fn id(field: &str, value: Option<&RawValue>) -> Result<Option<Id>, ItemError> {
-    optional(value, |raw| Ok(Id::from(&*json::text(raw, At::top(field), ID_BYTES_MAX)?)))
+    id_up_to(field, value, ID_BYTES_MAX)
+}
+
+fn id_up_to(field: &str, value: Option<&RawValue>, bytes_max: usize) -> Result<Option<Id>, ItemError> {
+    optional(value, |raw| Ok(Id::from(&*json::text(raw, At::top(field), bytes_max)?)))
 }
 
 /// A name of up to a tag's length, brought to the one that others know it by.

@@ -6,8 +6,10 @@ pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const REQUEST_EVENTS_MAX: usize = 10_000;
 /// Bytes of one event in NDJSON or as an array element.
 pub const EVENT_BYTES_MAX: usize = 64 * 1024;
-/// Bytes of an id (`event_id`, `trace_id`, `parent_id`, `response_id`, `retry_of`, `supersedes`, `reservation_id`).
+/// Bytes of an id (`event_id`, `trace_id`, `parent_id`, `response_id`, `retry_of`, `supersedes`).
 pub const ID_BYTES_MAX: usize = 128;
+/// Bytes of a `reservation_id`, which says for whose tags it was given.
+pub const RESERVATION_ID_BYTES_MAX: usize = 2_560;
 /// Bytes of a tag's value, of `provider`, `model`, `service_tier`, `sku` and `unit`.
 pub const TAG_BYTES_MAX: usize = 256;
 /// Bytes of the name of an extra tag.

@@ -19,6 +19,7 @@ use serde::Serialize;
 use crate::access::Principal;
 use crate::app::{App, World};
 use crate::error::Refusal;
+use crate::overruns::{OverrunRow, Used};
 use crate::records;
 use crate::rollup::ArrivedBlock;
 use crate::spend::ForecastRow;
@@ -63,6 +64,8 @@ pub struct BudgetRow {
     pub tiers: Vec<TierRow>,
     /// What the period will have cost when it ends (ANO-4); `None` for a task, which has no days to tell from.
     pub forecast: Option<ForecastRow>,
+    /// Why more is posted than the limit (BUD-3); `None`: it is not more.
+    pub overrun: Option<OverrunRow>,
 }
 
 /// A tier of a budget.
@@ -132,14 +135,24 @@ impl App {
         let extended = self.extended(&world, self.now_ns()).await?;
         let balances = self.ports.leases.balances(&keys).await?;
         let spend = self.spend().await?;
-        let rows = budgets.iter().zip(&keys).zip(balances).filter_map(|((budget, key), balance)| {
-            let counter = Counter { scope: key.scope.clone(), period: key.period.clone() };
+        let used: Vec<Used> = budgets
+            .iter()
+            .zip(&keys)
+            .zip(&balances)
+            .map(|((budget, key), balance)| Used {
+                counter: Counter { scope: key.scope.clone(), period: key.period.clone() },
+                limit: limit_of(budget, &key.period, &extended),
+                posted: balance.posted,
+            })
+            .collect();
+        let overruns = self.overruns(&used).await?;
+        let stands = budgets.iter().zip(used).zip(balances.iter().zip(overruns));
+        let rows = stands.filter_map(|((budget, Used { counter, limit, posted }), (balance, overrun))| {
             // What is set aside and nobody has drawn is room for whoever comes next.
             let reserved = balance.reserved.checked_sub(self.desk.free(&counter))?;
-            let limit = limit_of(budget, &key.period, &extended);
-            let row = row((budget, limit), (balance.posted, reserved), (&organisation, today))?;
-            let forecast = spend.forecast((&key.scope, &row.kind), today, (row.committed, limit));
-            Some(BudgetRow { forecast, ..row })
+            let row = row((budget, limit), (posted, reserved), (&organisation, today))?;
+            let forecast = spend.forecast((&counter.scope, &row.kind), today, (row.committed, limit));
+            Some(BudgetRow { forecast, overrun, ..row })
         });
         Ok(rows.collect())
     }
@@ -297,5 +310,6 @@ fn row(
         percent: used.percent,
         tiers: used.tiers.iter().map(tier).collect(),
         forecast: None,
+        overrun: None,
     })
 }

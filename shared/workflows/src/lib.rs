@@ -27,6 +27,7 @@ pub mod lives;
 pub mod nightly;
 pub mod notify;
 pub mod organisation;
+pub mod overruns;
 mod packed;
 pub mod people;
 pub mod plans;

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use recoup_attribution::{Context, Trace, resolve};
 use recoup_budgets::admission::TASK_PERIOD;
+use recoup_budgets::overrun::{Reservations, Reserved};
 use recoup_budgets::{Counter, CriticalSpan, Watched, critical_spans, postings};
 use recoup_model::digest::content_digest;
 use recoup_model::{Identity, Recorded};
@@ -97,7 +98,8 @@ enum Again {
 type Events = BTreeMap<u64, Vec<(BlockName, Recorded)>>;
 
 /// What is needed to say what a trace posts.
-struct Sight {
+struct Sight<'a> {
+    pseudonyms: &'a Pseudonyms,
     world: Arc<World>,
     watched: Watched,
     /// Events that another trace's report of the same call stands for (EVT-2), where somebody has looked.
@@ -216,14 +218,20 @@ impl App {
     }
 
     /// Organisation versions, prices, and what has a budget. Before an organisation file was applied nothing has.
-    async fn sight(&self) -> Result<Option<Sight>, Refusal> {
+    async fn sight(&self) -> Result<Option<Sight<'_>>, Refusal> {
         let world = match self.world().await {
             Ok(world) => world,
             Err(Refusal::Conflict { kind: "no-organisation", .. }) => return Ok(None),
             Err(refusal) => return Err(refusal),
         };
         let watched = self.watched(&world);
-        Ok(Some(Sight { world, watched, excluded: BTreeSet::new(), unasked: BTreeMap::new() }))
+        Ok(Some(Sight {
+            pseudonyms: &self.pseudonyms,
+            world,
+            watched,
+            excluded: BTreeSet::new(),
+            unasked: BTreeMap::new(),
+        }))
     }
 
     /// Posts some traces in groups; gives back those that others were changing.
@@ -231,7 +239,7 @@ impl App {
         &self,
         traces: &[u64],
         events: &Events,
-        sight: &Option<Sight>,
+        sight: &Option<Sight<'_>>,
         (again, outcome): (Again, &mut RollupOutcome),
     ) -> Result<Vec<u64>, Refusal> {
         let mut contended = Vec::new();
@@ -423,7 +431,7 @@ impl<'a> Wanted<'a> {
     }
 
     /// What changes of it.
-    fn compute(self, earlier: &[Recorded], sight: &Option<Sight>) -> Result<Computed, String> {
+    fn compute(self, earlier: &[Recorded], sight: &Option<Sight<'_>>) -> Result<Computed, String> {
         let events = self.fresh.iter().map(|(_, recorded)| recorded).chain(earlier).cloned().collect();
         let worth = match sight {
             Some(sight) => posted_by(&first_of_each(events), sight).map_err(|refusal| refusal.to_string())?,
@@ -441,9 +449,24 @@ impl<'a> Wanted<'a> {
 /// The reservation that an event settles: one that was given to the key that sent it. Where it names a stranger's, or none
 /// of ours, its cost is posted all the same, and what that holds stays until it ends.
 fn settlement(recorded: &Recorded, pseudonyms: &Pseudonyms) -> Option<Settlement> {
-    let named = recorded.event.reservation_id.as_ref()?;
-    let reservation = Reservation::from_text(named, pseudonyms)?;
-    (reservation.holder == holder(recorded.origin.key_id.as_deref())).then_some(reservation.settlement)
+    Some(own_reservation(recorded, pseudonyms)?.settlement)
+}
+
+fn own_reservation(recorded: &Recorded, pseudonyms: &Pseudonyms) -> Option<Reservation> {
+    let reservation = Reservation::from_text(recorded.event.reservation_id.as_ref()?, pseudonyms)?;
+    (reservation.holder == holder(recorded.origin.key_id.as_deref())).then_some(reservation)
+}
+
+/// The reservations that the events of a trace name.
+fn reservations_of(events: &[Recorded], pseudonyms: &Pseudonyms) -> Reservations {
+    let reserved = |recorded: &Recorded| {
+        let reservation = own_reservation(recorded, pseudonyms)?;
+        let id = recorded.event.reservation_id.clone()?;
+        let expires_ns = reservation.expires_ns();
+        let Reservation { settlement, asker, .. } = reservation;
+        Some((Identity::of(&recorded.event), Reserved { id, asker, amount: settlement.amount, expires_ns }))
+    };
+    events.iter().filter_map(reserved).collect()
 }
 
 /// The blocks of which an event names a reservation, whoever's, and when the first of their events was recorded.
@@ -495,12 +518,13 @@ fn first_of_each(events: Vec<Recorded>) -> Vec<Recorded> {
 }
 
 /// What the events of a trace post by counter, and how many of them have no price.
-fn posted_by(events: &[Recorded], sight: &Sight) -> Result<Worth, Refusal> {
+fn posted_by(events: &[Recorded], sight: &Sight<'_>) -> Result<Worth, Refusal> {
     let context = Context { history: &sight.world.history, rater: sight.world.prices.as_ref() };
     // Reports of the same provider call in other traces are the night's business: until then both count (EVT-2).
     let trace =
         resolve(events, &sight.excluded, &context).map_err(|error| Refusal::computation("attribute a trace", error))?;
-    let posted = postings(&trace, events, &sight.world.history, &sight.watched)
+    let reservations = reservations_of(events, &sight.pseudonyms);
+    let posted = postings(&trace, events, &reservations, &sight.world.history, &sight.watched)
         .map_err(|error| Refusal::computation("post a trace", error))?;
     let key = |counter: Counter| CounterKey { scope: counter.scope, period: counter.period };
     let root = trace.root_span().or_else(|| trace.spans.first());
@@ -517,13 +541,13 @@ fn posted_by(events: &[Recorded], sight: &Sight) -> Result<Worth, Refusal> {
         posted: posted.into_iter().map(|(counter, amount)| (key(counter), amount)).collect(),
         unpriced_events: trace.spans.iter().filter(|span| span.unpriced().next().is_some()).count(),
         capped,
-        unasked: unasked_of(&trace, events, sight),
+        unasked: unasked_of(&trace, events, &reservations, sight),
     })
 }
 
 /// The critical work among the events of the blocks at hand that names no reservation.
-fn unasked_of(trace: &Trace, events: &[Recorded], sight: &Sight) -> Vec<Unasked> {
-    let critical = critical_spans(trace, events, &sight.world.history, &sight.watched);
+fn unasked_of(trace: &Trace, events: &[Recorded], reservations: &Reservations, sight: &Sight<'_>) -> Vec<Unasked> {
+    let critical = critical_spans(trace, events, reservations, &sight.world.history, &sight.watched);
     let unasked = critical.into_iter().filter_map(|CriticalSpan { span, asker, counters }| {
         let claim = sight.unasked.get(&span.identity)?;
         let recorded = events.iter().find(|recorded| Identity::of(&recorded.event) == span.identity)?;

@@ -83,7 +83,7 @@ Once it is settled or has ended this changes nothing. A reservation belongs to
 the key that asked for it; an admin may give back any. Role: ingest or admin.
 
 Example:
-  recoup release rsv_01c839d5...")]
+  recoup release rsv2_AcjmgJ-G...")]
 pub(crate) struct Release {
     /// The reservation
     id: String,

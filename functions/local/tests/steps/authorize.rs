@@ -7,6 +7,7 @@ use recoup_model::Tags;
 use recoup_money::Amount;
 use recoup_store::{Balance, CounterKey, Grant, Granted, Key, LeaseName, Room};
 use recoup_workflows::authorize::{Authorization, AuthorizeRequest, Decision, Estimate};
+use recoup_workflows::budgets::BudgetRow;
 use recoup_workflows::ingest::Listing;
 use recoup_workflows::reviews::ReviewState;
 use recoup_workflows::rollup::ArrivedBlock;
@@ -402,4 +403,139 @@ async fn bud_3_a_sweep_that_is_killed_goes_on_where_it_was() {
     let last = stage.alone().sweep_leases().await.unwrap();
     assert_eq!((last.leases, swept().await), (50, begun + 20));
     assert_eq!(balance(&stage, "team:support", "2026-11").await.reserved, Amount::ZERO);
+}
+
+/// An event of a trace whose root has not arrived, with these tags.
+fn below(id: &str, parent: &str, reservation: Option<&str>, of: Value) -> Value {
+    let mut event = event(id, reservation);
+    for (name, value) in [("trace_id", json!("tr-1")), ("parent_id", json!(parent)), ("tags", of)] {
+        event[name] = value;
+    }
+    event
+}
+
+#[tokio::test]
+async fn bud_1_until_the_root_arrives_a_span_counts_for_its_reservation() {
+    let stage = stage().await;
+    let app = stage.alone();
+    let operator = Principal::operator();
+    let held = ask(&app, money("0.05", support())).await.reservation_id.unwrap();
+    send(&app, &operator, below("call", "root", Some(&held), json!({}))).await;
+    assert_eq!(month(&stage).await.0, "0.03", "for the tags that the reservation was given for");
+    send(&app, &operator, below("tool", "call", None, json!({}))).await;
+    assert_eq!(month(&stage).await.0, "0.06", "which are handed down");
+    let other = ask(&app, money("0.05", support())).await.reservation_id.unwrap();
+    send(&app, &operator, below("own", "root", Some(&other), json!({ "team": "marketing" }))).await;
+    assert_eq!(month(&stage).await.0, "0.06", "its own tags come first");
+    let third = ask(&app, money("0.05", support())).await.reservation_id.unwrap();
+    let stranger = Principal { key_id: Some("k9".into()), ..Principal::operator() };
+    let mut strange = below("strange", "root", Some(&third), json!({}));
+    strange["trace_id"] = json!("tr-2");
+    send(&app, &stranger, strange).await;
+    assert_eq!(month(&stage).await.0, "0.06", "a stranger's reservation says nothing");
+    assert_eq!(balance(&stage, "organisation", "2026-11").await.posted, amount("0.12"));
+    let mut root = below("root", "", None, json!({ "team": "marketing" }));
+    root.as_object_mut().unwrap().remove("parent_id");
+    send(&app, &operator, root).await;
+    assert_eq!(month(&stage).await.0, "0", "the payer is known");
+    assert_eq!(balance(&stage, "organisation", "2026-11").await.posted, amount("0.15"));
+}
+
+#[tokio::test]
+async fn bud_1_a_reservation_s_tags_come_before_those_of_an_ancestor_and_of_the_key() {
+    let stage = stage().await;
+    let app = stage.alone();
+    let of_key = Principal { tags: tags(json!({ "team": "marketing" })), ..Principal::operator() };
+    send(&app, &of_key, below("call", "root", None, json!({ "team": "marketing" }))).await;
+    let held = app.authorize(&of_key, money("0.05", support())).await.unwrap().reservation_id.unwrap();
+    send(&app, &of_key, below("tool", "call", Some(&held), json!({}))).await;
+    assert_eq!(month(&stage).await.0, "0.03");
+}
+
+fn causes(row: &BudgetRow) -> Vec<(&'static str, String)> {
+    let overrun = row.overrun.as_ref().unwrap();
+    let sum = Amount::checked_sum(overrun.causes.iter().map(|cause| cause.amount)).unwrap();
+    assert_eq!(sum, overrun.amount, "the causes sum to what is over");
+    assert_eq!(overrun.amount, row.posted.checked_sub(row.limit).unwrap());
+    overrun.causes.iter().map(|cause| (cause.cause, cause.amount.to_string())).collect()
+}
+
+async fn month_row(app: &App) -> BudgetRow {
+    let rows = app.budgets(&Principal::operator()).await.unwrap();
+    rows.into_iter().find(|row| (row.scope.as_str(), row.kind.as_str()) == ("team:support", "month")).unwrap()
+}
+
+#[tokio::test]
+async fn bud_3_an_overrun_is_shown_by_cause() {
+    let stage = stage().await;
+    let app = stage.alone();
+    let operator = Principal::operator();
+    let reserve = async |estimate: &str| ask(&app, money(estimate, support())).await.reservation_id.unwrap();
+    send(&app, &operator, event("within", Some(&reserve("0.05").await))).await;
+    send(&app, &operator, event("above", Some(&reserve("0.01").await))).await;
+    let late = reserve("1").await;
+    stage.clock.pass_minutes(30);
+    app.sweep_leases().await.unwrap();
+    send(&app, &operator, event("late", Some(&late))).await;
+    let mut critical = event("critical", Some(&reserve("0.05").await));
+    critical["tags"] = json!({ "team": "support", "agent": "pager" });
+    critical["priority"] = json!("critical");
+    send(&app, &operator, critical).await;
+    assert_eq!(month_row(&app).await.overrun, None, "it is not overrun");
+    let mut unasked = event("unasked", None);
+    unasked["usage"] = json!({ "input": 1_200_000 });
+    send(&app, &operator, unasked).await;
+    let row = month_row(&app).await;
+    assert_eq!(row.posted, amount("3.72"));
+    let expected = [
+        ("not-asked", "0.704347826087"),
+        ("above-estimate", "0.003913043478"),
+        ("reported-late", "0.005869565217"),
+        ("critical", "0.005869565218"),
+    ];
+    let found = causes(&row);
+    assert_eq!(found.iter().map(|(cause, amount)| (*cause, amount.as_str())).collect::<Vec<_>>(), expected);
+    // Again, in whatever grouping: the parts are of the same transaction as the counters.
+    roll_up(&stage, &app).await;
+    assert_eq!(causes(&month_row(&app).await), found);
+}
+
+#[tokio::test]
+async fn bud_3_what_was_admitted_before_a_limit_was_lowered_is_not_what_overran_it() {
+    let stage = stage().await;
+    let app = stage.alone();
+    for number in 0..20 {
+        let held = ask(&app, money("0.03", support())).await.reservation_id.unwrap();
+        send(&app, &Principal::operator(), event(&format!("e{number}"), Some(&held))).await;
+    }
+    let lowered = format!("{ORGANISATION}{BUDGETS}").replace("limit = \"3\"", "limit = \"0.40\"");
+    app.apply_organisation(&lowered, Some("2026-11-10".parse().unwrap()), false).await.unwrap();
+    assert_eq!(causes(&month_row(&app).await), [("limit-or-payer-changed", "0.2".to_owned())]);
+    send(&app, &Principal::operator(), event("unasked", None)).await;
+    let found = causes(&month_row(&app).await);
+    assert_eq!(found, [("not-asked", EVENT_COST.to_owned()), ("limit-or-payer-changed", "0.2".to_owned())]);
+}
+
+#[tokio::test]
+async fn bud_3_a_task_s_reservation_covers_the_calls_below_the_event_that_names_it() {
+    let stage = stage().await;
+    let app = stage.alone();
+    let held = ask(&app, money("0.07", support())).await.reservation_id.unwrap();
+    let lowered = format!("{ORGANISATION}{BUDGETS}").replace("limit = \"3\"", "limit = \"0.01\"");
+    app.apply_organisation(&lowered, Some("2026-11-10".parse().unwrap()), false).await.unwrap();
+    for id in ["a", "b", "c"] {
+        send(&app, &Principal::operator(), below(id, "root", None, support())).await;
+    }
+    let other = ask(&app, money("0.005", support())).await;
+    assert_eq!(other.decision, Decision::Deny, "it is used up");
+    assert_eq!(causes(&month_row(&app).await), [("not-asked", "0.08".to_owned())], "as far as anybody knows");
+    let mut root = below("root", "", Some(&held), support());
+    root.as_object_mut().unwrap().remove("parent_id");
+    root["kind"] = json!("agent");
+    for name in ["usage", "provider", "model"] {
+        root.as_object_mut().unwrap().remove(name);
+    }
+    send(&app, &Principal::operator(), root).await;
+    let found = causes(&month_row(&app).await);
+    assert_eq!(found, [("above-estimate", "0.02".to_owned()), ("limit-or-payer-changed", "0.06".to_owned())]);
 }

@@ -216,7 +216,7 @@ async fn bud_2_a_tier_that_late_events_of_an_ended_period_reach_fires_once() {
     assert!(summary.contains("in 2026-11 (105%). That period is over") && !summary.contains("denied"), "{summary}");
     let facts: Vec<&str> =
         notice["facts"].as_array().unwrap().iter().map(|fact| fact["label"].as_str().unwrap()).collect();
-    assert_eq!(facts, ["Spent", "Budget", "Used", "Over by"], "no days are left");
+    assert_eq!(facts, ["Spent", "Budget", "Used", "Over by", "Over because"], "no days are left");
     let words = notice.to_string();
     assert!(words.contains("alerts ack") && !words.contains("budgets extend") && !words.contains("request"), "{words}");
     let december = app.budgets(&lead()).await.unwrap().remove(0);

@@ -12,6 +12,7 @@ use super::words::{alert_of, shell_word};
 use crate::app::{App, World};
 use crate::error::Refusal;
 use crate::extensions::{Extension, ExtensionState};
+use crate::overruns::CauseRow;
 use crate::reviews::Review;
 use crate::watch::{AlertRecord, AlertState};
 
@@ -39,6 +40,7 @@ impl App {
             _ => return Ok(Vec::new()),
         };
         if let Tell::BudgetTier { alert } | Tell::BudgetEscalation { alert } | Tell::AlertChanged { alert } = tell {
+            notice.facts.extend(self.overrun_fact(alert).await);
             notice.facts.extend(self.forecast_facts(alert).await);
         }
         let own = context.attributes(tell);
@@ -47,6 +49,14 @@ impl App {
             alerts.push(kill);
         }
         Ok(alerts)
+    }
+
+    /// Why the budget is overrun. An alert goes out without it rather than not.
+    async fn overrun_fact(&self, alert: &AlertRecord) -> Option<Fact> {
+        let overrun = self.overrun_of(alert).await.ok().flatten()?;
+        let cause = |row: &CauseRow| format!("{} {}", shown(row.amount, alert.currency), cause_words(row.cause));
+        let causes: Vec<String> = overrun.causes.iter().map(cause).collect();
+        Some(fact("Over because", causes.join(", ")))
     }
 
     /// What the agents of a budget have cost in its period, the dearest first. An alert goes out without them rather than not.
@@ -316,6 +326,18 @@ impl Context {
         let known =
             json!({ "version": 1, "target": target, "reason": reason, "critical_may_continue": true, "at": at });
         Some(super::words::machine_alert("kill", (&id, Severity::Critical), (&text, known), own))
+    }
+}
+
+/// What a cause of an overrun is called.
+fn cause_words(cause: &str) -> &str {
+    match cause {
+        "not-asked" => "that did not ask",
+        "above-estimate" => "above its estimate",
+        "reported-late" => "reported after its reservation had ended",
+        "critical" => "of critical work",
+        "limit-or-payer-changed" => "by a limit, payer or price that changed",
+        other => other,
     }
 }
 

@@ -360,7 +360,8 @@ impl App {
             scopes: Vec::new(),
         };
         let mut hold = |held: Held| {
-            let reservation = Reservation { settlement: held.0, holder: holder(principal.key_id.as_deref()) };
+            let holder = holder(principal.key_id.as_deref());
+            let reservation = Reservation { settlement: held.0, holder, asker: case.asker.clone() };
             answer.reservation_id = Some(reservation.to_text(&self.pseudonyms));
             answer.expires_at = Some(format_instant(reservation.expires_ns()));
         };

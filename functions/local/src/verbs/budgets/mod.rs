@@ -24,7 +24,9 @@ const BAR: usize = 20;
 What is posted is the cost of the events that have arrived, also of traces that
 are still going on; the team is the one that pays for the trace once its root is
 known. Reserved is what `recoup authorize` let in and nobody has reported yet.
-A reached tier is marked with *. More for one period is asked for by one
+A reached tier is marked with *. Where more was posted than the limit, a line
+below says why: not-asked, above-estimate, reported-late (after its reservation
+had ended), critical, or limit-or-payer-changed. More for one period is asked for by one
 person and approved by another, each with a key made with --person.
 
 Examples:
@@ -82,6 +84,15 @@ fn forecast(row: &Value) -> String {
     }
 }
 
+/// Why a budget is overrun; `None`: it is not.
+fn overrun(row: &Value) -> Option<String> {
+    let overrun = row.get("overrun").filter(|overrun| overrun.is_object())?;
+    let causes = overrun.get("causes").and_then(Value::as_array).into_iter().flatten();
+    let causes: Vec<String> = causes.map(|one| format!("{} {}", field(one, "amount"), field(one, "cause"))).collect();
+    let [scope, period, currency] = ["scope", "period", "currency"].map(|name| field(row, name));
+    Some(format!("{scope} is over in {period} by {} {currency}: {}", field(overrun, "amount"), causes.join(", ")))
+}
+
 impl Budgets {
     /// Runs the verb.
     pub(crate) async fn run(&self, desk: &Desk) -> Result<Verdict, Failure> {
@@ -107,6 +118,9 @@ impl Budgets {
                 .line("there is no budget; make one with `recoup budgets set organisation --limit 4000`");
         }
         desk.screen.table(&grid(&found.rows))?;
+        for line in found.rows.iter().filter_map(overrun) {
+            desk.screen.line(&line)?;
+        }
         if found.more { desk.screen.line(self.limit.hint()) } else { Ok(()) }
     }
 }
@@ -146,7 +160,7 @@ fn grid(rows: &[Value]) -> Grid {
 mod tests {
     use serde_json::json;
 
-    use super::{bar, forecast, grid};
+    use super::{bar, forecast, grid, overrun};
 
     #[test]
     fn bud_2_the_bar_is_full_at_the_limit_and_beyond() {
@@ -154,6 +168,16 @@ mod tests {
         assert_eq!(bar(72), "##############......");
         assert_eq!(bar(100), "####################");
         assert_eq!(bar(u64::MAX), "####################");
+    }
+
+    #[test]
+    fn bud_3_an_overrun_is_told_with_its_causes() {
+        assert_eq!(overrun(&json!({ "overrun": null })), None);
+        let causes = json!([{ "cause": "not-asked", "amount": "0.19" }, { "cause": "critical", "amount": "0.01" }]);
+        let row = json!({ "scope": "team:a", "period": "2026-11", "currency": "USD",
+            "overrun": { "amount": "0.2", "causes": causes } });
+        let told = overrun(&row);
+        assert_eq!(told.as_deref(), Some("team:a is over in 2026-11 by 0.2 USD: 0.19 not-asked, 0.01 critical"));
     }
 
     #[test]
