@@ -107,12 +107,16 @@ pub(crate) enum Verb {
     Authorize(Box<verbs::authorize::Authorize>),
     /// Give back what a reservation holds
     Release(verbs::authorize::Release),
-    /// Alerts of budgets: list, show, acknowledge
+    /// Let a reservation live longer
+    Extend(verbs::authorize::Extend),
+    /// Alerts of budgets: list, show, acknowledge; who was told of them
     Alerts(verbs::alerts::Alerts),
     /// Tasks that were stopped at their cap: let them go on, or not
     Reviews(verbs::reviews::Reviews),
     /// Who did what, when, from where
     Audit(verbs::audit::Audit),
+    /// Tasks and days that cost far more than before, and why
+    Anomalies(verbs::anomalies::Anomalies),
     /// One trace as a tree: who caused what, what it cost, who pays and why
     Trace(verbs::trace::Trace),
     /// What a person should look at

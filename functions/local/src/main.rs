@@ -108,6 +108,8 @@ async fn perform(verb: &Verb, desk: &Desk) -> Result<Verdict, Failure> {
         Verb::Pools(verb) => verb.run(desk).await,
         Verb::Authorize(verb) => verb.run(desk).await,
         Verb::Release(verb) => verb.run(desk).await,
+        Verb::Extend(verb) => verb.run(desk).await,
+        Verb::Anomalies(verb) => verb.run(desk).await,
         Verb::Alerts(verb) => verb.run(desk).await,
         Verb::Reviews(verb) => verb.run(desk).await,
         Verb::Audit(verb) => verb.run(desk).await,

@@ -1,6 +1,7 @@
 //! Every verb, one file each: what it asks of the interface and how it shows the answer.
 
 pub(crate) mod alerts;
+pub(crate) mod anomalies;
 pub(crate) mod apply;
 pub(crate) mod audit;
 pub(crate) mod authorize;

@@ -109,6 +109,39 @@ fn bud_3_work_is_let_in_refused_and_given_back() {
 }
 
 #[test]
+fn bud_3_a_reservation_is_extended_and_what_did_not_ask_is_named_in_an_overrun() {
+    let books = Folder::new();
+    let allowed = books.json(&["authorize", "--team", "support", "--amount", "60"]);
+    let first = allowed["reservation_id"].as_str().unwrap().to_owned();
+    let extended = books.run(&["extend", &first, "--ttl", "3600"]).exits(0).stdout;
+    assert!(extended.starts_with("reserved until 2"), "{extended}");
+    let second = extended.lines().find_map(|line| line.strip_prefix("reservation ")).unwrap().to_owned();
+    assert_ne!(second, first);
+    assert!(
+        books.run(&["extend", &first]).exits(2).stderr.contains("settled or has ended"),
+        "the new id takes its place"
+    );
+    let again = books.json(&["extend", &second]);
+    books.run(&["release", again["reservation_id"].as_str().unwrap()]).exits(0);
+    assert!(!books.run(&["budgets"]).exits(0).stdout.contains("is over"));
+    books.spend("e1", "104.50", "");
+    let shown = books.run(&["budgets"]).exits(0).stdout;
+    assert!(has_line(&shown, &["team:support is over in", "by 4.5 USD: 4.5 not-asked"]), "{shown}");
+    let row = books.json(&["budgets"])["rows"][0]["overrun"].clone();
+    assert_eq!(row, serde_json::json!({ "amount": "4.5", "causes": [{ "cause": "not-asked", "amount": "4.5" }] }));
+}
+
+#[test]
+fn ano_1_there_is_a_list_of_anomalies() {
+    let books = Folder::new();
+    books.spend("e1", "1", "");
+    assert_eq!(books.run(&["anomalies"]).exits(0).stdout, "no task and no day cost far more than before\n");
+    let listed = books.json(&["anomalies", "--agent", "triage", "--kind", "insufficient_history"]);
+    assert_eq!(listed["rows"], serde_json::json!([]));
+    assert!(books.run(&["anomalies", "--kind", "hour"]).exits(2).stderr.contains("insufficient_history"));
+}
+
+#[test]
 fn bud_2_a_limit_is_set_and_its_alerts_are_seen_and_acknowledged() {
     let books = Folder::new();
     books.spend("e1", "60", "");
@@ -133,6 +166,9 @@ fn bud_2_a_limit_is_set_and_its_alerts_are_seen_and_acknowledged() {
     let seen = books.run(&["alerts", "ack", &alert]).exits(0).stdout;
     assert!(has_line(&seen, &["acknowledged", "operator"]), "{seen}");
     assert!(books.run(&["alerts", "ack", "alr_none"]).exits(2).stderr.contains("alr_none"));
+    assert_eq!(books.run(&["alerts", "deliveries", "--state", "dead"]).exits(0).stdout, "no such delivery\n");
+    assert_eq!(books.json(&["alerts", "deliveries"])["rows"], serde_json::json!([]), "no channel is served");
+    books.run(&["alerts", "again", "alr_none"]).exits(2);
 }
 
 #[test]

@@ -1,4 +1,6 @@
-//! `recoup alerts`: tiers that budgets reached, and who has seen it.
+//! `recoup alerts`: tiers that budgets reached, who has seen it, and who was told of it.
+
+mod deliveries;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
@@ -9,7 +11,8 @@ use crate::api::{Answer, Ask};
 use crate::failure::{Failure, Verdict};
 use crate::table::{Column, Grid, field, moment};
 
-/// Lists alerts of budgets, the newest first, shows one, or says that somebody has seen it.
+/// Lists alerts of budgets, the newest first, shows one, or says that somebody has seen it; lists who was told of them, and
+/// tells one again.
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -23,7 +26,9 @@ the team's lead, finance or admin.
 Examples:
   recoup alerts --state fired
   recoup alerts show alr_0a1b2c3d4e5f60718293
-  recoup alerts ack alr_0a1b2c3d4e5f60718293"
+  recoup alerts ack alr_0a1b2c3d4e5f60718293
+  recoup alerts deliveries --state dead
+  recoup alerts again alr_0a1b2c3d4e5f60718293"
 )]
 pub(crate) struct Alerts {
     /// Only those
@@ -46,6 +51,13 @@ enum Command {
     /// Say that you have seen it
     Ack {
         /// The alert
+        id: String,
+    },
+    /// List who was told of which alert of any kind, and who was not
+    Deliveries(deliveries::Deliveries),
+    /// Tell an alert again to those whom it could not be told, once the cause is mended
+    Again {
+        /// The alert, as `alerts deliveries` names it
         id: String,
     },
 }
@@ -77,6 +89,8 @@ impl Alerts {
                 let path = ["v1", "alerts", id, "acknowledgement"];
                 show(desk, &desk.api.ask(Ask::post_json(&path, &Value::Null)).await?)?;
             }
+            Some(Command::Deliveries(deliveries)) => deliveries.run(desk).await?,
+            Some(Command::Again { id }) => deliveries::again(desk, id).await?,
         }
         Ok(Verdict::Yes)
     }
