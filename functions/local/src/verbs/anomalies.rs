@@ -7,7 +7,7 @@ use super::Desk;
 use super::range::{Days, Limit};
 use crate::api::Ask;
 use crate::failure::{Failure, Verdict};
-use crate::table::{Column, Grid, field};
+use crate::table::{Column, Grid, field, money_field};
 
 /// Lists tasks that cost more than three times the mean of their agent and task type over the seven days before, and days
 /// whose tasks did, each with its cause.
@@ -87,8 +87,9 @@ fn grid(rows: &[Value]) -> Grid {
         Column::Name("what"),
     ]);
     for row in rows {
-        let names = ["day", "kind", "agent", "task_type", "owner", "actual", "mean", "excess", "cause"];
-        let [day, kind, agent, task_type, owner, actual, mean, excess, cause] = names.map(|name| field(row, name));
+        let [day, kind, agent, task_type, owner, cause] =
+            ["day", "kind", "agent", "task_type", "owner", "cause"].map(|name| field(row, name));
+        let [actual, mean, excess] = ["actual", "mean", "excess"].map(|name| money_field(row, name, 4));
         grid.row([day, kind, agent, task_type, owner, actual, mean, excess, cause, what(row)]);
     }
     grid
