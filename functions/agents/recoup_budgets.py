@@ -21,7 +21,8 @@ import urllib.request
 
 log = logging.getLogger("recoup")
 
-ANSWER_S_MAX = 2.0
+# Longer than recoup waits on AWS before it answers without its books: 5 s for the budgets, 1 s for the key.
+ANSWER_S_MAX = 7.0
 REPORTS_WAITING_MAX = 10_000
 REPORTS_PER_REQUEST_MAX = 100
 PAUSE_S, PAUSE_S_MAX = 0.2, 30.0
@@ -73,7 +74,8 @@ def tokens(provider, model, input_tokens, max_output_tokens, service_tier=None):
 
 
 class Budgets:
-    """One recoup, with one key of the role `ingest`."""
+    """One recoup, with one key of the role `ingest`. `answer_s_max` is how long an answer is waited for: longer than recoup waits
+    for its books. For a budget that it cannot read it answers as that budget is set (BUD-5); who waits for less never hears it."""
 
     def __init__(self, url, key, answer_s_max=ANSWER_S_MAX):
         self.url, self.key, self.answer_s_max = url.rstrip("/"), key, answer_s_max
