@@ -7,8 +7,10 @@ Every step says what it took. A failure shows what the functions logged.
 """
 
 import base64
+import contextlib
 import datetime
 import decimal
+import itertools
 import json
 import pathlib
 import platform
@@ -24,10 +26,11 @@ import boto3
 from emulator import Emulator, REGION
 from gateway import Gateway
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "fixtures"))
-import fake_slack  # noqa: E402
-
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests/fixtures"), str(ROOT / "functions/agents")]
+import fake_slack  # noqa: E402
+import recoup_kill  # noqa: E402
+
 RECOUP = ROOT / "target/debug/recoup"
 FIXTURES = ROOT / "tests/fixtures"
 FUNCTIONS = ("ingest", "rollup", "authorize", "watch", "nightly", "close", "simulate", "api", "notify")
@@ -42,6 +45,8 @@ ROUTINE = ("START ", "END ", "REPORT ")
 LINES_SHOWN = 12
 # What partitions of the books begin with that nights and closes write.
 FIGURES = ("nights", "facts", "settled", "periods", "period", "runs", "organisation", "catalogue", "prices")
+# What runtimes that obey subscribe with, and everything else.
+KILL, OTHERS = {"kind": ["kill"]}, {"kind": [{"anything-but": ["kill"]}]}
 # Conditions that the emulator does not know: it has no `s3:if-none-match`, so the statement would deny every put.
 NOT_EMULATED = ("OnlyOnce",)
 
@@ -74,6 +79,21 @@ def until(what, look, patience_s=PATIENCE_S):
             return seen
         time.sleep(0.5)
     raise Failed(f"{what}: not within {patience_s} s")
+
+
+class Runtime:
+    """A runtime with work of three kinds, which obeys the first message of its queue."""
+
+    def __init__(self, sqs, queue):
+        self.stopped, self.running, switch = [], contextlib.ExitStack(), recoup_kill.KillSwitch()
+        work = {
+            "work of the team": ({"team": "support", "agent": "writer"}, False),
+            "critical work of the team": ({"team": "support", "agent": "pager"}, True),
+            "work of another team": ({"team": "marketing", "agent": "writer"}, False),
+        }
+        for name, (tags, critical) in work.items():
+            self.running.enter_context(switch.running(tags, lambda _, name=name: self.stopped.append(name), critical))
+        self.thread = switch.obey_in_background(itertools.islice(recoup_kill.sqs_messages(sqs, queue), 1))
 
 
 class Deployed:
@@ -199,8 +219,8 @@ class Deployed:
     def subscribe(self):
         self.ready = self.queue("statements-of-support", {"kind": ["statement-ready"], "team": ["support"]})
 
-    def queue(self, name, wanted):
-        """A queue behind the topic, of the alerts that are wanted."""
+    def queue(self, name, wanted, raw=True):
+        """A queue behind the topic, of the alerts that are wanted, with or without SNS's envelope."""
         sqs = self.aws("sqs")
         queue = sqs.create_queue(QueueName=name)["QueueUrl"]
         arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -209,9 +229,23 @@ class Deployed:
         }]}
         sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps(allowed)})
         self.aws("sns").subscribe(TopicArn=self.outputs["Alerts"], Protocol="sqs", Endpoint=arn, Attributes={
-            "FilterPolicy": json.dumps(wanted), "RawMessageDelivery": "true",
+            "FilterPolicy": json.dumps(wanted), "RawMessageDelivery": "true" if raw else "false",
         })
         return queue
+
+    def taken(self, queue):
+        """What a queue holds, taken out; empty while there is nothing."""
+        sqs = self.aws("sqs")
+        found = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, MessageAttributeNames=["All"]).get("Messages", [])
+        for one in found:
+            sqs.delete_message(QueueUrl=queue, ReceiptHandle=one["ReceiptHandle"])
+        return [json.loads(one["Body"]) for one in found]
+
+    def held(self, queue):
+        """How many messages are in a queue, those that somebody reads included."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        counted = self.aws("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
+        return sum(int(counted[name]) for name in names)
 
     def events(self):
         lines = (FIXTURES / "month.ndjson").read_text().splitlines()
@@ -612,16 +646,26 @@ class Deployed:
         return found[0]
 
     def killed(self):
-        sqs, queue = self.aws("sqs"), self.queue("kill", {"kind": ["kill"]})
+        queues = {"raw": self.queue("kill", KILL), "in an envelope": self.queue("kill-in-an-envelope", KILL, raw=False)}
+        unread, others = self.queue("kill-unread", KILL), self.queue("others", OTHERS)
+        runtimes = {name: Runtime(self.aws("sqs"), queue) for name, queue in queues.items()}
         limit, posted, _ = self.budget()
         self.spend("kill", int((limit - posted) / decimal.Decimal("12.5")) + 1)
-        message = until("a message that runtimes obey", lambda: sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1).get("Messages"))
-        said = json.loads(message[0]["Body"])
-        check((said["kind"], said["target"]) == ("kill", "team:support"), f"the message says {said}")
+        for name, runtime in runtimes.items():
+            runtime.thread.join(PATIENCE_S)
+            check(not runtime.thread.is_alive(), f"{name}: no message came to a runtime that obeys")
+            check(runtime.stopped == ["work of the team"], f"{name}: what stopped is {runtime.stopped}")
+            check(self.held(queues[name]) == 0, f"{name}: a message that was obeyed is still there")
         denied = self.leave(1)
         check(denied["decided_by"]["reason"] == "kill-switch", f"after the kill switch: {denied}")
         until("the kill switch in Slack", lambda: self.in_slack("C0SUPPORT", "Budget at 100%"))
-        print(f"     {said['target']}: {said['reason']}")
+        told = set()
+        until("alerts of other kinds", lambda: told.update(one["kind"] for one in self.taken(others)) or "budget-tier" in told)
+        check("kill" not in told, f"other kinds: {told}")
+        heard = self.taken(unread)
+        check([(one["kind"], one["target"]) for one in heard] == [("kill", "team:support")], f"the filter let pass: {heard}")
+        check(not any(map(self.held, queues.values())), "a runtime was told once more")
+        print(f"     {heard[0]['reason']}; {', '.join(runtimes)}: stopped; not for runtimes: {', '.join(sorted(told))}")
 
     def told_once(self):
         """The same alerts from the queue again."""
@@ -722,7 +766,7 @@ STEPS = (
     ("told", "statement-ready behind the topic"),
     ("heard", "statements and a failure in Slack and by e-mail"),
     ("tier", "a tier: stream, topic, queue, Slack; its button, and the message that says who pressed it"),
-    ("killed", "the kill switch: a message for runtimes, and no leave to begin"),
+    ("killed", "the kill switch: work stops in runtimes that obey, and no leave to begin"),
     ("told_once", "alerts that come again, and one that nobody can read"),
     ("overwriting", "overwriting a statement"),
     ("poison", "an unreadable block"),
