@@ -1,5 +1,6 @@
 """An emulator of AWS on a free port of this machine: TLS, and every role held to its policies."""
 
+import json
 import os
 import pathlib
 import signal
@@ -13,6 +14,23 @@ import urllib.request
 
 REGION = "us-east-1"
 PATIENCE_S = 60
+# It takes subscriptions by e-mail and sends none: what they would get is written down, a line of JSON each.
+KEEPING_EMAILS = """
+import json, os
+from ministack.app import main
+from ministack.services import sns
+matches = sns._matches_filter_policy
+
+def kept(subscription, attributes, message=""):
+    is_meant = matches(subscription, attributes, message)
+    if is_meant and subscription["protocol"] == "email":
+        with open(os.environ["EMULATOR_EMAILS"], "a", encoding="utf-8") as emails:
+            emails.write(json.dumps({"to": subscription["endpoint"], "text": message}) + "\\n")
+    return is_meant
+
+sns._matches_filter_policy = kept
+main()
+"""
 
 
 def free_port():
@@ -30,6 +48,7 @@ class Emulator:
         self.url = f"https://localhost:{self.port}"
         self.folder = pathlib.Path(folder)
         self.log = self.folder / "emulator.log"
+        self.emails = self.folder / "emails.ndjson"
         self.certificate = self.folder / "tmp" / "ministack-tls" / "server.crt"
         self.process = None
 
@@ -49,10 +68,11 @@ class Emulator:
             "IOT_MTLS_ENABLED": "0",
             "TMPDIR": str(self.folder / "tmp"),
             "SFN_WAIT_SCALE": "0.1",
+            "EMULATOR_EMAILS": str(self.emails),
         }
-        program = pathlib.Path(sys.executable).parent / "ministack"
+        command = [sys.executable, "-c", KEEPING_EMAILS]
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen([str(program)], env=kept | own, stdout=log, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(command, env=kept | own, stdout=log, stderr=log, start_new_session=True)
         deadline = time.monotonic() + PATIENCE_S
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -85,6 +105,11 @@ class Emulator:
             except subprocess.TimeoutExpired:
                 continue
         self.process = None
+
+    def emailed(self, address):
+        """What a topic would have sent to an address, the oldest first."""
+        lines = self.emails.read_text(encoding="utf-8").splitlines() if self.emails.exists() else []
+        return [one["text"] for one in map(json.loads, lines) if one["to"] == address]
 
     def environment(self):
         """What a client of it needs, and nothing of the caller's own account."""

@@ -615,6 +615,39 @@ class Deployed:
             said = json.loads(reply.read())
         return [one for sent in said["messages"].values() for one in sent]
 
+    def failed_night(self):
+        """A mark that nobody can read: the night fails, people hear of it, and once it is mended the next one runs."""
+        table, key = self.outputs["Books"], {"pk": {"S": "dirty"}, "sk": {"S": "/2026-10-05#000"}}
+        failures, oncall = self.queue("failed-nights", {"kind": ["night-failed"]}), "oncall@example.com"
+        self.aws("sns").subscribe(TopicArn=self.outputs["Alerts"], Protocol="email", Endpoint=oncall, Attributes={
+            "FilterPolicy": json.dumps({"kind": ["night-failed"]}),
+        })
+        self.aws("dynamodb").put_item(TableName=table, Item=key | {"v": {"N": "1"}, "s": {"S": "no mark"}})
+        started = self.aws("stepfunctions").start_execution(stateMachineArn=self.outputs["Night"])["executionArn"]
+        ended = until("a night that cannot be", lambda: self.ended(started))
+        check((ended["status"], ended.get("error")) == ("FAILED", "Refused"), f"{ended['status']} {ended.get('error')}")
+        [said] = until("night-failed in a queue", lambda: self.taken(failures))
+        record = next(row for row in self.answer("/v1/runs")["rows"] if row["run"] == said["run"])
+        check(record["state"] == "failed" and record["error"] == said["error"], f"the failure stands in no run: {record}")
+        check("2026-10-05" in said["error"], f"the message does not say why: {said}")
+        until("a failed night in the channel of FinOps", lambda: self.in_slack("C0FINOPS", said["run"]))
+        until("a failed night by e-mail", lambda: [one for one in self.mail() if said["run"] in one["BodyText"]])
+        self.read_by_people(self.emulator.emailed(oncall), said["notice"])
+        self.aws("dynamodb").delete_item(TableName=table, Key=key)
+        before = self.executions("Night")
+        self.recoup("nightly")
+        self.execution("Night", before)
+        print(f"     {said['error']}")
+
+    def read_by_people(self, texts, notice):
+        """The one e-mail of a subscription has all of a notice, and nothing that is for programs."""
+        check(len(texts) == 1, f"a subscription by e-mail got {len(texts)}")
+        lines = texts[0].splitlines()
+        wanted = [*notice["summary"].splitlines(), "What to do", *(f"- {step}" for step in notice["next_steps"]), notice["id"]]
+        missing = [line for line in wanted if line.replace("`", "") not in lines]
+        check(not missing, f"the e-mail lacks {missing}:\n{texts[0]}")
+        check(not any(mark in texts[0] for mark in ('"notice"', "\\n", "</", "`")), f"not for people:\n{texts[0]}")
+
     def tier(self):
         limit, posted, _ = self.budget()
         # To 92 % of the limit, at 12.50 for a million tokens.
@@ -765,6 +798,7 @@ STEPS = (
     ("links", "a statement by its link"),
     ("told", "statement-ready behind the topic"),
     ("heard", "statements and a failure in Slack and by e-mail"),
+    ("failed_night", "a night that fails: a run that says why, a queue, Slack, e-mail, e-mail of the topic; mended, the next one runs"),
     ("tier", "a tier: stream, topic, queue, Slack; its button, and the message that says who pressed it"),
     ("killed", "the kill switch: work stops in runtimes that obey, and no leave to begin"),
     ("told_once", "alerts that come again, and one that nobody can read"),
