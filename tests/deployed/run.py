@@ -19,6 +19,7 @@ import ssl
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.request
 
 import boto3
@@ -45,6 +46,8 @@ ROUTINE = ("START ", "END ", "REPORT ")
 LINES_SHOWN = 12
 # What partitions of the books begin with that nights and closes write.
 FIGURES = ("nights", "facts", "settled", "periods", "period", "runs", "organisation", "catalogue", "prices")
+# How SAM deploys, by environment.
+CONFIGURED = tomllib.loads((ROOT / "samplconfig.toml").read_text())
 # What runtimes that obey subscribe with, and everything else.
 KILL, OTHERS = {"kind": ["kill"]}, {"kind": [{"anything-but": ["kill"]}]}
 # Conditions that the emulator does not know: it has no `s3:if-none-match`, so the statement would deny every put.
@@ -126,19 +129,33 @@ class Deployed:
         secret = self.aws("secretsmanager").create_secret(Name="recoup-slack", SecretString=json.dumps(secret))
         self.aws("sesv2").create_email_identity(EmailIdentity="example.com")
         architecture = {"x86_64": "x86_64", "aarch64": "arm64"}[platform.machine()]
-        overrides = f"Architecture={architecture} AdminKeyId={made['id']} AdminKeyDigest={made['digest']} PartsAtOnce=2"
-        overrides += f" SlackSecretArn={secret['ARN']} SlackApiUrl={self.slack.url}/api"
-        overrides += " MailFrom=recoup@example.com MailDomain=example.com"
-        sam = pathlib.Path(sys.executable).parent / "sam"
-        self.sam = [
-            sam, "deploy", "--config-file", ROOT / "samplconfig.toml", "--stack-name", STACK, "--no-resolve-s3",
-            "--s3-bucket", "deployments", "--no-confirm-changeset", "--no-progressbar", "--region", REGION,
-            "--parameter-overrides", overrides,
-        ]
-        run(self.sam, env=self.env)
+        self.own = f"Architecture={architecture} AdminKeyId={made['id']} AdminKeyDigest={made['digest']} PartsAtOnce=2"
+        self.own += f" SlackSecretArn={secret['ARN']} SlackApiUrl={self.slack.url}/api"
+        self.own += " MailFrom=recoup@example.com MailDomain=example.com"
+        run(self.sam("dev", STACK), env=self.env)
         stack = self.aws("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
+        self.as_configured("dev", stack)
         self.outputs = {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]}
         print(f"     {len(self.resources())} resources, {stack['StackStatus']}")
+
+    def sam(self, environment, stack):
+        """A deployment as samplconfig.toml has it, but for what the emulator has no other of. Parameters on the command line take the
+        place of those in the file, so those are named as well."""
+        overrides = f"{CONFIGURED[environment]['deploy']['parameters']['parameter_overrides']} {self.own}"
+        return [
+            pathlib.Path(sys.executable).parent / "sam", "deploy", "--config-file", ROOT / "samplconfig.toml",
+            "--config-env", environment, "--stack-name", stack, "--no-resolve-s3", "--s3-bucket", "deployments",
+            "--no-confirm-changeset", "--no-progressbar", "--region", REGION, "--parameter-overrides", overrides,
+        ]
+
+    def as_configured(self, environment, deployed):
+        """A stack, or what would become one, has the parameters and tags of an environment of samplconfig.toml."""
+        wanted = CONFIGURED[environment]["deploy"]["parameters"]
+        pairs = lambda text: dict(pair.split("=", 1) for pair in text.split())
+        parameters = {one["ParameterKey"]: one["ParameterValue"] for one in deployed["Parameters"]}
+        tags = {one["Key"]: one["Value"] for one in deployed["Tags"]}
+        check(pairs(wanted["parameter_overrides"]).items() <= parameters.items(), f"parameters of {environment}: {parameters}")
+        check(pairs(wanted["tags"]).items() <= tags.items(), f"tags of {environment}: {tags}")
 
     def resources(self):
         pages = self.aws("cloudformation").get_paginator("list_stack_resources").paginate(StackName=STACK)
@@ -759,8 +776,18 @@ class Deployed:
         print(f"     first: {first.split()}; again: {second.split()}")
 
     def again(self):
-        run(self.sam, env=self.env)
+        run(self.sam("dev", STACK), env=self.env)
         check(self.answer(f"/v1/statements?period={MONTH}")["rows"], "deployed again, the statements are gone")
+
+    def production(self):
+        """What production would be deployed as: a change set that nobody executes."""
+        name = "recoup-planned"
+        run([*self.sam("prod", name), "--no-execute-changeset"], env=self.env)
+        cloudformation = self.aws("cloudformation")
+        [planned] = cloudformation.list_change_sets(StackName=name)["Summaries"]
+        planned = cloudformation.describe_change_set(StackName=name, ChangeSetName=planned["ChangeSetName"])
+        self.as_configured("prod", planned)
+        print(f"     {len(planned['Changes'])} changes, {planned['ExecutionStatus']}")
 
     def logs(self):
         """What the functions logged, newest last."""
@@ -806,6 +833,7 @@ STEPS = (
     ("poison", "an unreadable block"),
     ("upgrades", "upgrades twice"),
     ("again", "deploying again"),
+    ("production", "a change set of what production is configured with"),
     ("swept", "leases that ended, by the schedule of every minute"),
 )
 

@@ -1,15 +1,24 @@
-"""What infra/template.yaml may not say: read as text that is parsed, before anything is deployed."""
+"""What infra/template.yaml and samplconfig.toml may not say: read as text that is parsed, before anything is deployed."""
 
 import copy
 import json
+import os
 import pathlib
 import re
-import tomllib
 import unittest
 
 import yaml
 
+os.environ["SAM_CLI_TELEMETRY"] = "0"
+from samcli.cli.types import CfnParameterOverridesType  # noqa: E402
+from samcli.commands.deploy.command import cli as sam_deploy  # noqa: E402
+from samcli.commands.validate.validate import cli as sam_validate  # noqa: E402
+from samcli.lib.config.samconfig import SamConfig  # noqa: E402
+
 INFRA = pathlib.Path(__file__).resolve().parents[2] / "infra"
+ENVIRONMENTS = ("default", "dev", "prod")
+# What only whoever deploys knows.
+GIVEN_BY_HAND = {"AdminKeyId", "AdminKeyDigest"}
 # Actions that AWS lets nobody restrict to a resource, and whose statement names nothing else.
 WITHOUT_RESOURCE = {
     "xray:GetSamplingRules", "xray:GetSamplingTargets", "xray:PutTelemetryRecords", "xray:PutTraceSegments",
@@ -73,6 +82,37 @@ def refusals(template, **given):
     applied = [rule for rule in template["Rules"].values() if holds(rule.get("RuleCondition", True), parameters)]
     assertions = [assertion for rule in applied for assertion in rule["Assertions"]]
     return [one["AssertDescription"] for one in assertions if not holds(one["Assert"], parameters)]
+
+
+def configured(environment, command="deploy"):
+    """What SAM reads for a command from samplconfig.toml with this `--config-env`."""
+    return SamConfig(INFRA.parent, "samplconfig.toml").get_all([command], "parameters", environment)
+
+
+def overrides(text):
+    """Parameters of a template as SAM reads them."""
+    return CfnParameterOverridesType().convert(text, None, None)
+
+
+def unfit(template, given):
+    """Everything that is wrong with parameters that are given to a template, in words."""
+    found = [f"{name} has no default" for name, one in template["Parameters"].items() if "Default" not in one and name not in given]
+    for name, value in given.items():
+        parameter = template["Parameters"].get(name)
+        found += [f"{name}: {wrong}" for wrong in _unfit_value(parameter, value)] if parameter else [f"{name} is no parameter"]
+    return found + refusals(template, **given)
+
+
+def _unfit_value(parameter, value):
+    if value not in map(str, parameter.get("AllowedValues", [value])):
+        yield f"{value} is not among its values"
+    if not re.fullmatch(parameter.get("AllowedPattern", ".*"), value):
+        yield f"{value} is not of its form"
+    if parameter["Type"] == "Number":
+        if not re.fullmatch("-?[0-9]+", value):
+            yield f"{value} is no number"
+        elif not parameter.get("MinValue", int(value)) <= int(value) <= parameter.get("MaxValue", int(value)):
+            yield f"{value} is out of range"
 
 
 def _role(_name, properties, _resource, _resources):
@@ -265,12 +305,47 @@ class Template(unittest.TestCase):
         self.assertEqual(allowed, [["simulations", "simulations/*"], ["@pending", "@log", "@days", "@day#*"]])
 
     def test_the_deployment_that_is_written_down_keeps_what_production_is_configured_with(self):
-        configured = tomllib.loads((INFRA.parent / "samplconfig.toml").read_text())["prod"]["deploy"]["parameters"]
-        wanted = set(configured["parameter_overrides"].split())
-        self.assertIn("ObjectLockMode=COMPLIANCE", wanted)
+        wanted = overrides(configured("prod")["parameter_overrides"])
+        self.assertEqual(wanted["ObjectLockMode"], "COMPLIANCE")
         for page in ("README.md", "infra/README.md"):
             told = re.search('--parameter-overrides "([^"]+)"', (INFRA.parent / page).read_text()).group(1)
-            self.assertLessEqual(wanted, set(told.replace("\\\n", " ").split()), page)
+            told = overrides(told.replace("\\\n", " "))
+            self.assertLessEqual(wanted.items(), told.items(), page)
+            self.assertLessEqual(GIVEN_BY_HAND, set(told), page)
+
+    def test_each_environment_of_the_configuration_is_one_that_the_template_takes(self):
+        self.assertEqual(SamConfig(INFRA.parent, "samplconfig.toml").get_stage_configuration_names(), list(ENVIRONMENTS))
+        by_hand = {"AdminKeyId": "0123456789ab", "AdminKeyDigest": "0" * 64}
+        self.assertEqual(set(by_hand), GIVEN_BY_HAND)
+        for environment in ENVIRONMENTS:
+            with self.subTest(environment=environment):
+                given = configured(environment)
+                parameters = overrides(given["parameter_overrides"])
+                self.assertEqual(unfit(load(), parameters | by_hand), [])
+                stage = parameters["StageName"]
+                self.assertEqual(stage, {"default": "dev"}.get(environment, environment))
+                self.assertEqual((given["stack_name"], given["tags"]), (f"recoup-{stage}", f"product=recoup stage={stage}"))
+                for command, options in (("deploy", sam_deploy), ("validate", sam_validate)):
+                    # SAM passes over what it does not know.
+                    known = {option.name for option in options.params}
+                    self.assertEqual(set(configured(environment, command)) - known - {"stack_name"}, set(), command)
+                    template = INFRA.parent / configured(environment, command)["template_file"]
+                    self.assertEqual(template, INFRA / "template.yaml")
+
+    def test_parameters_that_the_template_does_not_take_are_named(self):
+        right = {"AdminKeyId": "0123456789ab", "AdminKeyDigest": "0" * 64}
+        for wrong, wanted in (
+            ({"Stage": "dev"}, "Stage is no parameter"),
+            ({"LogDays": "8"}, "8 is not among its values"),
+            ({"LogDays": "long"}, "long is no number"),
+            ({"RetentionDays": "0"}, "0 is out of range"),
+            ({"ObjectLockMode": "compliance"}, "compliance is not among its values"),
+            ({"StageName": "Prod"}, "Prod is not of its form"),
+            ({"AdminKeyDigest": "recoup"}, "recoup is not of its form"),
+            ({"MailFrom": "recoup@example.com"}, "MailFrom is given without MailDomain"),
+        ):
+            self.assertIn(wanted, " ".join(unfit(load(), right | wrong)))
+        self.assertEqual(unfit(load(), {}), ["AdminKeyId has no default", "AdminKeyDigest has no default"])
 
     def test_whatever_ends_a_simulation_without_an_answer_is_noted(self):
         resources = load()["Resources"]
