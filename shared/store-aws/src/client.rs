@@ -49,7 +49,11 @@ pub fn load_config() -> Result<SdkConfig, ConfigError> {
     config_of(|name| std::env::var(name).ok())
 }
 
-fn config_of(variable: impl Fn(&str) -> Option<String>) -> Result<SdkConfig, ConfigError> {
+/// The same from variables that somebody else knows.
+///
+/// # Errors
+/// [`ConfigError`] names the variable that is missing.
+pub fn config_of(variable: impl Fn(&str) -> Option<String>) -> Result<SdkConfig, ConfigError> {
     let optional = |name: &str| variable(name).filter(|value| !value.is_empty());
     let required = |name| optional(name).ok_or(ConfigError(name));
     let is_true = |name| optional(name).map(|value| value.eq_ignore_ascii_case("true"));

@@ -34,7 +34,7 @@ mod table;
 mod uncounted;
 
 pub use alerts::SnsAlerts;
-pub use client::{ConfigError, dynamodb_client, load_config, s3_client, sns_client, sqs_client};
+pub use client::{ConfigError, config_of, dynamodb_client, load_config, s3_client, sns_client, sqs_client};
 pub use dead_letters::{DeadLetter, DeadLetters};
 pub use documents::{DocumentLock, DocumentSettings, LockMode, S3Documents};
 pub use keys::block_name;
