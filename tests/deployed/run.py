@@ -14,6 +14,7 @@ import itertools
 import json
 import pathlib
 import platform
+import re
 import shutil
 import ssl
 import subprocess
@@ -216,7 +217,12 @@ class Deployed:
         check(LEAD in organisation and "[alerts]" in organisation, "the organisation file has no lead")
         place = self.folder / "organisation.toml"
         place.write_text(organisation)
-        self.recoup("apply", place)
+        elsewhere = self.folder / "elsewhere.toml"
+        elsewhere.write_text(re.sub('time_zone = "[^"]+"', 'time_zone = "Asia/Tokyo"', organisation))
+        said = self.recoup("apply", elsewhere, "--dry-run")
+        check("deploy it with TimeZone=Asia/Tokyo" in said.stdout + said.stderr, f"another time zone: {said.stdout}{said.stderr}")
+        said = self.recoup("apply", place)
+        check("TimeZone" not in said.stdout + said.stderr, f"the time zone of the schedules: {said.stdout}{said.stderr}")
         self.local("apply", place)
         made = json.loads(self.recoup("keys", "create", "--role", "ingest").stdout)
         self.ingest_key = made["key"]
@@ -651,10 +657,25 @@ class Deployed:
         until("a failed night by e-mail", lambda: [one for one in self.mail() if said["run"] in one["BodyText"]])
         self.read_by_people(self.emulator.emailed(oncall), said["notice"])
         self.aws("dynamodb").delete_item(TableName=table, Key=key)
+        stopped = self.stopped_night(failures)
         before = self.executions("Night")
         self.recoup("nightly")
         self.execution("Night", before)
-        print(f"     {said['error']}")
+        print(f"     {said['error']}; {stopped['error']}")
+
+    def stopped_night(self, failures):
+        """One that waits for another night, and whose execution somebody stops."""
+        other = self.invoke("nightly", {"step": "plan", "run": "another-night", "through": "yesterday"})
+        started = self.aws("stepfunctions").start_execution(stateMachineArn=self.outputs["Night"])["executionArn"]
+        self.aws("stepfunctions").stop_execution(executionArn=started)
+        [said] = until("night-failed of a night that was stopped", lambda: self.taken(failures))
+        check("ABORTED" in said["error"] and said["run"] != other["run"], f"the message does not say why: {said}")
+        record = next(row for row in self.answer("/v1/runs")["rows"] if row["run"] == said["run"])
+        check(record["state"] == "failed" and record["error"] == said["error"], f"it stands in no run: {record}")
+        for part in other["parts"]:
+            self.invoke("nightly", {"step": "part"} | part)
+        self.invoke("nightly", {"step": "settle", "run": other["run"]})
+        return said
 
     def read_by_people(self, texts, notice):
         """The one e-mail of a subscription has all of a notice, and nothing that is for programs."""
@@ -663,7 +684,7 @@ class Deployed:
         wanted = [*notice["summary"].splitlines(), "What to do", *(f"- {step}" for step in notice["next_steps"]), notice["id"]]
         missing = [line for line in wanted if line.replace("`", "") not in lines]
         check(not missing, f"the e-mail lacks {missing}:\n{texts[0]}")
-        check(not any(mark in texts[0] for mark in ('"notice"', "\\n", "</", "`")), f"not for people:\n{texts[0]}")
+        check(not any(mark in texts[0] for mark in ('"notice"', '{"', "\\n", "</", "`")), f"not for people:\n{texts[0]}")
 
     def tier(self):
         limit, posted, _ = self.budget()

@@ -362,6 +362,22 @@ class Template(unittest.TestCase):
         may = resources["SimulationEndedPermission"]["Properties"]
         self.assertEqual(may["SourceArn"], {"Fn::GetAtt": "SimulationEnded.Arn"})
 
+    def test_whatever_ends_a_night_or_a_close_without_an_answer_is_told(self):
+        resources = load()["Resources"]
+        for name, function in (("Night", "NightlyFunction"), ("Close", "CloseFunction")):
+            rule = resources[f"{name}Ended"]["Properties"]
+            detail = rule["EventPattern"]["detail"]
+            self.assertEqual(detail["stateMachineArn"], [{"Ref": f"{name}Machine"}])
+            self.assertEqual(set(detail["status"]), {"ABORTED", "FAILED", "TIMED_OUT"})
+            [target] = rule["Targets"]
+            self.assertEqual(target["Arn"], {"Fn::GetAtt": f"{function}.Arn"})
+            told = target["InputTransformer"]
+            self.assertEqual(told["InputPathsMap"], {"name": "$.detail.name", "start": "$.detail.startDate", "status": "$.detail.status"})
+            step = json.loads(re.sub("<[a-z]+>", '"x"', told["InputTemplate"]))
+            self.assertEqual((step["step"], set(step)), ("failed", {"step", "execution", "started_ms", "error", "cause"}))
+            may = resources[f"{name}EndedPermission"]["Properties"]
+            self.assertEqual(may["SourceArn"], {"Fn::GetAtt": f"{name}Ended.Arn"})
+
     def test_each_step_of_a_machine_tries_again_and_ends_in_a_failure_that_is_recorded(self):
         for name in ("night", "close", "simulation"):
             machine = json.loads((INFRA / f"{name}.asl.json").read_text())

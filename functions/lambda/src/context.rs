@@ -200,6 +200,7 @@ impl Context {
             clock: Arc::new(SystemClock),
         };
         let app = App::new(ports, user_key, lanes).sharing(true).answering_within(AUTHORIZE_WITHIN);
+        let app = app.scheduled_in(environment.optional("RECOUP_TIME_ZONE"));
         let app = match admin_key {
             Some((id, digest)) => app.with_admin_key(&id, &digest)?,
             None => app,

@@ -10,7 +10,7 @@ use chrono::DateTime;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use recoup_store::StoreError;
 use recoup_workflows::close::{CloseRequest, parse_as_of};
-use recoup_workflows::runs::{counted, name_of};
+use recoup_workflows::runs::{counted, is_name, name_of};
 use recoup_workflows::{App, Principal, Refusal};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -105,6 +105,8 @@ pub enum Step {
         execution: Option<String>,
         /// When it started, RFC 3339.
         started_at: Option<String>,
+        /// The same in milliseconds since 1970, as the event of an execution's end has it.
+        started_ms: Option<i64>,
         /// Name of the error.
         error: Option<String>,
         /// What it says.
@@ -160,6 +162,14 @@ fn run_name(
     Ok(name_of(instant.ok_or_else(wrong)?, &execution))
 }
 
+/// The run of an execution that ended, which was started by the API under the run's own name, or by a schedule.
+fn run_of_ended(execution: &str, started_ms: i64) -> Option<String> {
+    if is_name(execution) {
+        return Some(execution.to_owned());
+    }
+    Some(name_of(started_ms.checked_mul(1_000_000)?, execution))
+}
+
 fn parts_of(run: &str, parts: usize) -> Value {
     let parts: Vec<Value> = (0..parts).map(|part| json!({ "run": run, "part": part })).collect();
     json!({ "run": run, "parts": parts })
@@ -178,8 +188,9 @@ pub async fn take(app: &Arc<App>, duty: Duty, step: Step) -> Result<Value, StepE
         Step::Settle { run } => ("SettleTime", app.night_settle(&run).await.map(|outcome| counted(&outcome))),
         Step::Issue { run } => ("IssueTime", app.close_issue(&run).await.map(|outcome| counted(&outcome))),
         Step::Simulate { run } => ("SimulationTime", app.answer_simulation(&run).await),
-        Step::Failed { run, execution, started_at, error, cause } => {
-            let why = [error, cause].into_iter().flatten().collect::<Vec<_>>().join(": ");
+        Step::Failed { run, execution, started_at, started_ms, error, cause } => {
+            let why = why(error, cause);
+            let run = run.or_else(|| run_of_ended(execution.as_deref()?, started_ms?));
             let failed = match run_name(run, execution, started_at, app) {
                 Ok(run) => failed(app, duty, &run, &why).await.map(|()| json!({ "run": run })),
                 Err(refusal) => Err(refusal),
@@ -193,6 +204,16 @@ pub async fn take(app: &Arc<App>, duty: Duty, step: Step) -> Result<Value, StepE
         tracing::warn!(duty = duty.name(), error = %refusal, "a step was not done");
     }
     Ok(done?)
+}
+
+/// What people are told. A function's error reaches the state machine as JSON, which holds its message.
+fn why(error: Option<String>, cause: Option<String>) -> String {
+    let message = cause.as_deref().and_then(|cause| serde_json::from_str::<Value>(cause).ok());
+    let message = message.as_ref().and_then(|cause| cause.get("errorMessage")).and_then(Value::as_str);
+    match message {
+        Some(message) => message.to_owned(),
+        None => [error, cause].into_iter().flatten().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(": "),
+    }
 }
 
 async fn failed(app: &App, duty: Duty, run: &str, why: &str) -> Result<(), Refusal> {
@@ -245,6 +266,30 @@ mod tests {
         });
         assert!(matches!(serde_json::from_value(step).unwrap(), Step::Plan { run: None, plan: false, .. }));
         assert!(serde_json::from_value::<Step>(json!({ "step": "dance" })).is_err());
+    }
+
+    #[test]
+    fn an_execution_that_was_stopped_has_the_run_that_its_steps_name() {
+        let (started_at, started_ms) = ("2026-11-24T03:30:00.123Z", 1_795_491_000_123);
+        let instant = DateTime::parse_from_rfc3339(started_at).unwrap();
+        assert_eq!(instant.timestamp_millis(), started_ms);
+        let planned = name_of(instant.timestamp_nanos_opt().unwrap(), "scheduled-1");
+        assert_eq!(run_of_ended("scheduled-1", started_ms), Some(planned.clone()));
+        assert_eq!(run_of_ended(&planned, started_ms), Some(planned), "the API names an execution as its run");
+        assert_eq!(run_of_ended("x", i64::MAX), None);
+    }
+
+    #[test]
+    fn people_are_told_the_message_of_a_function_and_no_json() {
+        let why = |error: &str, cause: &str| why(Some(error.to_owned()), Some(cause.to_owned()));
+        let cause = json!({ "errorType": "Refused", "errorMessage": "the store failed: throttled", "stackTrace": [] });
+        assert_eq!(why("Refused", &cause.to_string()), "the store failed: throttled");
+        assert_eq!(why("States.Timeout", ""), "States.Timeout");
+        assert_eq!(
+            why("Lambda.Unknown", "The function ran out of memory"),
+            "Lambda.Unknown: The function ran out of memory"
+        );
+        assert_eq!(super::why(None, None), "");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use recoup_model::{Tags, limits};
-use recoup_store::{Expect, Key};
+use recoup_store::{Expect, Key, StoreError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
@@ -413,7 +413,13 @@ impl App {
         let key = Key::new(KEYS, id);
         let read = records::get::<KeyRecord>(self.books(), &key);
         let found = match self.known_key(id) {
-            None => read.await?,
+            // Whoever is answered in time is told in time that nothing is known.
+            None => match self.authorize_within {
+                Some(within) => tokio::time::timeout(within, read)
+                    .await
+                    .map_err(|late| StoreError::unavailable("look up an API key", late))??,
+                None => read.await?,
+            },
             Some(known) => match tokio::time::timeout(LOOK_WITHIN, read).await {
                 Ok(Ok(found)) => found,
                 Ok(Err(error)) => {

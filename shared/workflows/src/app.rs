@@ -94,6 +94,8 @@ pub struct App {
     pub(crate) sharing: bool,
     /// How long somebody waits for leave to begin.
     pub(crate) authorize_within: Option<Duration>,
+    /// The time zone that somebody else's schedules start nights and closes by.
+    pub(crate) scheduled_in: Option<String>,
     pub(crate) admin: Option<AdminKey>,
     /// Grows with each change; what was read before a change is not remembered after it.
     changes: AtomicU64,
@@ -133,6 +135,7 @@ impl App {
             decided: tokio::sync::Notify::new(),
             sharing: false,
             authorize_within: None,
+            scheduled_in: None,
             admin: None,
             changes: AtomicU64::new(0),
             world: RwLock::new(None),
@@ -153,6 +156,14 @@ impl App {
     #[must_use]
     pub fn answering_within(mut self, time: Duration) -> Self {
         self.authorize_within = Some(time);
+        self
+    }
+
+    /// The same where schedules outside start nights and closes, by the clocks of this IANA time zone: whoever applies an
+    /// organisation file of another one is told.
+    #[must_use]
+    pub fn scheduled_in(mut self, time_zone: Option<&str>) -> Self {
+        self.scheduled_in = time_zone.map(str::to_owned);
         self
     }
 
@@ -199,6 +210,11 @@ impl App {
             Some((world, seen_ns)) if !self.is_stale(seen_ns) => Ok(world),
             remembered => Box::pin(self.world_anew(remembered.map(|(world, _)| world), changes)).await,
         }
+    }
+
+    /// What was read of it last, however long ago.
+    pub(crate) fn known_world(&self) -> Option<Arc<World>> {
+        self.world.read().ok()?.as_ref().map(|(world, _)| Arc::clone(world))
     }
 
     /// The world that was known, where nobody has changed it since, else another one.

@@ -167,6 +167,18 @@ impl App {
         self.apply_over(history.as_ref(), text, Wanted { effective, dry_run, noted: Some(noted) }).await
     }
 
+    /// What is wrong with schedules that go by other clocks than the organisation's days: nights would begin before a day is
+    /// over, or long after, and a close while late events still have time.
+    pub(crate) fn scheduled_elsewhere(&self, organisation: &Organisation) -> Option<String> {
+        let (ours, theirs) = (organisation.time_zone.name(), self.scheduled_in.as_deref()?);
+        (ours != theirs).then(|| {
+            format!(
+                "the schedules of this deployment go by {theirs}, the days of the organisation by {ours}; \
+                 deploy it with TimeZone={ours}"
+            )
+        })
+    }
+
     /// Applies a file that was made from these versions: where there is another one meanwhile, nothing is written.
     pub(crate) async fn apply_over(
         &self,
@@ -180,7 +192,8 @@ impl App {
             return Err(Refusal::TooLarge(format!("the organisation file has more than {most} bytes")));
         }
         let (organisation, notices) = parse_with_notices(text).map_err(|problems| refuse(&problems))?;
-        let notices: Vec<String> = notices.iter().map(ToString::to_string).collect();
+        let notices: Vec<String> =
+            notices.iter().map(ToString::to_string).chain(self.scheduled_elsewhere(&organisation)).collect();
         self.check_lanes(&organisation)?;
         let digest = Digest::of(text.as_bytes());
         let Some(history) = history else {

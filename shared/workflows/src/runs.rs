@@ -116,6 +116,13 @@ pub fn name_of(started_at_ns: i64, seed: &str) -> String {
     format!("{started_at_ns:016x}-{}", digest.get(..6).unwrap_or_default())
 }
 
+/// Whether a text is a name that [`name_of`] gives.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    let is_hex = |part: &str, digits: usize| part.len() == digits && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    text.split_once('-').is_some_and(|(started_at, seed)| is_hex(started_at, 16) && is_hex(seed, 6))
+}
+
 /// An outcome with a count in place of each list: what a step hands to a state machine, whose payloads are small.
 #[must_use]
 pub fn counted(outcome: &Value) -> Value {

@@ -39,3 +39,17 @@ async fn atr_1_a_key_that_another_process_revoked_is_refused() {
     stage.clock.pass_minutes(1);
     assert!(matches!(one.authenticate(&made.key).await, Err(Refusal::Unauthenticated(_))));
 }
+
+#[tokio::test]
+async fn who_applies_a_file_of_another_time_zone_than_the_schedules_have_is_told() {
+    let stage = Stage::bare();
+    let process = |zone: &str| App::new(stage.ports(), [7; 32], 1).sharing(true).scheduled_in(Some(zone));
+    let elsewhere = process("Asia/Tokyo").apply_organisation(ORGANISATION, None, true).await.unwrap();
+    assert_eq!(
+        elsewhere.notices,
+        ["the schedules of this deployment go by Asia/Tokyo, the days of the organisation by Europe/Berlin; \
+          deploy it with TimeZone=Europe/Berlin"]
+    );
+    let applied = process("Europe/Berlin").apply_organisation(ORGANISATION, None, false).await.unwrap();
+    assert_eq!(applied.notices, Vec::<String>::new());
+}

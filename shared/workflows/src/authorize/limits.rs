@@ -10,6 +10,7 @@ use recoup_money::Amount;
 use recoup_store::{Expect, Key, Write};
 use serde::{Deserialize, Serialize};
 
+use super::patience::Patience;
 use crate::app::{App, World};
 use crate::error::Refusal;
 use crate::lists::{List, Place};
@@ -120,10 +121,15 @@ impl App {
     }
 
     /// The same where the local day is known, and whoever asks is answered in time.
-    pub(super) async fn extended_in_time(&self, today: NaiveDate, now_ns: i64) -> Result<Arc<Extended>, Refusal> {
+    pub(super) async fn extended_in_time(
+        &self,
+        today: NaiveDate,
+        now_ns: i64,
+        patience: Patience,
+    ) -> Result<Arc<Extended>, Refusal> {
         match self.known_extended(today, now_ns) {
             Some(known) => Ok(known),
-            None => self.in_time(Box::pin(self.extended_on(today, now_ns))).await,
+            None => Box::pin(patience.for_work(|| self.extended_on(today, now_ns))).await,
         }
     }
 

@@ -10,11 +10,11 @@ mod chains;
 mod desk;
 mod estimate;
 pub(crate) mod limits;
+mod patience;
 mod reservation;
 mod room;
 mod sweep;
 
-use std::future::Future;
 use std::sync::Arc;
 
 use recoup_budgets::PeriodKind;
@@ -23,13 +23,14 @@ use recoup_model::organisation::Unavailable;
 use recoup_model::period::format_instant;
 use recoup_model::{Id, Organisation, Tags};
 use recoup_money::{Amount, Currency};
-use recoup_store::{CounterKey, LeaseName, Settlement, StoreError};
+use recoup_store::{CounterKey, LeaseName, Settlement};
 use serde::Serialize;
 
 pub(crate) use self::chains::Chains;
 use self::chains::{Chain, GroundOf};
 pub(crate) use self::desk::Desk;
 pub use self::estimate::Estimate;
+use self::patience::Patience;
 pub(crate) use self::reservation::{Reservation, holder};
 use self::room::Held;
 use crate::access::Principal;
@@ -158,23 +159,27 @@ impl App {
     /// [`Refusal::Forbidden`] for a key that may not send events, [`Refusal::Invalid`] naming the field. A denial is an answer.
     pub async fn authorize(&self, principal: &Principal, request: AuthorizeRequest) -> Result<Authorization, Refusal> {
         principal.may_ingest()?;
-        let world = self.world().await?;
-        let case = self.case(principal, &request, &world).await?;
-        let (case, decided) = match self.decided(&case, request.ask_only).await {
+        let patience = self.patience();
+        let world = self.world_in_time(patience).await?;
+        let case = self.case(principal, &request, &world, patience).await?;
+        let (case, decided) = match patience.for_work(|| self.decide(&case, request.ask_only)).await {
             Ok(Outcome::Late) => {
-                let case = Box::pin(self.case(principal, &request, &world)).await?;
-                let decided = Box::pin(self.decided(&case, request.ask_only)).await;
+                let case = Box::pin(self.case(principal, &request, &world, patience)).await?;
+                let decided = Box::pin(patience.for_work(|| self.decide(&case, request.ask_only))).await;
                 (case, decided)
             }
             decided => (case, decided),
         };
-        match decided {
-            Ok(outcome) => self.answer(principal, &case, outcome).await,
+        let answered = match decided {
+            Ok(outcome) => patience.for_work(|| self.answer(principal, &case, outcome)).await,
+            Err(refusal) => Err(refusal),
+        };
+        match answered {
             Err(Refusal::Store(error)) => {
                 tracing::error!(%error, "a budget could not be read; the answer is what BUD-5 says");
                 Ok(unavailable(&case))
             }
-            Err(refusal) => Err(refusal),
+            answered => answered,
         }
     }
 
@@ -238,6 +243,7 @@ impl App {
         principal: &Principal,
         request: &AuthorizeRequest,
         world: &Arc<World>,
+        patience: Patience,
     ) -> Result<Case, Refusal> {
         let now_ns = self.now_ns();
         let ends_minute = self.ends_minute(request.ttl_s, now_ns)?;
@@ -245,7 +251,7 @@ impl App {
         let span = Span::between(world.history.calendar(), now_ns, until_ns);
         let organisation = &world.history.on(span.from).organisation;
         let asker = self.asker(principal, request, organisation);
-        let extended = match self.extended_in_time(span.from, now_ns).await {
+        let extended = match self.extended_in_time(span.from, now_ns, patience).await {
             // Without what was approved the limits are lower: a denial too early and never one too late. Where the balances
             // cannot be read either, BUD-5 says what is answered.
             Err(Refusal::Store(error)) => {
@@ -294,22 +300,6 @@ impl App {
             user,
             task: tag(&own.task_id, &of_key.task_id).or_else(|| request.trace_id.clone()),
             task_type: tag(&own.task_type, &of_key.task_type),
-        }
-    }
-
-    /// Decides in time, where there is a time to answer in. What was reserved for nobody stays so until its lease ends.
-    async fn decided(&self, case: &Case, ask_only: bool) -> Result<Outcome, Refusal> {
-        if self.authorize_within.is_none() {
-            return self.decide(case, ask_only).await;
-        }
-        self.in_time(Box::pin(self.decide(case, ask_only))).await
-    }
-
-    async fn in_time<T>(&self, work: impl Future<Output = Result<T, Refusal>> + Send) -> Result<T, Refusal> {
-        let Some(within) = self.authorize_within else { return work.await };
-        match tokio::time::timeout(within, work).await {
-            Ok(done) => done,
-            Err(late) => Err(StoreError::unavailable("answer in time", late).into()),
         }
     }
 

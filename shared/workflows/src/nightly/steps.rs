@@ -90,6 +90,10 @@ impl App {
             Begun::Fresh => self.publish_alerts().await,
         }
         let world = self.world().await?;
+        let today = world.history.calendar().day_of(self.now_ns());
+        if let Some(wrong) = self.scheduled_elsewhere(&world.history.on(today).organisation) {
+            tracing::warn!(wrong, "this night was not started by the organisation's clocks");
+        }
         self.keep_shipped().await?;
         let cut = self.mark_days(run, &world).await?;
         let yesterday = world.history.calendar().day_of(self.now_ns()).pred_opt().unwrap_or_default();
