@@ -219,10 +219,11 @@ class Deployed:
         place.write_text(organisation)
         elsewhere = self.folder / "elsewhere.toml"
         elsewhere.write_text(re.sub('time_zone = "[^"]+"', 'time_zone = "Asia/Tokyo"', organisation))
-        said = self.recoup("apply", elsewhere, "--dry-run")
-        check("deploy it with TimeZone=Asia/Tokyo" in said.stdout + said.stderr, f"another time zone: {said.stdout}{said.stderr}")
-        said = self.recoup("apply", place)
-        check("TimeZone" not in said.stdout + said.stderr, f"the time zone of the schedules: {said.stdout}{said.stderr}")
+        told = lambda said: (said.stdout + said.stderr).decode()
+        said = told(self.recoup("apply", elsewhere, "--dry-run"))
+        check("deploy it with TimeZone=Asia/Tokyo" in said, f"another time zone: {said}")
+        said = told(self.recoup("apply", place))
+        check("TimeZone" not in said, f"the time zone of the schedules: {said}")
         self.local("apply", place)
         made = json.loads(self.recoup("keys", "create", "--role", "ingest").stdout)
         self.ingest_key = made["key"]
