@@ -2,7 +2,7 @@
 //! request id and its X-Ray trace.
 
 use lambda_runtime::Context;
-use tracing::{Dispatch, Span};
+use tracing::Span;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -19,7 +19,7 @@ pub fn start() {
 }
 
 /// Lines of JSON with the fields of the event and of its span.
-fn lines<W>(filter: EnvFilter, to: W) -> impl SubscriberInitExt + Into<Dispatch>
+fn lines<W>(filter: EnvFilter, to: W) -> impl SubscriberInitExt
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {

@@ -86,10 +86,13 @@ impl Live for Sometimes {
     }
 }
 
+/// Path and body of a request.
+type Sent = (String, Vec<u8>);
+
 /// What a service was sent, and whether it refuses it.
 #[derive(Clone, Default)]
 struct Service {
-    sent: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    sent: Arc<Mutex<Vec<Sent>>>,
     refuses: Arc<AtomicBool>,
 }
 

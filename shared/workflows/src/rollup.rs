@@ -523,7 +523,7 @@ fn posted_by(events: &[Recorded], sight: &Sight<'_>) -> Result<Worth, Refusal> {
     // Reports of the same provider call in other traces are the night's business: until then both count (EVT-2).
     let trace =
         resolve(events, &sight.excluded, &context).map_err(|error| Refusal::computation("attribute a trace", error))?;
-    let reservations = reservations_of(events, &sight.pseudonyms);
+    let reservations = reservations_of(events, sight.pseudonyms);
     let posted = postings(&trace, events, &reservations, &sight.world.history, &sight.watched)
         .map_err(|error| Refusal::computation("post a trace", error))?;
     let key = |counter: Counter| CounterKey { scope: counter.scope, period: counter.period };
