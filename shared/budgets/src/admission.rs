@@ -179,6 +179,16 @@ fn cap_of(asker: &Asker, organisation: &Organisation) -> Option<Link> {
     Some(Link { counter, scope, limit: cap, tiers: Vec::new(), unavailable: Unavailable::Deny })
 }
 
+/// The cap that an estimate goes beyond by itself, of a task that nobody has named yet (BUD-4). Where the task is known its
+/// cap is a link of the chain.
+#[must_use]
+pub fn cap_beyond(asker: &Asker, organisation: &Organisation, estimate: Amount) -> Option<Amount> {
+    if asker.task.is_some() {
+        return None;
+    }
+    organisation.task_types.get(asker.task_type.as_ref()?)?.cap.filter(|cap| estimate > *cap)
+}
+
 /// How a link stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {

@@ -12,9 +12,11 @@ mod counter;
 pub mod forecast;
 pub mod overrun;
 mod posting;
+mod reserved;
 pub mod tiers;
 mod usage;
 
 pub use counter::{Counter, PeriodKind, Watched};
 pub use posting::{CriticalSpan, PostingError, critical_spans, postings};
+pub use reserved::{Reservations, Reserved};
 pub use usage::{Tier, Usage, counter_of, usage};

@@ -1,34 +1,13 @@
 //! Why a budget is overrun (BUD-3): what was posted to it without having been admitted, by cause.
 //!
-//! A reservation admits cost up to its amount, of work that is not critical and was recorded before it expired: that of the
-//! event that names it, and of what is below that in its trace. Beside a
-//! counter, parts of it are counted: what was admitted, and of the rest all but what named no reservation, which is what is
-//! left. So an organisation that does not ask before it spends counts nothing more.
+//! Beside a counter, parts of it are counted: what a reservation has admitted there, and of the rest all but what named no
+//! reservation with room at that counter, which is what is left. So an organisation that does not ask before it spends counts
+//! nothing more.
 
-use std::collections::BTreeMap;
-
-use recoup_attribution::{Place, Span, Trace};
-use recoup_model::{Id, Identity, Recorded};
 use recoup_money::{Amount, Share, split};
 
-use crate::admission::Asker;
 use crate::counter::Counter;
-
-/// A reservation that an event names and that was given to whoever sent it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reserved {
-    /// Its id.
-    pub id: Id,
-    /// Whom it was admitted for.
-    pub asker: Asker,
-    /// What it admits.
-    pub amount: Amount,
-    /// When it ends, nanoseconds since 1970-01-01T00:00:00Z.
-    pub expires_ns: i64,
-}
-
-/// The reservations that the events of a trace name.
-pub type Reservations = BTreeMap<Identity, Reserved>;
+use crate::reserved::Cover;
 
 /// A part of what a counter counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,7 +16,7 @@ pub enum Part {
     Admitted,
     /// Of work whose claim to be critical is honoured.
     Critical,
-    /// Recorded after its reservation had expired.
+    /// Recorded after its reservation was settled or had expired.
     Late,
     /// More than its reservation.
     AboveEstimate,
@@ -54,6 +33,12 @@ impl Part {
             Self::Late => "late",
             Self::AboveEstimate => "above-estimate",
         }
+    }
+
+    /// Whether a counter is one of a part, by its period.
+    #[must_use]
+    pub fn is_in(period: &str) -> bool {
+        period.contains('/')
     }
 
     /// Where this part of a counter is counted.
@@ -83,6 +68,15 @@ impl Parts {
         Self { admitted, critical, late, above_estimate }
     }
 
+    /// Those of a span with this cost and cover, at a counter where that has room.
+    pub(crate) fn of_covered(cost: Amount, cover: &Cover<'_>) -> Self {
+        if !cover.is_in_time {
+            return Self { late: cost, ..Self::default() };
+        }
+        let above_estimate = cost.checked_sub(cover.admitted).unwrap_or_default();
+        Self { admitted: cover.admitted, above_estimate, ..Self::default() }
+    }
+
     /// Those that are not zero.
     pub(crate) fn present(self) -> impl Iterator<Item = (Part, Amount)> {
         let Self { admitted, critical, late, above_estimate } = self;
@@ -98,17 +92,17 @@ pub enum Cause {
     NotAsked,
     /// It cost more than its estimate.
     AboveEstimate,
-    /// It was reported after its reservation had expired.
+    /// It was reported after its reservation was settled or had expired.
     ReportedLate,
     /// Critical work, which no budget stops.
     Critical,
-    /// It was admitted, and the limit is lower now; or it came here when the payer of its trace became known, or by a price
-    /// that changed.
-    LimitOrPayerChanged,
+    /// It was admitted: the limit was lowered since, a price changed, or its reservation was given back or named in another
+    /// trace before.
+    Admitted,
 }
 
 impl Cause {
-    /// `not-asked`, `above-estimate`, `reported-late`, `critical` or `limit-or-payer-changed`.
+    /// `not-asked`, `above-estimate`, `reported-late`, `critical` or `admitted`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -116,7 +110,7 @@ impl Cause {
             Self::AboveEstimate => "above-estimate",
             Self::ReportedLate => "reported-late",
             Self::Critical => "critical",
-            Self::LimitOrPayerChanged => "limit-or-payer-changed",
+            Self::Admitted => "admitted",
         }
     }
 }
@@ -131,7 +125,7 @@ pub struct Overrun {
 }
 
 /// Why more is posted than the limit; `None`: it is not more. What was admitted had its room, so what it has beyond the
-/// limit comes from a change; the rest of the overrun is split over what was not admitted, in proportion to what each cause
+/// limit is its own; the rest of the overrun is split over what was not admitted, in proportion to what each cause
 /// has posted (SPL-1).
 #[must_use]
 pub fn overrun(limit: Amount, posted: Amount, parts: Parts) -> Option<Overrun> {
@@ -155,55 +149,8 @@ pub fn overrun(limit: Amount, posted: Amount, parts: Parts) -> Option<Overrun> {
         None => (amount, vec![0; weighed.len()]),
     };
     let of_weighed = weighed.iter().zip(split).map(|((cause, _), share)| (*cause, Amount::from_pico(share)));
-    let causes = of_weighed.chain([(Cause::LimitOrPayerChanged, changed)]);
+    let causes = of_weighed.chain([(Cause::Admitted, changed)]);
     Some(Overrun { amount, causes: causes.filter(|(_, share)| !share.is_zero()).collect() })
-}
-
-/// The parts that each span of a trace posts beside its whole cost, in the order of the spans. `is_critical` says whose claim
-/// is honoured.
-///
-/// A span has the reservation that it names, else the nearest one above: that of a task is named by its root. The spans of one
-/// reservation have its amount in the order that they were recorded in.
-pub(crate) fn parts_of(
-    trace: &Trace,
-    events: &[Recorded],
-    reservations: &Reservations,
-    is_critical: impl Fn(usize, &Span) -> bool,
-) -> Vec<Parts> {
-    let mut parts = vec![Parts::default(); trace.spans.len()];
-    let recorded = |recorded: &Recorded| (Identity::of(&recorded.event), recorded.recorded_at_ns);
-    let recorded_at_ns: BTreeMap<Identity, i64> =
-        if reservations.is_empty() { BTreeMap::new() } else { events.iter().map(recorded).collect() };
-    // In preorder a parent stands before its children.
-    let mut held: Vec<Option<&Reserved>> = Vec::with_capacity(trace.spans.len());
-    let mut asked = Vec::new();
-    for (at, (span, of_span)) in trace.spans.iter().zip(&mut parts).enumerate() {
-        // What only hangs on the root for want of its own parent was not asked for with a root that stands in for another.
-        let is_below = trace.root_arrived || span.place == Place::Parent;
-        let above = || *held.get(span.parent.filter(|_| is_below)?)?;
-        let reserved = reservations.get(&span.identity).or_else(above);
-        held.push(reserved);
-        if span.event.critical && is_critical(at, span) {
-            of_span.critical = span.exclusive;
-        } else if let (Some(reserved), false) = (reserved, span.exclusive.is_zero()) {
-            let recorded_at_ns = recorded_at_ns.get(&span.identity).copied().unwrap_or(i64::MAX);
-            asked.push((recorded_at_ns, span.identity, (at, span.exclusive, reserved)));
-        }
-    }
-    asked.sort_unstable_by_key(|(recorded_at_ns, identity, _)| (*recorded_at_ns, *identity));
-    let mut left: BTreeMap<&Id, Amount> = BTreeMap::new();
-    for (recorded_at_ns, _, (at, cost, reserved)) in asked {
-        let Some(of_span) = parts.get_mut(at) else { continue };
-        if recorded_at_ns > reserved.expires_ns {
-            of_span.late = cost;
-            continue;
-        }
-        let room = left.entry(&reserved.id).or_insert(reserved.amount);
-        of_span.admitted = cost.min(*room);
-        of_span.above_estimate = cost.checked_sub(of_span.admitted).unwrap_or_default();
-        *room = room.checked_sub(of_span.admitted.max(Amount::ZERO)).unwrap_or_default();
-    }
-    parts
 }
 
 #[cfg(test)]
@@ -234,7 +181,7 @@ mod tests {
     fn bud_3_credits_bear_no_part_of_an_overrun() {
         let parts = Parts { admitted: amount("12"), late: amount("-1"), ..Parts::default() };
         let found = overrun(amount("10"), amount("11"), parts).unwrap();
-        assert_eq!(found.causes, [(Cause::LimitOrPayerChanged, amount("1"))]);
+        assert_eq!(found.causes, [(Cause::Admitted, amount("1"))]);
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! What of a trace counts for which counter (BUD-1).
 //!
-//! Once its root has arrived, every span counts for the payer of the trace. Until then each span counts for its own tags,
+//! Once its root has arrived, every span counts for the payer of the trace, where that leaves something open for those whom its
+//! reservation was admitted for. Until then each span counts for its own tags,
 //! else for those that its reservation was admitted for, else for those of the nearest ancestor that has them in one of these
 //! ways, else for those of its API key, else for the organisation alone. An agent answers for the exclusive cost of its
 //! spans; a task is named by `task_id`, else by the trace.
@@ -14,7 +15,8 @@ use recoup_money::Amount;
 
 use crate::admission::{Asker, TASK_PERIOD};
 use crate::counter::{Counter, Watched};
-use crate::overrun::{Reservations, parts_of};
+use crate::overrun::Parts;
+use crate::reserved::{Cover, Reservations, covers};
 
 /// Why nothing can be posted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,19 +38,22 @@ pub fn postings(
     history: &History,
     watched: &Watched,
 ) -> Result<BTreeMap<Counter, Amount>, PostingError> {
-    let bearers = bearers(trace, events, reservations);
-    let is_critical = |at: usize, span: &Span| {
-        let organisation = &history.on(span.local_day).organisation;
-        bearers.get(at).is_some_and(|bearer| worker(span, bearer.clone()).may_be_critical(organisation))
-    };
-    let parts = parts_of(trace, events, reservations, is_critical);
+    let covers = covers(trace, events, reservations);
+    let bearers = bearers(trace, events, reservations, &covers);
     let mut posted = Posted::default();
-    for (span, (bearer, parts)) in trace.spans.iter().zip(bearers.iter().zip(parts)) {
+    for (span, (bearer, cover)) in trace.spans.iter().zip(bearers.iter().zip(&covers)) {
         if span.exclusive.is_zero() {
             continue;
         }
         let organisation = &history.on(span.local_day).organisation;
+        let is_critical = span.event.critical && worker(span, bearer.clone()).may_be_critical(organisation);
+        let covered = cover.map_or_else(Vec::new, |cover| scopes(&cover.reserved.asker, organisation));
         for scope in scopes(bearer, organisation) {
+            let parts = match cover {
+                _ if is_critical => Parts { critical: span.exclusive, ..Parts::default() },
+                Some(cover) if covered.contains(&scope) => Parts::of_covered(span.exclusive, cover),
+                _ => Parts::default(),
+            };
             for kind in watched.kinds(&scope) {
                 let counter = Counter { scope: scope.clone(), period: kind.period_of(span.local_day) };
                 for (part, amount) in parts.present() {
@@ -88,6 +93,8 @@ pub struct CriticalSpan<'a> {
     pub asker: Asker,
     /// The counters that its cost is posted to.
     pub counters: Vec<Counter>,
+    /// What of its cost no reservation has admitted.
+    pub not_admitted: Amount,
 }
 
 /// The spans that cost something and whose claim to be critical is honoured.
@@ -102,9 +109,11 @@ pub fn critical_spans<'a>(
     if !trace.spans.iter().any(|span| span.event.critical) {
         return Vec::new();
     }
-    let spans = trace.spans.iter().zip(bearers(trace, events, reservations));
+    let covers = covers(trace, events, reservations);
+    let bearers = bearers(trace, events, reservations, &covers);
+    let spans = trace.spans.iter().zip(bearers.into_iter().zip(covers));
     let claims = spans.filter(|(span, _)| span.event.critical && !span.exclusive.is_zero());
-    let critical = claims.filter_map(|(span, bearer)| {
+    let critical = claims.filter_map(|(span, (bearer, cover))| {
         let organisation = &history.on(span.local_day).organisation;
         let of_scope = |scope: String| {
             let periods = watched.kinds(&scope).map(|kind| kind.period_of(span.local_day));
@@ -113,7 +122,9 @@ pub fn critical_spans<'a>(
         };
         let counters = scopes(&bearer, organisation).into_iter().flat_map(of_scope).collect();
         let asker = worker(span, bearer);
-        asker.may_be_critical(organisation).then_some(CriticalSpan { span, asker, counters })
+        let admitted = cover.map(|cover| cover.admitted).unwrap_or_default();
+        let not_admitted = span.exclusive.checked_sub(admitted)?;
+        asker.may_be_critical(organisation).then_some(CriticalSpan { span, asker, counters, not_admitted })
     });
     critical.collect()
 }
@@ -146,34 +157,51 @@ fn scopes(bearer: &Asker, organisation: &Organisation) -> Vec<String> {
 }
 
 /// Who each span counts for, in the order of the spans.
-fn bearers(trace: &Trace, events: &[Recorded], reservations: &Reservations) -> Vec<Asker> {
-    if trace.root_arrived { bearers_of_payer(trace) } else { bearers_by_themselves(trace, events, reservations) }
+fn bearers(
+    trace: &Trace,
+    events: &[Recorded],
+    reservations: &Reservations,
+    covers: &[Option<Cover<'_>>],
+) -> Vec<Asker> {
+    if trace.root_arrived {
+        bearers_of_payer(trace, covers)
+    } else {
+        bearers_by_themselves(trace, events, reservations)
+    }
 }
 
-/// Once the root has arrived.
-fn bearers_of_payer(trace: &Trace) -> Vec<Asker> {
+/// Once the root has arrived. What the payer leaves open stays with the reservation: whoever asks for a team's room and then
+/// names no team has not found room without end.
+fn bearers_of_payer(trace: &Trace, covers: &[Option<Cover<'_>>]) -> Vec<Asker> {
     let payer = &trace.payer;
     let root = trace.root_span().map(|root| &root.event.tags);
     // In preorder a parent stands before its children. What an ancestor has only from its key is not handed down.
     let mut tagged: Vec<(Option<Id>, Option<Id>)> = Vec::with_capacity(trace.spans.len());
     let mut bearers = Vec::with_capacity(trace.spans.len());
-    for span in &trace.spans {
+    for (span, cover) in trace.spans.iter().zip(covers) {
         let above = span.parent.and_then(|parent| tagged.get(parent)).cloned().unwrap_or_default();
         let own = &span.event.tags;
         let (task, task_type) = (own.task_id.clone().or(above.0), own.task_type.clone().or(above.1));
         // The task of the trace is its root's; without one a span's own or the nearest above.
         let of_root = root.and_then(|tags| tags.task_id.clone());
-        bearers.push(Asker {
+        let of_payer = Asker {
             team: payer.team.clone(),
             project: payer.project.clone(),
             agent: span.agent.clone(),
             user: payer.user.clone(),
-            task: of_root.or_else(|| task.clone()).or_else(|| Some(trace.trace.clone())),
+            task: of_root.or_else(|| task.clone()),
             task_type: root.and_then(|tags| tags.task_type.clone()).or_else(|| task_type.clone()),
-        });
+        };
+        let reserved = cover.map_or_else(Asker::default, |cover| cover.reserved.asker.clone());
+        bearers.push(of_payer.or(&reserved).or(&of_trace(trace)));
         tagged.push((task, task_type));
     }
     bearers
+}
+
+/// A task without a name is named by its trace.
+fn of_trace(trace: &Trace) -> Asker {
+    Asker { task: Some(trace.trace.clone()), ..Asker::default() }
 }
 
 /// Until the root has arrived.
@@ -189,8 +217,7 @@ fn bearers_by_themselves(trace: &Trace, events: &[Recorded], reservations: &Rese
         let above = span.parent.and_then(|parent| tagged.get(parent)).unwrap_or(&nobody);
         let own = Asker::of(&span.event.tags).or(reserved).or(above);
         let key = Asker::of(keys.get(&span.event.event_id).copied().unwrap_or(&no_tags));
-        let of_trace = Asker { task: Some(trace.trace.clone()), ..Asker::default() };
-        bearers.push(own.clone().or(&key).or(&of_trace));
+        bearers.push(own.clone().or(&key).or(&of_trace(trace)));
         tagged.push(own);
     }
     bearers

@@ -1,8 +1,8 @@
 //! Critical work that went beyond a used-up budget without having asked (BUD-2): every further amount is in the audit record.
 //!
 //! Whoever asks is logged when it is let through. What did not ask is found when its cost is posted: an event that claims to be
-//! critical, whose agent or task type the organisation file declares so, and that names no reservation of its key. It is
-//! logged under a name that follows from the event and never written over, and its block is marked once all of it was looked
+//! critical, whose agent or task type the organisation file declares so, and of whose cost a part was not admitted by a
+//! reservation: all of it where it names none of its key, or too late, else what is above the reservation. It is logged under a name that follows from the event and never written over, and its block is marked once all of it was looked
 //! at: blocks that come again log nothing anew, also where the budget was used up only later. A mark has an end
 //! ([`LOOKED_AT_DAYS`]). Not all of a block was looked at where a trace with such an event could not be posted.
 //! Of what one rollup is given, the latest events are those beyond the limit.
@@ -42,7 +42,7 @@ const LOGGED_MAX: usize = 2 * BLOCK_EVENTS_MAX;
 /// Attempts at a group of writes of which others wrote some.
 const ATTEMPTS_MAX: usize = 5;
 
-/// An event of critical work that names no reservation.
+/// An event of critical work.
 #[derive(Clone, Debug)]
 pub(crate) struct Unasked {
     pub(crate) block: BlockName,
@@ -55,6 +55,10 @@ pub(crate) struct Unasked {
     pub(crate) asker: Asker,
     pub(crate) counters: Vec<Counter>,
     pub(crate) cost: Amount,
+    /// What of the cost no reservation has admitted; what one has is logged where it is asked for.
+    pub(crate) not_asked: Amount,
+    /// Whether a reservation has admitted a part.
+    pub(crate) reserved: bool,
 }
 
 /// A limit that an event went beyond.
@@ -152,7 +156,7 @@ impl App {
         let mut all: BTreeMap<BlockName, Vec<_>> = BTreeMap::new();
         for event in events {
             let lines = days.entry(event.day).or_insert_with(|| self.lines_on(event.day, world, &extended));
-            if let Some(beyond) = first_beyond(event, lines, &posted) {
+            if let Some(beyond) = first_beyond(event, lines, &posted).filter(|_| !event.not_asked.is_zero()) {
                 all.entry(event.block).or_default().push((event, beyond));
             }
             for counter in &event.counters {
@@ -231,8 +235,8 @@ impl App {
             target: beyond.scope.clone(),
             detail: json!({
                 "scope": beyond.scope, "period": beyond.period, "limit": beyond.limit, "posted": beyond.posted,
-                "amount": event.cost, "agent": event.asker.agent, "task_type": event.asker.task_type,
-                "task": event.asker.task, "team": event.asker.team, "reserved": false, "asked": false,
+                "amount": event.not_asked, "agent": event.asker.agent, "task_type": event.asker.task_type,
+                "task": event.asker.task, "team": event.asker.team, "reserved": event.reserved, "asked": false,
                 "event_id": event.event_id, "trace_id": event.trace_id,
             }),
         };

@@ -2,18 +2,17 @@
 //!
 //! I/O: the parts of the counters of budgets that are overrun.
 
+use recoup_budgets::Counter;
 use recoup_budgets::overrun::{Overrun, Part, Parts, overrun};
-use recoup_budgets::{Counter, counter_of};
 use recoup_money::Amount;
 use recoup_store::CounterKey;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::error::Refusal;
-use crate::watch::AlertRecord;
 
 /// By how much a budget is overrun, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OverrunRow {
     /// What is posted beyond the limit.
     pub amount: Amount,
@@ -22,17 +21,18 @@ pub struct OverrunRow {
 }
 
 /// A cause of an overrun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CauseRow {
-    /// `not-asked`, `above-estimate`, `reported-late`, `critical` or `limit-or-payer-changed`.
-    pub cause: &'static str,
+    /// `not-asked`, `above-estimate`, `reported-late`, `critical` or `admitted`.
+    pub cause: String,
     /// Its part of the overrun.
     pub amount: Amount,
 }
 
 impl From<Overrun> for OverrunRow {
     fn from(overrun: Overrun) -> Self {
-        let causes = overrun.causes.into_iter().map(|(cause, amount)| CauseRow { cause: cause.name(), amount });
+        let causes =
+            overrun.causes.into_iter().map(|(cause, amount)| CauseRow { cause: cause.name().to_owned(), amount });
         Self { amount: overrun.amount, causes: causes.collect() }
     }
 }
@@ -61,22 +61,5 @@ impl App {
             overrun(used.limit, used.posted, Parts::from_amounts(amounts)).map(OverrunRow::from)
         };
         Ok(of.iter().map(&mut row).collect())
-    }
-
-    /// Why the budget of an alert is overrun, as it was when the alert fired.
-    pub(crate) async fn overrun_of(&self, alert: &AlertRecord) -> Result<Option<OverrunRow>, Refusal> {
-        let world = self.world().await?;
-        let today = world.history.calendar().day_of(self.now_ns());
-        let is_it = |budget: &&recoup_model::organisation::Budget| {
-            (&budget.scope, &budget.period) == (&alert.scope, &alert.kind)
-        };
-        let pseudonym_of = |user: &str| self.pseudonyms.of(user).to_string();
-        let organisation = &world.history.on(today).organisation;
-        let counter =
-            organisation.budgets.iter().find(is_it).and_then(|budget| counter_of(budget, today, &pseudonym_of));
-        let Some(counter) = counter else { return Ok(None) };
-        let counter = Counter { period: alert.period.clone(), ..counter };
-        let used = Used { counter, limit: alert.limit, posted: alert.posted };
-        Ok(self.overruns(&[used]).await?.pop().flatten())
     }
 }

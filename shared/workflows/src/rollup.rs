@@ -14,8 +14,7 @@ use std::time::Duration;
 
 use recoup_attribution::{Context, Trace, resolve};
 use recoup_budgets::admission::TASK_PERIOD;
-use recoup_budgets::overrun::{Reservations, Reserved};
-use recoup_budgets::{Counter, CriticalSpan, Watched, critical_spans, postings};
+use recoup_budgets::{Counter, CriticalSpan, Reservations, Reserved, Watched, critical_spans, postings};
 use recoup_model::digest::content_digest;
 use recoup_model::{Identity, Recorded};
 use recoup_money::Amount;
@@ -104,7 +103,7 @@ struct Sight<'a> {
     watched: Watched,
     /// Events that another trace's report of the same call stands for (EVT-2), where somebody has looked.
     excluded: BTreeSet<Identity>,
-    /// Events that claim to be critical and name no reservation of their key.
+    /// Events that claim to be critical.
     unasked: BTreeMap<Identity, Claim>,
 }
 
@@ -186,11 +185,11 @@ impl App {
         Ok(outcome)
     }
 
-    /// Events that claim to be critical and name no reservation of their key.
+    /// Events that claim to be critical.
     fn unasked_in(&self, events: &Events) -> BTreeMap<Identity, Claim> {
         let mut unasked: BTreeMap<Identity, Claim> = BTreeMap::new();
         for (block, recorded) in events.values().flatten() {
-            if !recorded.event.critical || settlement(recorded, &self.pseudonyms).is_some() {
+            if !recorded.event.critical {
                 continue;
             }
             let claim = Claim { recorded_at_ns: recorded.recorded_at_ns, block: *block };
@@ -545,10 +544,10 @@ fn posted_by(events: &[Recorded], sight: &Sight<'_>) -> Result<Worth, Refusal> {
     })
 }
 
-/// The critical work among the events of the blocks at hand that names no reservation.
+/// The critical work among the events of the blocks at hand, with what of its cost no reservation has admitted.
 fn unasked_of(trace: &Trace, events: &[Recorded], reservations: &Reservations, sight: &Sight<'_>) -> Vec<Unasked> {
     let critical = critical_spans(trace, events, reservations, &sight.world.history, &sight.watched);
-    let unasked = critical.into_iter().filter_map(|CriticalSpan { span, asker, counters }| {
+    let unasked = critical.into_iter().filter_map(|CriticalSpan { span, asker, counters, not_admitted }| {
         let claim = sight.unasked.get(&span.identity)?;
         let recorded = events.iter().find(|recorded| Identity::of(&recorded.event) == span.identity)?;
         // A report that only repeats one of an earlier block is not what counts, and was looked at when that came.
@@ -564,6 +563,8 @@ fn unasked_of(trace: &Trace, events: &[Recorded], reservations: &Reservations, s
             asker,
             counters,
             cost: span.exclusive,
+            not_asked: not_admitted,
+            reserved: not_admitted != span.exclusive,
         })
     });
     unasked.collect()

@@ -30,6 +30,7 @@ use crate::budgets::team_of;
 use crate::error::Refusal;
 use crate::lists::{List, Listed, Place, Window};
 use crate::lives::EXPIRED_MAX;
+use crate::overruns::{OverrunRow, Used};
 use crate::queries::{DayRange, Dimension, Paging};
 use crate::records;
 
@@ -105,6 +106,9 @@ pub struct AlertRecord {
     pub resolved_at: Option<String>,
     /// By what.
     pub resolution: Option<String>,
+    /// Why more was posted then than the limit (BUD-3); `None`: it was not more.
+    #[serde(default)]
+    pub overrun: Option<OverrunRow>,
 }
 
 impl AlertRecord {
@@ -269,7 +273,11 @@ impl App {
                 return Ok(0);
             }
             let mut kept = known.as_ref().map_or_else(Vec::new, |(kept, _)| kept.alerts.clone());
-            let alerts = self.fire(watched, &step);
+            let mut alerts = self.fire(watched, &step);
+            if !alerts.is_empty() {
+                let overrun = self.overrun_at(watched).await?;
+                alerts.iter_mut().for_each(|alert| alert.overrun.clone_from(&overrun));
+            }
             let mut writes = Vec::new();
             if step.new_version {
                 for id in kept.drain(..) {
@@ -298,6 +306,16 @@ impl App {
         Ok(0)
     }
 
+    /// Why a budget is overrun as it is looked at.
+    async fn overrun_at(&self, watched: &Watched<'_>) -> Result<Option<OverrunRow>, Refusal> {
+        let Watched { budget, period, limit, posted, .. } = watched;
+        let pseudonym_of = |user: &str| self.pseudonyms.of(user).to_string();
+        let day = PeriodKind::days_of(period).map(|(first, _)| first).unwrap_or_default();
+        let Some(counter) = counter_of(budget, day, &pseudonym_of) else { return Ok(None) };
+        let used = Used { counter, limit: *limit, posted: *posted };
+        Ok(self.overruns(&[used]).await?.pop().flatten())
+    }
+
     fn fire(&self, watched: &Watched<'_>, step: &Step) -> Vec<AlertRecord> {
         let Watched { budget, organisation, period, limit, posted } = watched;
         let version = step.progress.version;
@@ -323,6 +341,7 @@ impl App {
                 escalated_at: None,
                 resolved_at: None,
                 resolution: None,
+                overrun: None,
             }
         };
         step.fires.iter().map(alert).collect()

@@ -452,12 +452,12 @@ async fn bud_1_a_reservation_s_tags_come_before_those_of_an_ancestor_and_of_the_
     assert_eq!(month(&stage).await.0, "0.03");
 }
 
-fn causes(row: &BudgetRow) -> Vec<(&'static str, String)> {
+fn causes(row: &BudgetRow) -> Vec<(&str, String)> {
     let overrun = row.overrun.as_ref().unwrap();
     let sum = Amount::checked_sum(overrun.causes.iter().map(|cause| cause.amount)).unwrap();
     assert_eq!(sum, overrun.amount, "the causes sum to what is over");
     assert_eq!(overrun.amount, row.posted.checked_sub(row.limit).unwrap());
-    overrun.causes.iter().map(|cause| (cause.cause, cause.amount.to_string())).collect()
+    overrun.causes.iter().map(|cause| (cause.cause.as_str(), cause.amount.to_string())).collect()
 }
 
 async fn month_row(app: &App) -> BudgetRow {
@@ -510,10 +510,11 @@ async fn bud_3_what_was_admitted_before_a_limit_was_lowered_is_not_what_overran_
     }
     let lowered = format!("{ORGANISATION}{BUDGETS}").replace("limit = \"3\"", "limit = \"0.40\"");
     app.apply_organisation(&lowered, Some("2026-11-10".parse().unwrap()), false).await.unwrap();
-    assert_eq!(causes(&month_row(&app).await), [("limit-or-payer-changed", "0.2".to_owned())]);
+    assert_eq!(causes(&month_row(&app).await), [("admitted", "0.2".to_owned())]);
     send(&app, &Principal::operator(), event("unasked", None)).await;
-    let found = causes(&month_row(&app).await);
-    assert_eq!(found, [("not-asked", EVENT_COST.to_owned()), ("limit-or-payer-changed", "0.2".to_owned())]);
+    let row = month_row(&app).await;
+    let found = causes(&row);
+    assert_eq!(found, [("not-asked", EVENT_COST.to_owned()), ("admitted", "0.2".to_owned())]);
 }
 
 #[tokio::test]
@@ -536,6 +537,134 @@ async fn bud_3_a_task_s_reservation_covers_the_calls_below_the_event_that_names_
         root.as_object_mut().unwrap().remove(name);
     }
     send(&app, &Principal::operator(), root).await;
-    let found = causes(&month_row(&app).await);
-    assert_eq!(found, [("above-estimate", "0.02".to_owned()), ("limit-or-payer-changed", "0.06".to_owned())]);
+    let row = month_row(&app).await;
+    let found = causes(&row);
+    assert_eq!(found, [("above-estimate", "0.02".to_owned()), ("admitted", "0.06".to_owned())]);
+}
+
+/// An event that is its own root, without the tags that leave was asked with.
+fn without_tags(id: &str, reservation: &str, input: u64) -> Value {
+    let mut event = event(id, Some(reservation));
+    event["tags"] = json!({});
+    event["usage"] = json!({ "input": input });
+    event
+}
+
+#[tokio::test]
+async fn bud_3_who_names_no_team_in_the_event_spends_the_room_that_it_asked_for() {
+    let stage = stage().await;
+    let app = stage.alone();
+    for number in 0..2 {
+        let held = ask(&app, money("1.20", support())).await.reservation_id.unwrap();
+        send(&app, &Principal::operator(), without_tags(&format!("e{number}"), &held, 400_000)).await;
+    }
+    assert_eq!(month(&stage).await, ("2.4".to_owned(), "0".to_owned()));
+    assert_eq!(ask(&app, money("1.20", support())).await.decision, Decision::Deny);
+    // Who pays is another matter: where the event says so, its budget counts.
+    let held = ask(&app, money("0.05", support())).await.reservation_id.unwrap();
+    let mut elsewhere = without_tags("e2", &held, 10_000);
+    elsewhere["tags"] = json!({ "team": "marketing" });
+    send(&app, &Principal::operator(), elsewhere).await;
+    assert_eq!(month(&stage).await.0, "2.4");
+}
+
+#[tokio::test]
+async fn bud_4_a_task_that_only_the_reservation_names_has_its_cap() {
+    let stage = stage().await;
+    let app = stage.alone();
+    let of =
+        |task: Option<&str>| json!({ "team": "support", "agent": "triage", "task_type": "research", "task_id": task });
+    let held = ask(&app, money("0.04", of(Some("T-1")))).await.reservation_id.unwrap();
+    send(&app, &Principal::operator(), without_tags("e1", &held, 10_000)).await;
+    assert_eq!(balance(&stage, "task:T-1", "task").await.posted, amount("0.03"));
+    let denied = ask(&app, money("0.04", of(Some("T-1")))).await;
+    assert_eq!(denied.decided_by.unwrap().reason, "task-cap");
+    let nameless = ask(&app, money("0.06", of(None))).await;
+    let by = nameless.decided_by.unwrap();
+    assert_eq!((nameless.decision, by.scope.as_str(), by.reason), (Decision::Deny, "task", "task-cap"));
+    assert_eq!(ask(&app, money("0.05", of(None))).await.decision, Decision::Allow);
+}
+
+/// Amounts of the record of exemptions that were not asked for.
+async fn exempted(app: &App) -> Vec<(Value, Value)> {
+    let entries = app.audit_entries(&Principal::operator(), 0).await.unwrap();
+    let rows = entries.into_iter().map(|row| json!(row)).filter(|row| row["action"] == "critical-exemption");
+    let rows = rows.filter(|row| row["detail"]["asked"] == false);
+    rows.map(|row| (row["detail"]["amount"].clone(), row["detail"]["reserved"].clone())).collect()
+}
+
+#[tokio::test]
+async fn bud_2_critical_work_that_costs_more_than_it_asked_for_is_logged_with_the_rest() {
+    let stage = stage().await;
+    let app = stage.alone();
+    let pager = json!({ "team": "support", "agent": "pager" });
+    let ask_critical = async |estimate: &str| {
+        let request = AuthorizeRequest { critical: true, ..money(estimate, pager.clone()) };
+        ask(&app, request).await.reservation_id.unwrap()
+    };
+    let critical = |id: &str, held: &str, input: u64| {
+        let mut event = without_tags(id, held, input);
+        event["tags"] = pager.clone();
+        event["priority"] = json!("critical");
+        event
+    };
+    let held = ask_critical("0.5").await;
+    send(&app, &Principal::operator(), critical("within", &held, 100_000)).await;
+    assert_eq!(exempted(&app).await, []);
+    let held = ask_critical("0.5").await;
+    send(&app, &Principal::operator(), critical("far beyond", &held, 1_000_000)).await;
+    assert_eq!(exempted(&app).await, [(json!("2.5"), json!(true))]);
+    let held = ask_critical("0.01").await;
+    send(&app, &Principal::operator(), critical("again", &held, 100_000)).await;
+    roll_up(&stage, &app).await;
+    assert_eq!(exempted(&app).await.len(), 2, "once each");
+    assert!(exempted(&app).await.contains(&(json!("0.29"), json!(true))));
+}
+
+#[tokio::test]
+async fn bud_3_a_reservation_admits_nothing_where_it_has_no_room_nor_after_it_was_settled() {
+    let stage = stage().await;
+    let app = stage.alone();
+    let operator = Principal::operator();
+    let lowered = format!("{ORGANISATION}{BUDGETS}").replace("limit = \"3\"", "limit = \"0.01\"");
+    let held = ask(&app, money("1", json!({ "team": "marketing" }))).await.reservation_id.unwrap();
+    let early = ask(&app, money("0.50", support())).await.reservation_id.unwrap();
+    app.apply_organisation(&lowered, Some("2026-11-10".parse().unwrap()), false).await.unwrap();
+    send(&app, &operator, event("of marketing's", Some(&held))).await;
+    assert_eq!(causes(&month_row(&app).await), [("not-asked", "0.02".to_owned())]);
+    let mut root = below("root", "", Some(&early), support());
+    root.as_object_mut().unwrap().remove("parent_id");
+    send(&app, &operator, root).await;
+    stage.clock.pass_minutes(1);
+    send(&app, &operator, below("after it", "root", None, support())).await;
+    let row = month_row(&app).await;
+    assert_eq!(row.posted, amount("0.09"));
+    // 0.02 admitted beyond the limit of 0.01; the rest in equal parts.
+    let found = causes(&row);
+    assert_eq!(
+        found,
+        [("not-asked", "0.03".into()), ("reported-late", "0.03".into()), ("admitted", "0.02".to_owned())]
+    );
+}
+
+#[tokio::test]
+async fn bud_3_a_correction_has_the_reservation_of_what_it_corrects() {
+    let stage = stage().await;
+    let app = stage.alone();
+    let held = ask(&app, money("0.02", support())).await.reservation_id.unwrap();
+    let lowered = format!("{ORGANISATION}{BUDGETS}").replace("limit = \"3\"", "limit = \"0.02\"");
+    let in_trace = |id: &str, reservation: Option<&str>| {
+        let mut event = event(id, reservation);
+        event["trace_id"] = json!("tr-1");
+        event
+    };
+    send(&app, &Principal::operator(), in_trace("first", Some(&held))).await;
+    app.apply_organisation(&lowered, Some("2026-11-10".parse().unwrap()), false).await.unwrap();
+    assert_eq!(causes(&month_row(&app).await), [("above-estimate", "0.01".to_owned())]);
+    stage.clock.pass_minutes(60);
+    let mut correction = in_trace("corrected", None);
+    correction["supersedes"] = json!("first");
+    correction["usage"] = json!({ "input": 20_000 });
+    send(&app, &Principal::operator(), correction).await;
+    assert_eq!(causes(&month_row(&app).await), [("above-estimate", "0.04".to_owned())]);
 }

@@ -217,6 +217,10 @@ async fn bud_2_a_tier_that_late_events_of_an_ended_period_reach_fires_once() {
     let facts: Vec<&str> =
         notice["facts"].as_array().unwrap().iter().map(|fact| fact["label"].as_str().unwrap()).collect();
     assert_eq!(facts, ["Spent", "Budget", "Used", "Over by", "Over because"], "no days are left");
+    let because = notice["facts"][4]["value"].as_str().unwrap();
+    assert!(because.ends_with("that did not ask"), "{because}");
+    let kept = alerts(&app).await.into_iter().find(|alert| alert.tier == 100).unwrap().overrun.unwrap();
+    assert_eq!(kept.causes.len(), 1, "as it was then, whatever is posted later");
     let words = notice.to_string();
     assert!(words.contains("alerts ack") && !words.contains("budgets extend") && !words.contains("request"), "{words}");
     let december = app.budgets(&lead()).await.unwrap().remove(0);

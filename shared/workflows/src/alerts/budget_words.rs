@@ -40,7 +40,6 @@ impl App {
             _ => return Ok(Vec::new()),
         };
         if let Tell::BudgetTier { alert } | Tell::BudgetEscalation { alert } | Tell::AlertChanged { alert } = tell {
-            notice.facts.extend(self.overrun_fact(alert).await);
             notice.facts.extend(self.forecast_facts(alert).await);
         }
         let own = context.attributes(tell);
@@ -49,14 +48,6 @@ impl App {
             alerts.push(kill);
         }
         Ok(alerts)
-    }
-
-    /// Why the budget is overrun. An alert goes out without it rather than not.
-    async fn overrun_fact(&self, alert: &AlertRecord) -> Option<Fact> {
-        let overrun = self.overrun_of(alert).await.ok().flatten()?;
-        let cause = |row: &CauseRow| format!("{} {}", shown(row.amount, alert.currency), cause_words(row.cause));
-        let causes: Vec<String> = overrun.causes.iter().map(cause).collect();
-        Some(fact("Over because", causes.join(", ")))
     }
 
     /// What the agents of a budget have cost in its period, the dearest first. An alert goes out without them rather than not.
@@ -164,6 +155,10 @@ impl Context {
                 fact("Left", distance(*limit, *posted))
             },
         ];
+        facts.extend(alert.overrun.as_ref().map(|overrun| {
+            let cause = |row: &CauseRow| format!("{} {}", shown(row.amount, *currency), cause_words(&row.cause));
+            fact("Over because", overrun.causes.iter().map(cause).collect::<Vec<_>>().join(", "))
+        }));
         facts.extend(self.days_left(alert).map(|days| fact("Days left", days.to_string())));
         facts
     }
@@ -335,8 +330,8 @@ fn cause_words(cause: &str) -> &str {
         "not-asked" => "that did not ask",
         "above-estimate" => "above its estimate",
         "reported-late" => "reported after its reservation had ended",
+        "admitted" => "that was admitted (a lower limit, another price, or a reservation used again)",
         "critical" => "of critical work",
-        "limit-or-payer-changed" => "by a limit, payer or price that changed",
         other => other,
     }
 }

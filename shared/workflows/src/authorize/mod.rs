@@ -18,7 +18,7 @@ mod sweep;
 use std::sync::Arc;
 
 use recoup_budgets::PeriodKind;
-use recoup_budgets::admission::{Asker, Link, Span, Standing, Verdict, admit, tier_reached};
+use recoup_budgets::admission::{Asker, Link, Span, Standing, Verdict, admit, cap_beyond, tier_reached};
 use recoup_model::organisation::Unavailable;
 use recoup_model::period::format_instant;
 use recoup_model::{Id, Organisation, Tags};
@@ -76,7 +76,7 @@ pub enum Decision {
 /// What decided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DecidedBy {
-    /// The scope as the organisation file names it; `task:` and the task for a cap.
+    /// The scope as the organisation file names it; `task:` and the task for a cap, `task` for one that nobody has named.
     pub scope: String,
     /// The highest tier that is reached there, percent; `None`: none, or a cap.
     pub tier: Option<u32>,
@@ -126,6 +126,8 @@ pub(crate) struct Case {
     pub(crate) chain: Arc<Chain>,
     pub(crate) estimate: Amount,
     pub(crate) critical: bool,
+    /// Whether it is more than the cap of a task that nobody has named.
+    pub(crate) is_beyond_cap: bool,
     /// Whether more than the state is asked for.
     pub(crate) reserves: bool,
     pub(crate) ends_minute: u32,
@@ -269,9 +271,10 @@ impl App {
             None => Amount::ZERO,
         };
         let critical = request.critical && asker.may_be_critical(organisation);
+        let is_beyond_cap = cap_beyond(&asker, organisation, estimate).is_some();
         let reserves = !request.ask_only;
         let currency = organisation.currency;
-        Ok(Case { asker, chain, estimate, critical, reserves, ends_minute, now_ns, currency })
+        Ok(Case { asker, chain, estimate, critical, is_beyond_cap, reserves, ends_minute, now_ns, currency })
     }
 
     /// The minute that a reservation ends at.
@@ -322,6 +325,10 @@ impl App {
             && let Some(killed) = Box::pin(self.killed(case)).await?
         {
             return Ok(Outcome::Denied(killed, self.standings(case).await?));
+        }
+        if case.is_beyond_cap {
+            let by = DecidedBy { scope: "task".into(), tier: None, reason: TASK_CAP };
+            return Ok(Outcome::Denied(by, self.standings(case).await?));
         }
         if ask_only || case.estimate.is_zero() || case.chain.links.is_empty() {
             let standings = self.standings(case).await?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use recoup_budgets::overrun::Part;
 use recoup_store::live::{COUNTERS_PER_POST_MAX, TRACES_PER_POST_MAX};
 use recoup_store::{CounterKey, LeaseName, Settlement, TraceChange, TraceState};
 
@@ -45,13 +46,15 @@ fn moved(change: &TraceChange) -> impl Iterator<Item = &CounterKey> {
 }
 
 /// A change in steps that each fit into a transaction. The blocks come with the last one, so that what was cut off between
-/// two steps is done again.
+/// two steps is done again. The counters themselves come first, with a payer together (BUD-1), their parts by cause after them.
 pub(super) fn steps(change: TraceChange) -> Vec<TraceChange> {
     let keys: BTreeSet<CounterKey> = moved(&change).cloned().collect();
     if keys.len() <= COUNTERS_PER_POST_MAX {
         return vec![change];
     }
-    let keys: Vec<CounterKey> = keys.into_iter().collect();
+    let (parts, mut keys): (Vec<CounterKey>, Vec<CounterKey>) =
+        keys.into_iter().partition(|key| Part::is_in(&key.period));
+    keys.extend(parts);
     let parts = keys.chunks(COUNTERS_PER_POST_MAX);
     let last = parts.len().saturating_sub(1);
     let mut before = change.before;
@@ -74,4 +77,37 @@ pub(super) fn steps(change: TraceChange) -> Vec<TraceChange> {
         before = after;
     }
     steps
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use std::collections::BTreeMap;
+
+    use recoup_money::Amount;
+
+    use super::*;
+
+    #[test]
+    fn bud_1_a_payer_moves_in_one_transaction_however_many_parts_are_counted_beside() {
+        let posted = |payer: &str| -> BTreeMap<CounterKey, Amount> {
+            let periods = ["2026-11", "2026-W48", "2026-11-24"];
+            let scopes = ["team", "project", "user"].map(|kind| format!("{kind}:{payer}"));
+            let counters = scopes.iter().flat_map(|scope| periods.map(|period| (scope.clone(), period.to_owned())));
+            let with_parts = counters.flat_map(|(scope, period)| {
+                let part = (scope.clone(), format!("{period}/admitted"));
+                [(scope, period), part]
+            });
+            with_parts.map(|(scope, period)| (CounterKey { scope, period }, Amount::from_pico(5))).collect()
+        };
+        let before = TraceState { posted: posted("a"), ..TraceState::default() };
+        let change = TraceChange { trace: 1, before, new_blocks: Vec::new(), posted: posted("b") };
+        let of_payers = |change: &TraceChange| moved(change).filter(|key| !Part::is_in(&key.period)).count();
+        assert_eq!(of_payers(&change), 18);
+        let steps = steps(change);
+        assert_eq!(steps.len(), 2);
+        assert_eq!(steps.iter().map(of_payers).collect::<Vec<_>>(), [18, 0]);
+        assert!(steps.iter().all(|step| moved(step).count() <= COUNTERS_PER_POST_MAX));
+        assert_eq!(steps.last().unwrap().posted, posted("b"));
+    }
 }

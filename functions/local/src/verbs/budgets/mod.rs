@@ -25,8 +25,8 @@ What is posted is the cost of the events that have arrived, also of traces that
 are still going on; the team is the one that pays for the trace once its root is
 known. Reserved is what `recoup authorize` let in and nobody has reported yet.
 A reached tier is marked with *. Where more was posted than the limit, a line
-below says why: not-asked, above-estimate, reported-late (after its reservation
-had ended), critical, or limit-or-payer-changed. More for one period is asked for by one
+below says why: not-asked, above-estimate, reported-late, critical, or admitted
+(before a limit was lowered, say). More for one period is asked for by one
 person and approved by another, each with a key made with --person.
 
 Examples:
