@@ -15,8 +15,9 @@ use crate::table::{Column, Grid, field, money_field};
 #[command(after_help = "\
 The cause is the one with the largest part of what was more: price,
 tokens_per_call, calls_per_task, retries or model_mix; all parts with --json.
-Without days: the last 31. A day is judged by the night after it. `--kind insufficient_history` lists what
-there is too little to compare with. Role: viewer, lead, finance or admin.
+Without days: the last 31. A day is judged by the night after it.
+`--kind insufficient_history` lists what there is too little to compare with.
+Role: viewer, lead, finance or admin.
 
 Examples:
   recoup anomalies
