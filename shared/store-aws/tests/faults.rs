@@ -3,6 +3,7 @@
 
 mod emulator;
 mod faulty;
+mod lost;
 mod made_up;
 mod rollup;
 
@@ -11,7 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use aws_sdk_dynamodb::Client;
-use faulty::{Faults, LoseOne, NEVER};
+use faulty::{Faults, NEVER};
+use lost::LoseOne;
 use recoup_money::Amount;
 use recoup_store::conformance::event_log::{event, incoming};
 use recoup_store::{

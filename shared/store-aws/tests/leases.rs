@@ -4,19 +4,22 @@
 
 mod emulator;
 mod faulty;
+mod lost;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
-use faulty::{Faults, LoseOne, NEVER};
+use faulty::{Faults, NEVER};
+use lost::LoseOne;
 use recoup_money::Amount;
 use recoup_store::conformance::event_log::{event, incoming};
 use recoup_store::leases::CHAIN_COUNTERS_MAX;
 use recoup_store::{
-    Appended, Balance, CounterKey, EventLog as _, Grant, Granted, LeaseName, Leases as _, Room, Settlement, StoreError,
+    Appended, Balance, CounterKey, EventLog as _, Grant, Granted, LeaseName, Leases as _, Live as _, PostError, Room,
+    Settlement, StoreError, TraceChange,
 };
 use recoup_store_aws::{AwsStore, Settings};
 
@@ -258,12 +261,14 @@ enum Step {
     Draw,
     GiveBack,
     Settle,
+    /// As the rollup settles: with what the events have cost, then what that left.
+    Post,
     Extend,
     End,
 }
 
-const STEPS: [Step; 7] =
-    [Step::GrantNew, Step::GrantMore, Step::Draw, Step::GiveBack, Step::Settle, Step::Extend, Step::End];
+const STEPS: [Step; 8] =
+    [Step::GrantNew, Step::GrantMore, Step::Draw, Step::GiveBack, Step::Settle, Step::Post, Step::Extend, Step::End];
 
 /// A lease with a counter of its own, and one that all share.
 struct Stage {
@@ -300,9 +305,29 @@ impl Stage {
             Step::Draw => store.draw(name, pico(10)).await.map(drop),
             Step::GiveBack => store.give_back(name, pico(20)).await,
             Step::Settle => store.settle(&self.settlements()).await,
+            Step::Post => self.post(store).await,
             Step::Extend => store.extend(self.settlements()[0], self.extended()).await.map(drop),
             Step::End => store.end(&[name]).await,
         }
+    }
+
+    async fn post(&self, store: &AwsStore) -> Result<(), StoreError> {
+        let before = store.traces(&[self.id]).await?.remove(0);
+        let mut left = BTreeSet::from(self.settlements());
+        if before.blocks.is_empty() {
+            let posted = BTreeMap::from([(key(&self.own), pico(15))]);
+            let change = TraceChange {
+                trace: self.id,
+                before,
+                new_blocks: vec![block(&naming("post", None, MINUTE_NS), store).0],
+                posted,
+            };
+            left = store.post_settling(vec![change], &left).await.map_err(|error| match error {
+                PostError::Store(error) => error,
+                other => StoreError::unavailable("post", other),
+            })?;
+        }
+        store.settle(&left.into_iter().collect::<Vec<_>>()).await
     }
 
     /// What is reserved of the own counter once the step was done, again after a process that ended somewhere in it.
@@ -312,7 +337,7 @@ impl Stage {
             Step::GrantNew => [40, 80].contains(&reserved),
             Step::GrantMore => [65, 90].contains(&reserved),
             Step::Draw | Step::Extend => reserved == 40,
-            Step::GiveBack | Step::Settle => reserved == 20,
+            Step::GiveBack | Step::Settle | Step::Post => reserved == 20,
             Step::End => reserved == 0,
         }
     }
@@ -340,13 +365,14 @@ async fn bud_3_a_process_that_ends_anywhere_in_a_step_leaves_the_counters_exact(
                 assert!(ended.is_err(), "{step:?}: the process ended at call {at}");
                 world.faults.set(NEVER, NEVER);
                 stage.run(&world.store, step).await.expect("nothing fails");
-                let (_, reserved) = balance(&world.store, &stage.own).await;
+                let (posted, reserved) = balance(&world.store, &stage.own).await;
+                assert_eq!(posted, if step == Step::Post { 15 } else { 0 }, "{step:?} at {at}, before {before}");
                 assert!(Stage::is_expected(step, reserved), "{step:?} at {at}, before {before}: {reserved}");
                 for name in [lease(stage.id), stage.extended()] {
                     world.store.settle(&stage.settlements()).await.expect("settle");
                     world.store.end(&[name]).await.expect("end");
                 }
-                assert_eq!(balance(&world.store, &stage.own).await, (0, 0), "{step:?} at {at}, before {before}");
+                assert_eq!(balance(&world.store, &stage.own).await, (posted, 0), "{step:?} at {at}, before {before}");
             }
         }
     }

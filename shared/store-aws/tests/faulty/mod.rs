@@ -1,12 +1,12 @@
-//! Clients that fail where a test wants it: a process that ends before or after any of its calls, an answer that is lost.
+//! A client that fails where a test wants it: a process that ends before or after any of its calls.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::interceptors::{
-    BeforeDeserializationInterceptorContextMut, BeforeDeserializationInterceptorContextRef,
-    BeforeTransmitInterceptorContextMut,
+    BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
 };
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
@@ -23,6 +23,8 @@ pub(crate) struct Faults {
     answered: AtomicUsize,
     ends_before: AtomicUsize,
     ends_after: AtomicUsize,
+    /// What was called, by the names of its operations.
+    pub(crate) operations: Mutex<BTreeSet<String>>,
 }
 
 #[derive(Clone, Debug)]
@@ -36,6 +38,7 @@ impl Faults {
             answered: AtomicUsize::new(0),
             ends_before: AtomicUsize::new(NEVER),
             ends_after: AtomicUsize::new(NEVER),
+            operations: Mutex::default(),
         });
         let own = aws_sdk_dynamodb::config::Builder::from(config)
             .retry_config(RetryConfig::disabled())
@@ -49,6 +52,21 @@ impl Faults {
         self.ends_before.store(before, Ordering::SeqCst);
         self.ends_after.store(after, Ordering::SeqCst);
     }
+
+    /// A call is about to be sent.
+    pub(crate) fn sends(&self, operation: &str) -> Result<(), BoxError> {
+        self.operations.lock().expect("nobody panicked").insert(operation.to_owned());
+        let sent = self.sent.fetch_add(1, Ordering::SeqCst);
+        let is_over = self.answered.load(Ordering::SeqCst) > self.ends_after.load(Ordering::SeqCst);
+        let has_ended = sent >= self.ends_before.load(Ordering::SeqCst) || is_over;
+        if has_ended { Err("the process ended".into()) } else { Ok(()) }
+    }
+
+    /// A call was done.
+    pub(crate) fn hears(&self) -> Result<(), BoxError> {
+        let answered = self.answered.fetch_add(1, Ordering::SeqCst);
+        if answered >= self.ends_after.load(Ordering::SeqCst) { Err("the process ended".into()) } else { Ok(()) }
+    }
 }
 
 impl Intercept for Injected {
@@ -58,18 +76,12 @@ impl Intercept for Injected {
 
     fn modify_before_transmit(
         &self,
-        _context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
         _components: &RuntimeComponents,
         _config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let faults = &self.0;
-        let sent = faults.sent.fetch_add(1, Ordering::SeqCst);
-        let is_over = faults.answered.load(Ordering::SeqCst) > faults.ends_after.load(Ordering::SeqCst);
-        if sent >= faults.ends_before.load(Ordering::SeqCst) || is_over {
-            Err("the process ended".into())
-        } else {
-            Ok(())
-        }
+        let target = context.request().headers().get("x-amz-target").unwrap_or_default();
+        self.0.sends(target.rsplit('.').next().unwrap_or_default())
     }
 
     fn read_after_transmit(
@@ -78,39 +90,6 @@ impl Intercept for Injected {
         _components: &RuntimeComponents,
         _config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let faults = &self.0;
-        let answered = faults.answered.fetch_add(1, Ordering::SeqCst);
-        if answered >= faults.ends_after.load(Ordering::SeqCst) { Err("the process ended".into()) } else { Ok(()) }
-    }
-}
-
-/// Turns the next answer into one that the SDK repeats the call for.
-#[derive(Clone, Debug)]
-pub(crate) struct LoseOne(pub(crate) Arc<AtomicBool>);
-
-impl LoseOne {
-    /// A client that tries again, and what makes it lose its next answer.
-    pub(crate) fn client(config: &SdkConfig) -> (Self, Client) {
-        let lose = Self(Arc::new(AtomicBool::new(false)));
-        let own = aws_sdk_dynamodb::config::Builder::from(config).interceptor(lose.clone());
-        (lose, Client::from_conf(own.build()))
-    }
-}
-
-impl Intercept for LoseOne {
-    fn name(&self) -> &'static str {
-        "lose one"
-    }
-
-    fn modify_before_deserialization(
-        &self,
-        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
-        _components: &RuntimeComponents,
-        _config: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        if self.0.swap(false, Ordering::SeqCst) {
-            *context.response_mut().status_mut() = 503.try_into()?;
-        }
-        Ok(())
+        self.0.hears()
     }
 }
