@@ -1,23 +1,34 @@
-//! What recording and rolling up costs in write units, as the emulator counts them (W1).
+//! What recording and rolling up costs: write units as the emulator counts them (W1), read units as AWS bills them.
 //!
 //! The figures are printed: `cargo nextest run -p recoup-store-aws --test cost --no-capture`.
 #![expect(clippy::indexing_slicing, reason = "tests")]
 
+mod billed;
 mod emulator;
 mod rollup;
+mod stage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use async_trait::async_trait;
+use billed::Billed;
 use recoup_model::digest::content_digest;
 use recoup_model::{Digest, Event, Id, Identity, Kind, Origin, Recorded, Status, Tags, TokenClass, Usage};
 use recoup_money::Amount;
+use recoup_store::block::pack::pack;
 use recoup_store::live::TRACES_PER_POST_MAX;
-use recoup_store::{BlockName, CounterKey, EventLog as _, Incoming, Live as _, TraceChange, TraceState};
+use recoup_store::{
+    Alert, Alerts, BlockName, CounterKey, EventLog as _, Incoming, Live as _, StoreError, TraceChange, TraceState,
+};
 use recoup_store_aws::AwsStore;
+use recoup_workflows::App;
+use recoup_workflows::rollup::ArrivedBlock;
 
 /// 2026-10-01T00:00:00Z.
 const OCTOBER_NS: i64 = 1_790_812_800_000_000_000;
+const DAY_NS: i64 = 24 * 3_600 * 1_000_000_000;
 /// Spans of a trace.
 const SPANS: usize = 10;
 const TEAMS: [&str; 4] = ["support", "marketing", "platform", "sales"];
@@ -187,4 +198,122 @@ async fn rat_3_an_event_in_a_request_of_a_hundred_costs_a_third_of_a_write_unit(
     assert!(alone.traces <= 250, "trace state: {alone:?}");
     assert!(drained.counters <= 50, "counters: {drained:?}");
     assert!(drained.log + drained.traces + drained.counters + drained.numbering <= 350, "together: {drained:?}");
+}
+
+const ORGANISATION: &str = r#"
+[organisation]
+name = "Costs"
+currency = "USD"
+time_zone = "Europe/Berlin"
+[[teams]]
+id = "support"
+[[teams]]
+id = "marketing"
+[[teams]]
+id = "platform"
+[[teams]]
+id = "sales"
+[[agents]]
+id = "resolver"
+[[agents]]
+id = "writer"
+"#;
+
+/// Budgets of the organisation, four teams and two agents, of which nothing is used up.
+fn organisation() -> String {
+    let teams = TEAMS.map(|team| format!("team:{team}"));
+    let scopes = ["organisation", "agent:resolver", "agent:writer"].into_iter().chain(teams.iter().map(String::as_str));
+    let budgets = scopes.map(|scope| format!("[[budgets]]\nscope = \"{scope}\"\nlimit = \"1000000000\"\n"));
+    format!("{ORGANISATION}{}", budgets.collect::<String>())
+}
+
+struct Silent;
+
+#[async_trait]
+impl Alerts for Silent {
+    async fn publish(&self, _alert: &Alert) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// What rolling up an event costs, thousandths of units.
+#[derive(Clone, Copy, Debug)]
+struct Rolled {
+    read: Milli,
+    written: Milli,
+    /// What giving the blocks their numbers reads.
+    numbering: Milli,
+}
+
+/// A process that rolls up, with what it is billed.
+struct Process {
+    app: Arc<App>,
+    store: Arc<AwsStore>,
+    billed: Billed,
+}
+
+impl Process {
+    async fn new() -> Self {
+        let config = emulator::config().await;
+        let (billed, client) = Billed::client(&config);
+        let settings = emulator::make_tables(&client).await;
+        let store = Arc::new(AwsStore::with_client(settings, client).await.expect("open"));
+        let clock = stage::SetClock::new();
+        // The month of the events is the running one: its budgets are looked at.
+        clock.0.store(OCTOBER_NS + DAY_NS, Ordering::SeqCst);
+        let app = stage::app(&store, &clock, Arc::new(Silent)).await;
+        app.apply_organisation(&organisation(), None, false).await.expect("apply");
+        Self { app, store, billed }
+    }
+
+    async fn roll_up(&self, (request, drained, events): (usize, usize, usize)) -> Rolled {
+        let name = format!("rolled {request} {drained}");
+        let all: Vec<Incoming> = (0..events).map(|at| incoming(&name, at)).collect();
+        let (mut read, mut written) = (0, 0);
+        let parts: Vec<&[Incoming]> = all.chunks(request).collect();
+        for parts in parts.chunks(drained) {
+            let mut blocks = Vec::new();
+            for part in parts {
+                let packed = pack(&part.iter().collect::<Vec<_>>(), self.store.lanes()).expect("pack");
+                blocks.extend(packed.into_iter().map(|block| ArrivedBlock { name: block.name, bytes: block.bytes }));
+                self.store.append(part.to_vec()).await.expect("append");
+            }
+            let before = self.billed.units();
+            written += written_halves(&self.store, async {
+                let outcome = self.app.rollup(blocks).await.expect("rollup");
+                assert!(outcome.failed_traces.is_empty() && outcome.unpriced_events == 0, "{outcome:?}");
+            })
+            .await;
+            read += self.billed.units() - before;
+        }
+        let before = self.billed.units();
+        self.store.number_blocks().await.expect("number");
+        let numbering = self.billed.units() - before;
+        let of = u64::try_from(events).expect("small");
+        let [read, numbering] = [read, numbering].map(|units| units * 1_000 / of);
+        Rolled { read, written: written * 500 / of, numbering }
+    }
+}
+
+/// The rollup itself: the trace's state, the counter of each budget that a batch posts to, and of a trace whose spans come in
+/// several requests the blocks before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn rat_3_what_the_rollup_reads_of_an_event_is_bounded() {
+    let process = Process::new().await;
+    // Events in a request, blocks rolled up at once, events in all; and what one of them may read.
+    let alone = [(1, 1, 200, 8_500), (25, 1, 1_000, 450), (100, 1, 2_000, 200), (500, 1, 5_000, 130)];
+    let many = [(1, 100, 500, 200), (25, 26, 1_300, 130), (100, 6, 2_400, 130), (500, 5, 5_000, 120)];
+    let mut all: Vec<(usize, usize, usize, Milli)> = alone.into_iter().chain(many).collect();
+    if emulator::emulator() == "moto" {
+        // It takes minutes for as many.
+        all = vec![(25, 1, 250, 450)];
+    }
+    println!("units per event, in thousandths, of the rollup itself; traces and budgets as above");
+    for (request, drained, events, read_max) in all {
+        let rolled = process.roll_up((request, drained, events)).await;
+        println!("{request:3} events in a request, {drained:3} blocks rolled up at once: {rolled:?}");
+        assert!(rolled.read > 0 && rolled.read <= read_max, "{rolled:?}");
+        assert!(rolled.numbering <= 50 * read_max / 1_000 + 20, "{rolled:?}");
+        assert!(rolled.written <= 8_000, "{rolled:?}");
+    }
 }

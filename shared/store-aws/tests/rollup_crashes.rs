@@ -2,6 +2,7 @@
 //! exemptions, tiers, reviews and alerts are those of a rollup that nothing disturbed.
 #![expect(clippy::indexing_slicing, reason = "tests")]
 
+mod arriving;
 mod emulator;
 mod faulty;
 mod stage;
@@ -10,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
+use arriving::{Item, items, send, text};
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
@@ -22,7 +24,7 @@ use recoup_workflows::lists::Window;
 use recoup_workflows::rollup::ArrivedBlock;
 use recoup_workflows::{App, Principal};
 use serde_json::{Value, json};
-use stage::{Item, SetClock, items, send, text};
+use stage::SetClock;
 use tokio::task::JoinSet;
 
 const ORGANISATION: &str = r#"
@@ -314,7 +316,7 @@ async fn prepared() -> Prepared {
         let more = json!({ "used_at": "2026-11-09T12:00:00Z", "parent_id": parent, "tags": support() });
         send(&app, &world.clock, vec![event("long", &format!("p{number:02}"), "0.01", more)]).await;
     }
-    let before = stage::blocks(&world.client, &world.settings.events_table).await;
+    let before = arriving::blocks(&world.client, &world.settings.events_table).await;
     for block in &before {
         app.rollup(vec![block.clone()]).await.expect("rollup");
     }
@@ -327,7 +329,7 @@ async fn prepared() -> Prepared {
         send(&app, &world.clock, events).await;
     }
     let known: BTreeSet<_> = before.iter().map(|block| block.name).collect();
-    let mut blocks = stage::blocks(&world.client, &world.settings.events_table).await;
+    let mut blocks = arriving::blocks(&world.client, &world.settings.events_table).await;
     blocks.retain(|block| !known.contains(&block.name));
     let tables = [&world.settings.events_table, &world.settings.books_table];
     let [events, books] = tables.map(|table| items(&world.client, table));

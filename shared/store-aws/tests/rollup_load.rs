@@ -4,6 +4,7 @@
 //! What the long trace costs is printed: `cargo nextest run -p recoup-store-aws --test rollup_load --no-capture`.
 #![expect(clippy::indexing_slicing, reason = "tests")]
 
+mod arriving;
 mod billed;
 mod emulator;
 mod stage;
@@ -92,8 +93,8 @@ impl Deployment {
 
     /// Records a request; its block.
     async fn record(&self, app: &App, events: Vec<Value>, known: &mut Vec<ArrivedBlock>) -> ArrivedBlock {
-        stage::send(app, &self.clock, events).await;
-        let blocks = stage::blocks(&self.client, &self.settings.events_table).await;
+        arriving::send(app, &self.clock, events).await;
+        let blocks = arriving::blocks(&self.client, &self.settings.events_table).await;
         let fresh = blocks.into_iter().filter(|block| known.iter().all(|old| old.name != block.name));
         let [fresh] = <[ArrivedBlock; 1]>::try_from(fresh.collect::<Vec<_>>()).expect("a block for a request");
         known.push(fresh.clone());

@@ -1,4 +1,4 @@
-//! A client that counts the read units that AWS would bill: the emulators count a read of any size alike.
+//! A client that counts the read units that AWS bills. An emulator counts a read of any size alike, or a batch not at all.
 //!
 //! A strongly consistent read is a unit per started 4 KB: of each item of `GetItem` and `BatchGetItem`, also where there is
 //! none, and of all items of a page of `Query` together.
