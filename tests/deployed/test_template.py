@@ -392,6 +392,14 @@ class Template(unittest.TestCase):
                         self.assertEqual([catch["Next"] for catch in state["Catch"]], [wanted])
             self.assertEqual(states["GiveUp"]["Type"], "Fail")
 
+    def test_a_night_is_settled_in_as_many_steps_as_it_takes(self):
+        states = json.loads((INFRA / "night.asl.json").read_text())["States"]
+        self.assertEqual(states["Settle"]["Next"], "Settled")
+        [again] = states["Settled"]["Choices"]
+        self.assertEqual((again["Condition"], again["Next"]), ("{% $exists($states.input.left) %}", "Settle"))
+        self.assertEqual(states["Settled"]["Default"], "Done")
+        self.assertIn("'run': $states.input.run", states["Settle"]["Arguments"]["Payload"])
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -10,6 +10,7 @@ use chrono::DateTime;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use recoup_store::StoreError;
 use recoup_workflows::close::{CloseRequest, parse_as_of};
+use recoup_workflows::nightly::SettleStep;
 use recoup_workflows::runs::{counted, is_name, name_of};
 use recoup_workflows::{App, Principal, Refusal};
 use serde::Deserialize;
@@ -82,7 +83,7 @@ pub enum Step {
         /// Which part, from 0.
         part: usize,
     },
-    /// Ends a night.
+    /// Settles a night; taken again while something is left.
     Settle {
         /// The run.
         run: String,
@@ -175,6 +176,14 @@ fn parts_of(run: &str, parts: usize) -> Value {
     json!({ "run": run, "parts": parts })
 }
 
+/// What settling answers: where something is left, that and the run, so that the state machine takes the step again.
+fn settled(run: &str, step: &SettleStep) -> Value {
+    match step {
+        SettleStep::Left(left) => json!({ "run": run, "left": left }),
+        SettleStep::Done(outcome) => counted(outcome),
+    }
+}
+
 /// Takes a step.
 ///
 /// # Errors
@@ -185,7 +194,7 @@ pub async fn take(app: &Arc<App>, duty: Duty, step: Step) -> Result<Value, StepE
         step @ Step::Plan { .. } => ("PlanTime", plan(app, duty, step).await),
         Step::Part { run, part } => ("PartTime", app.night_part(&run, part).await.map(|done| json!(done))),
         Step::Check { run, part } => ("CheckTime", app.close_check(&run, part).await.map(|done| json!(done))),
-        Step::Settle { run } => ("SettleTime", app.night_settle(&run).await.map(|outcome| counted(&outcome))),
+        Step::Settle { run } => ("SettleTime", app.night_settle_step(&run).await.map(|step| settled(&run, &step))),
         Step::Issue { run } => ("IssueTime", app.close_issue(&run).await.map(|outcome| counted(&outcome))),
         Step::Simulate { run } => ("SimulationTime", app.answer_simulation(&run).await),
         Step::Failed { run, execution, started_at, started_ms, error, cause } => {
@@ -290,6 +299,13 @@ mod tests {
             "Lambda.Unknown: The function ran out of memory"
         );
         assert_eq!(super::why(None, None), "");
+    }
+
+    #[test]
+    fn settling_says_what_is_left_until_it_has_an_outcome() {
+        assert_eq!(settled("r", &SettleStep::Left(3)), json!({ "run": "r", "left": 3 }));
+        let outcome = json!({ "days": [1, 2], "unread": [], "periods": [3] });
+        assert_eq!(settled("r", &SettleStep::Done(outcome)), json!({ "days": 2, "unread": 0, "periods": 1 }));
     }
 
     #[test]

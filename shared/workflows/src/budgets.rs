@@ -4,14 +4,14 @@
 //! stream of the log does. A budget that is new counts its whole period: what was recorded before is rolled up again.
 //! I/O: one read of the counters; blocks since the last rollup, or those of the running periods.
 
-use std::collections::BTreeSet;
+mod true_up;
 
 use chrono::{Days, NaiveDate};
 use recoup_budgets::admission::limit_of;
 use recoup_budgets::{Counter, PeriodKind, Tier, Watched, counter_of, usage};
+use recoup_model::Organisation;
 use recoup_model::organisation::Budget;
 use recoup_model::period::format_instant;
-use recoup_model::{Digest, Organisation};
 use recoup_money::{Amount, Currency};
 use recoup_store::{BlockInfo, CounterKey, Expect, Key, StoreError, StoredBlock};
 use serde::Serialize;
@@ -23,6 +23,8 @@ use crate::overruns::{OverrunRow, Used};
 use crate::records;
 use crate::rollup::ArrivedBlock;
 use crate::spend::ForecastRow;
+
+pub use true_up::RECOUNTED_DAYS_MAX;
 
 /// Blocks rolled up in one step.
 const BLOCKS_PER_STEP: usize = 32;
@@ -96,10 +98,6 @@ struct Cursor {
 
 fn cursor_key() -> Key {
     Key::new("state", "rolled-up")
-}
-
-fn watched_key() -> Key {
-    Key::new("state", "watched")
 }
 
 /// The one team that a budget concerns, which may then see it and act for it: its own, or that of an agent that it owns.
@@ -200,52 +198,6 @@ impl App {
                 self.books().write(vec![records::put(cursor_key(), &cursor.seq, Expect::Any)?]).await?;
                 cursor.written = cursor.seq;
                 *rolled = Some(cursor);
-            }
-        }
-        Ok(())
-    }
-
-    /// Rolls the running periods up again where a scope has a budget that had none when its events came.
-    ///
-    /// # Errors
-    /// When the store fails; then it is done the next time.
-    pub async fn true_up_counters(&self) -> Result<(), Refusal> {
-        let Ok(world) = self.world().await else { return Ok(()) };
-        let watched = self.watched(&world);
-        let digest = watched.digest();
-        let known = records::get::<Digest>(self.books(), &watched_key()).await?;
-        if known.as_ref().is_some_and(|(known, _)| *known == digest) || (known.is_none() && watched.is_empty()) {
-            return Ok(());
-        }
-        let earliest = self.earliest_day(&world);
-        let days = self.ports.log.utc_days().await?.into_iter().filter(|day| *day >= earliest);
-        self.roll_days_again(days).await?;
-        let expect = known.as_ref().map_or(Expect::Absent, |(_, version)| Expect::Version(*version));
-        self.books().write(vec![records::put(watched_key(), &digest, expect)?]).await?;
-        Ok(())
-    }
-
-    /// Counts the days again that a night has run: prices and organisation versions that came later, and the reports of one
-    /// call in several traces (EVT-2), are known now. Days that no running period can hold any more are left out.
-    pub(crate) async fn true_up_days(&self, local_days: &BTreeSet<NaiveDate>) -> Result<(), Refusal> {
-        let Ok(world) = self.world().await else { return Ok(()) };
-        if self.watched(&world).is_empty() {
-            return Ok(());
-        }
-        let earliest = self.earliest_day(&world);
-        let calendar = world.history.calendar();
-        let utc_days: BTreeSet<NaiveDate> = local_days.iter().flat_map(|day| calendar.utc_days(*day)).collect();
-        self.roll_days_again(utc_days.into_iter().filter(|day| *day >= earliest)).await
-    }
-
-    async fn roll_days_again(&self, utc_days: impl Iterator<Item = NaiveDate>) -> Result<(), Refusal> {
-        for utc_day in utc_days {
-            for lane in 0..self.lanes {
-                let blocks = self.ports.log.blocks_of_day(utc_day, lane).await?;
-                for part in blocks.chunks(BLOCKS_PER_STEP) {
-                    let arrived = self.arrived_blocks(part).await?;
-                    self.roll_again(arrived).await?;
-                }
             }
         }
         Ok(())

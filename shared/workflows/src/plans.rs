@@ -115,6 +115,16 @@ fn done_key(run: &str, part: usize) -> Key {
     Key::new(PLANS, format!("{run}/done/{part:06}"))
 }
 
+/// What the open periods came to, once a run has settled them.
+pub(crate) fn settled_key(run: &str) -> Key {
+    Key::new(PLANS, format!("{run}/settled"))
+}
+
+/// How far the days of a run are counted again.
+pub(crate) fn counted_key(run: &str) -> Key {
+    Key::new(PLANS, format!("{run}/counted"))
+}
+
 /// How many of `days` go into a part, so that the plan has at most `parts_max` parts and, where processes share the work, as
 /// many as that.
 pub(crate) fn days_per_part(days: usize, parts_max: usize, sharing: bool) -> usize {

@@ -17,6 +17,7 @@ mod sharing;
 mod simulations;
 mod slack;
 mod stage;
+mod true_up;
 mod turn;
 mod unavailable;
 mod watch;

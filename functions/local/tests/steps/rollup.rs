@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::stage::{ORGANISATION, Stage, conflict, events};
 
-const BUDGETS: &str = r#"
+pub(crate) const BUDGETS: &str = r#"
 [[budgets]]
 scope = "organisation"
 limit = "100"
@@ -60,7 +60,7 @@ async fn blocks_after(stage: &Stage, seq: u64) -> Vec<ArrivedBlock> {
     named.collect()
 }
 
-async fn counters(stage: &Stage) -> Vec<Amount> {
+pub(crate) async fn counters(stage: &Stage) -> Vec<Amount> {
     let key = |scope: &str, period: String| CounterKey { scope: scope.into(), period };
     let mut keys: Vec<CounterKey> =
         ["organisation", "team:support", "team:marketing"].map(|scope| key(scope, "2026-10".into())).into();

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use load::{Cut, DayTraces, Prints, group, unreadable};
 pub(crate) use settle::{SETTLED, SettledPeriod, SettledRecord, carry_past, nights_of, no_night, settled_partition};
-pub use steps::NightPlan;
+pub use steps::{NightPlan, SettleStep};
 
 use crate::app::World;
 use crate::error::Refusal;

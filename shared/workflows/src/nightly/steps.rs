@@ -1,4 +1,4 @@
-//! The steps of a night: plan, each part, settle. In one process [`App::nightly`] takes them one after the other; where a
+//! The steps of a night: plan, each part, settle, which may take several. In one process [`App::nightly`] takes them one after the other; where a
 //! state machine takes them, each may be taken by another process, and again after a crash.
 
 use std::collections::BTreeSet;
@@ -18,7 +18,9 @@ use crate::close;
 use crate::error::Refusal;
 use crate::facts::Night;
 use crate::jobs::NIGHTLY;
-use crate::plans::{DAYS_PER_PART_MAX, PARTS_MAX, Part, PartDone, PartOutcome, PlanHead, PlannedDay, days_per_part};
+use crate::plans::{
+    DAYS_PER_PART_MAX, PARTS_MAX, Part, PartDone, PartOutcome, PlanHead, PlannedDay, days_per_part, settled_key,
+};
 use crate::records;
 use crate::runs::Begun;
 
@@ -35,6 +37,15 @@ pub struct NightPlan {
     pub run: String,
     /// How many parts there are to do, numbered from 0; at most [`PARTS_MAX`].
     pub parts: usize,
+}
+
+/// Where a step of settling a night led to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SettleStep {
+    /// So many days, each of one lane, are to be counted again: take the next step.
+    Left(usize),
+    /// The run has ended, with this outcome.
+    Done(Value),
 }
 
 impl App {
@@ -166,34 +177,65 @@ impl App {
         Ok(outcome)
     }
 
-    /// Settles the open periods and ends the run. Taken again, it gives the same outcome.
+    /// Settles the open periods and ends the run, however many steps that takes. Taken again, it gives the same outcome.
+    ///
+    /// # Errors
+    /// As [`App::night_settle_step`].
+    pub async fn night_settle(self: &Arc<Self>, run: &str) -> Result<Value, Refusal> {
+        loop {
+            // Fewer days are left with each step.
+            if let SettleStep::Done(outcome) = self.night_settle_step(run).await? {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    /// Settles the open periods, then counts days again, at most [`RECOUNTED_DAYS_MAX`] in one step; once none is left it ends the
+    /// run. What a step has done is in the books, so that any process may take the next one, or the same again.
     ///
     /// # Errors
     /// [`Refusal::Conflict`] `parts-not-done` while a part of the plan is not done; else what stopped it.
-    pub async fn night_settle(self: &Arc<Self>, run: &str) -> Result<Value, Refusal> {
+    ///
+    /// [`RECOUNTED_DAYS_MAX`]: crate::budgets::RECOUNTED_DAYS_MAX
+    pub async fn night_settle_step(self: &Arc<Self>, run: &str) -> Result<SettleStep, Refusal> {
         if let Some(outcome) = self.outcome_before(run).await? {
-            return Ok(outcome);
+            return Ok(SettleStep::Done(outcome));
         }
         self.keep_turn(run).await?;
         let head = self.need_plan(run).await?;
         let done = self.all_done(run, &head).await?;
-        self.progress(run, "settling the open periods", head.steps, head.steps);
-        let world = self.world().await?;
-        let periods = self.settle_open_periods(&world).await?;
-        let summary: Vec<_> = periods.iter().map(SettledPeriod::summary).collect();
-        self.drop_prints_of_closed_months().await?;
-        self.true_up_counters().await?;
+        let periods = self.settle_once(run, &head).await?;
         let mut days: Vec<_> = done.iter().flat_map(|part| &part.days).collect();
-        self.true_up_days(&days.iter().map(|outcome| outcome.day).collect()).await?;
+        let left = self.true_up(run, &days.iter().map(|outcome| outcome.day).collect()).await?;
+        if left > 0 {
+            let doing = format!("counting days again for budgets, {left} are left");
+            self.progress(run, &doing, head.steps, head.steps);
+            self.note_progress(run, &doing, (0, head.steps)).await?;
+            return Ok(SettleStep::Left(left));
+        }
         days.sort_by_key(|outcome| (outcome.day, outcome.lane));
         let unread: BTreeSet<&String> = done.iter().flat_map(|part| &part.unread).collect();
-        let outcome = json!({ "days": days, "unread": unread, "periods": summary });
+        let outcome = json!({ "days": days, "unread": unread, "periods": periods });
         self.remember(&first_met(&done)).await?;
         self.run_done(run, NIGHTLY, &outcome).await?;
         // Whatever becomes of it, the figures stand.
-        self.look_back(&world).await;
+        self.look_back(self.world().await?.as_ref()).await;
         self.publish_alerts().await;
-        Ok(outcome)
+        Ok(SettleStep::Done(outcome))
+    }
+
+    /// What the open periods come to, settled by the first step that comes to it.
+    async fn settle_once(self: &Arc<Self>, run: &str, head: &PlanHead) -> Result<Value, Refusal> {
+        if let Some((summary, _)) = records::get::<Value>(self.books(), &settled_key(run)).await? {
+            return Ok(summary);
+        }
+        self.progress(run, "settling the open periods", head.steps, head.steps);
+        let world = self.world().await?;
+        let periods = self.settle_open_periods(&world).await?;
+        let summary: Value = periods.iter().map(SettledPeriod::summary).collect();
+        self.drop_prints_of_closed_months().await?;
+        self.books().write(vec![records::put(settled_key(run), &summary, Expect::Any)?]).await?;
+        Ok(summary)
     }
 
     /// What follows from the facts of days and enters no figure. It never fails a night: what is missed, or has no time left in
