@@ -1,7 +1,8 @@
 //! The steps of the state machines: one invocation is one step of a run.
 //!
 //! What a step answers is small: names and counts. An error is named so that the state machine knows what to do: `TurnTaken`
-//! (another run goes on; wait), `TryAgain` (the store was out of reach), `Refused` (it will not get better).
+//! (another run goes on; wait), `TryAgain` (the store was out of reach, or others changed the same), `Refused` (it will not get
+//! better).
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -124,9 +125,8 @@ impl From<StepError> for Diagnostic {
     fn from(error: StepError) -> Self {
         let error_type = match &error.0 {
             Refusal::Conflict { kind: "busy", .. } => "TurnTaken",
-            Refusal::Store(StoreError::Unavailable { .. }) | Refusal::Conflict { kind: "changed-meanwhile", .. } => {
-                "TryAgain"
-            }
+            Refusal::Store(StoreError::Unavailable { .. })
+            | Refusal::Conflict { kind: "changed-meanwhile" | "contended", .. } => "TryAgain",
             _ => "Refused",
         };
         Self { error_type: error_type.to_owned(), error_message: error.0.to_string() }
@@ -313,6 +313,8 @@ mod tests {
         let name = |refusal| Diagnostic::from(StepError(refusal)).error_type;
         assert_eq!(name(Refusal::Conflict { kind: "busy", detail: String::new() }), "TurnTaken");
         assert_eq!(name(StoreError::unavailable("read", "throttled").into()), "TryAgain");
+        // Counting days again meets the rollup of what comes in.
+        assert_eq!(name(Refusal::Conflict { kind: "contended", detail: String::new() }), "TryAgain");
         assert_eq!(name(Refusal::NotFound(String::new())), "Refused");
     }
 }
