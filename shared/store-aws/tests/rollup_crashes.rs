@@ -433,7 +433,7 @@ async fn bud_2_a_rollup_that_ends_anywhere_is_made_up_for_when_its_blocks_come_a
     let expected = Arc::new((expected, heard));
     let all = (0..calls).flat_map(|at| [(at, NEVER), (NEVER, at)]);
     // Both emulators come through all of them; the slower one takes minutes for it.
-    let each = if emulator::emulator() == "moto" { 7 } else { 1 };
+    let each = if emulator::emulator() == "moto" { 12 } else { 1 };
     let mut crashes: Vec<(usize, usize)> = all.step_by(each).collect();
     let injected = crashes.len();
     let mut running = JoinSet::new();
