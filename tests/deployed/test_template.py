@@ -175,6 +175,12 @@ def _encrypted_topic(_name, properties, _resource, _resources):
         yield "not encrypted"
 
 
+def _rule(_name, properties, _resource, _resources):
+    for target in properties["Targets"]:
+        if not target.get("DeadLetterConfig"):
+            yield "nowhere to go"
+
+
 def _queue(_name, properties, _resource, _resources):
     if not (properties.get("SqsManagedSseEnabled") or properties.get("KmsMasterKeyId")):
         yield "not encrypted"
@@ -235,6 +241,7 @@ CHECKS = {
     "AWS::Logs::LogGroup": _log_group,
     "AWS::Lambda::EventSourceMapping": _mapping,
     "AWS::Scheduler::Schedule": _schedule,
+    "AWS::Events::Rule": _rule,
 }
 
 # How each rule is broken, and what has to be said then.
@@ -254,6 +261,7 @@ BREAKS = [
     ("ApiLogs", ("RetentionInDays",), "gone", "kept for ever"),
     ("Stream", ("DestinationConfig",), None, "no DestinationConfig"),
     ("NotifyQueue", ("RedrivePolicy",), None, "nowhere to go"),
+    ("NightEnded", ("Targets", 0, "DeadLetterConfig"), None, "nowhere to go"),
     ("SlackPolicy", ("PolicyDocument", "Statement", 0, "Resource"), "*", "wildcard resource"),
 ]
 
@@ -381,6 +389,7 @@ class Template(unittest.TestCase):
     def test_each_step_of_a_machine_tries_again_and_ends_in_a_failure_that_is_recorded(self):
         for name in ("night", "close", "simulation"):
             machine = json.loads((INFRA / f"{name}.asl.json").read_text())
+            self.assertGreater(machine["TimeoutSeconds"], 4 * 900, name)
             states = machine["States"]
             for state_name, state in states.items():
                 with self.subTest(machine=name, state=state_name):

@@ -139,6 +139,12 @@ impl Watched {
         self.scopes.is_empty() && self.capped.is_empty()
     }
 
+    /// Whether tasks of any type have a cap.
+    #[must_use]
+    pub fn has_caps(&self) -> bool {
+        !self.capped.is_empty()
+    }
+
     /// A digest that tells two of them apart.
     #[must_use]
     pub fn digest(&self) -> Digest {

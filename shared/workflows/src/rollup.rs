@@ -76,8 +76,8 @@ pub struct RollupOutcome {
 }
 
 impl RollupOutcome {
-    fn note(&mut self, worth: &Worth) {
-        self.unpriced_events = self.unpriced_events.saturating_add(worth.unpriced_events);
+    /// Tasks whose cap is looked at, also where what is posted is as it was: who posted it may not have come to look.
+    fn note_caps(&mut self, worth: &Worth) {
         let Some(capped) = &worth.capped else { return };
         let tasks = worth.posted.keys().filter(|key| key.period == TASK_PERIOD);
         let tasks = tasks.filter_map(|key| key.scope.strip_prefix("task:"));
@@ -181,7 +181,7 @@ impl App {
             self.settle(&events, &outcome.settled).await?;
             self.ports.live.arrived(&names).await?;
         }
-        self.look_after(&outcome).await;
+        self.look_after(&outcome).await?;
         Ok(outcome)
     }
 
@@ -201,19 +201,18 @@ impl App {
         unasked
     }
 
-    /// Looks at the budgets that something was posted to. What cannot be looked at now is found by the next look.
-    async fn look_after(&self, outcome: &RollupOutcome) {
-        if outcome.counters.is_empty() {
-            return;
-        }
-        for (task, capped) in &outcome.capped {
-            if let Err(error) = self.flag_over_cap(task, capped).await {
-                tracing::error!(%error, task, "the cap of a task could not be looked at");
-            }
-        }
-        if let Err(error) = self.watch_budgets(Some(&outcome.counters)).await {
+    /// Looks at the budgets and the capped tasks that something was posted to. A budget that cannot be looked at now is found by
+    /// the next look; a task is not, so that the same blocks have to come again for it.
+    async fn look_after(&self, outcome: &RollupOutcome) -> Result<(), Refusal> {
+        if !outcome.counters.is_empty()
+            && let Err(error) = self.watch_budgets(Some(&outcome.counters)).await
+        {
             tracing::error!(%error, "the budgets could not be looked at");
         }
+        for (task, capped) in &outcome.capped {
+            self.flag_over_cap(task, capped).await?;
+        }
+        Ok(())
     }
 
     /// Organisation versions, prices, and what has a budget. Before an organisation file was applied nothing has.
@@ -247,7 +246,8 @@ impl App {
             let mut wanted = Vec::new();
             for (trace, before) in part.iter().zip(states) {
                 let Some(fresh) = events.get(trace) else { continue };
-                wanted.extend(Wanted::of(*trace, before, fresh, again));
+                let has_caps = sight.as_ref().is_some_and(|sight| sight.watched.has_caps());
+                wanted.extend(Wanted::of(*trace, before, fresh, (again, has_caps)));
             }
             let earlier = self.earlier_events(&wanted).await?;
             let mut group = Group::default();
@@ -269,8 +269,9 @@ impl App {
                 };
                 let Computed { change, mut worth } = computed;
                 outcome.unasked.append(&mut worth.unasked);
+                outcome.note_caps(&worth);
                 let Some(change) = change else { continue };
-                outcome.note(&worth);
+                outcome.unpriced_events = outcome.unpriced_events.saturating_add(worth.unpriced_events);
                 // What is computed again settled its reservations when it was new.
                 let named = if again == Again::No { self.named_by(events.get(&trace)) } else { BTreeSet::new() };
                 let steps = steps(change);
@@ -416,13 +417,18 @@ struct Wanted<'a> {
 
 impl<'a> Wanted<'a> {
     /// `None`: nothing of it can have changed.
-    fn of(trace: u64, before: TraceState, fresh: &'a [(BlockName, Recorded)], again: Again) -> Option<Self> {
+    fn of(
+        trace: u64,
+        before: TraceState,
+        fresh: &'a [(BlockName, Recorded)],
+        (again, has_caps): (Again, bool),
+    ) -> Option<Self> {
         let known: BTreeSet<BlockName> = before.blocks.iter().copied().collect();
         let named: BTreeSet<BlockName> = fresh.iter().map(|(name, _)| *name).collect();
         let new_blocks: Vec<BlockName> = named.difference(&known).copied().collect();
-        // Whether critical work asked is looked at after it is posted, and may have to be made up for.
+        // Whether critical work asked, and the caps of tasks, are looked at after it is posted, which may have to be made up for.
         let is_critical = fresh.iter().any(|(_, recorded)| recorded.event.critical);
-        if new_blocks.is_empty() && again == Again::No && !is_critical {
+        if new_blocks.is_empty() && again == Again::No && !is_critical && !has_caps {
             return None;
         }
         let earlier = known.difference(&named).copied().collect();

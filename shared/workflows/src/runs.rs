@@ -304,9 +304,9 @@ impl App {
     async fn bury(&self, turn: &Turn) -> Result<(), Refusal> {
         tracing::warn!(run = turn.run, "a run stopped without an end");
         let error = "it stopped without an end, and another run took its turn over".to_owned();
-        self.end_run(&turn.run, &turn.kind, Err(error.clone())).await?;
-        self.remove_plan(&turn.run).await?;
-        self.remember_failure(&turn.run, &turn.kind, &error).await
+        self.remember_failure(&turn.run, &turn.kind, &error).await?;
+        self.end_run(&turn.run, &turn.kind, Err(error)).await?;
+        self.remove_plan(&turn.run).await
     }
 
     /// A name for a new run.
@@ -427,8 +427,9 @@ impl App {
             return self.tidy_up(run).await;
         }
         let kind = known.map_or_else(|| kind.to_owned(), |record| record.kind);
-        self.end_run(run, &kind, Err(error.to_owned())).await?;
+        // Told first: what has ended is not looked at again.
         self.remember_failure(run, &kind, error).await?;
+        self.end_run(run, &kind, Err(error.to_owned())).await?;
         self.tidy_up(run).await?;
         self.publish_alerts().await;
         Ok(())

@@ -140,6 +140,10 @@ async fn served() -> Served {
     Served { stage, app, leases, books }
 }
 
+fn team(id: &str) -> Tags {
+    serde_json::from_value(json!({ "team": id })).unwrap()
+}
+
 impl Served {
     /// Decision and reason.
     async fn ask(&self, amount: &str, tags: Value, critical: bool) -> (Value, Value) {
@@ -212,6 +216,9 @@ async fn bud_5_who_asks_is_answered_in_time_by_what_is_known() {
     let Served { stage, app, leases, books } = served().await;
     let make = async || stage.alone().create_key(Role::Ingest, None, Tags::default(), None).await.unwrap().key;
     let (known, unknown) = (make().await, make().await);
+    let estimate = Some(Estimate::Money { amount: "0.1".parse().unwrap(), currency: "USD".parse().unwrap() });
+    let request = AuthorizeRequest { estimate, tags: team("support"), ..AuthorizeRequest::default() };
+    let held = stage.alone().authorize(&Principal::operator(), request).await.unwrap().reservation_id.unwrap();
     let served = Served { app: app.answering_within(WITHIN), stage, leases, books };
     served.app.authenticate(&known).await.unwrap();
     assert_eq!(served.ask("0.1", json!({ "team": "support" }), false).await.0, "allow");
@@ -221,13 +228,17 @@ async fn bud_5_who_asks_is_answered_in_time_by_what_is_known() {
     served.app.authenticate(&known).await.unwrap();
     let began = Instant::now();
     let pager = json!({ "team": "support", "agent": "pager" });
-    let (answered, critical, nobody) = tokio::join!(
+    let operator = Principal::operator();
+    let (answered, critical, nobody, released, extended) = tokio::join!(
         served.ask("0.1", json!({ "team": "support" }), false),
         served.ask("0.1", pager, true),
         served.app.authenticate(&unknown),
+        served.app.release(&operator, &held),
+        served.app.extend_reservation(&operator, &held, 900),
     );
     assert!(began.elapsed() < WITHIN * 2, "{:?}", began.elapsed());
     assert_eq!(answered, (json!("deny"), json!("unavailable")));
     assert_eq!(critical, (json!("allow"), json!("unavailable")));
     assert!(matches!(nobody, Err(Refusal::Store(_))), "nobody knows this key");
+    assert!(matches!((released, extended), (Err(Refusal::Store(_)), Err(Refusal::Store(_)))));
 }

@@ -190,6 +190,10 @@ impl App {
     /// # Errors
     /// [`Refusal::NotFound`] for an id that we gave to nobody, [`Refusal::Forbidden`] for one of another key.
     pub async fn release(&self, principal: &Principal, reservation_id: &str) -> Result<(), Refusal> {
+        self.patience().for_work(|| self.give_back(principal, reservation_id)).await
+    }
+
+    async fn give_back(&self, principal: &Principal, reservation_id: &str) -> Result<(), Refusal> {
         let reservation = self.own_reservation(principal, reservation_id)?;
         self.ports.leases.settle(&[reservation.settlement]).await?;
         if reservation.holder != holder(principal.key_id.as_deref()) {
@@ -205,6 +209,15 @@ impl App {
     /// As [`App::release`]; [`Refusal::Conflict`] where it is settled or has ended, or would outlive a period that it is
     /// counted in.
     pub async fn extend_reservation(
+        &self,
+        principal: &Principal,
+        reservation_id: &str,
+        ttl_s: u32,
+    ) -> Result<(String, String), Refusal> {
+        self.patience().for_work(|| self.prolong(principal, reservation_id, ttl_s)).await
+    }
+
+    async fn prolong(
         &self,
         principal: &Principal,
         reservation_id: &str,
