@@ -1,10 +1,12 @@
 //! A budget that is new counts the days before it in steps that are bounded, whoever takes them and wherever one ends.
 
+use std::sync::atomic::Ordering;
+
 use recoup_money::Amount;
 use recoup_workflows::Principal;
 use recoup_workflows::budgets::RECOUNTED_DAYS_MAX;
 use recoup_workflows::nightly::{SettleStep, Through};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::rollup::{BUDGETS, counters};
 use crate::stage::{ORGANISATION, Stage};
@@ -12,9 +14,15 @@ use crate::stage::{ORGANISATION, Stage};
 /// UTC days that have blocks, and those that the local days of a night reach into.
 const DAYS: usize = 13 + 14;
 
+/// Blocks of the long day.
+const BLOCKS: usize = 100;
+
 /// A month that a night has run, and budgets that came after it.
 async fn with_new_budgets() -> Stage {
-    let stage = Stage::new().await;
+    with_new_budgets_over(Stage::new().await).await
+}
+
+async fn with_new_budgets_over(stage: Stage) -> Stage {
     let app = stage.process();
     app.nightly(&Principal::operator(), &app.new_run().unwrap(), Through::All).await.unwrap();
     let file = format!("{ORGANISATION}{BUDGETS}");
@@ -110,4 +118,35 @@ async fn bud_1_a_night_goes_on_counting_where_one_that_failed_was() {
     let (left, _) = in_steps(&stage, &next).await;
     assert!(left.is_empty(), "what is left of thirteen days is less than a step does: {left:?}");
     assert_eq!(counters(&stage).await, expected);
+}
+
+/// A month with a day of so many blocks that a step that takes long does not come through them.
+async fn with_a_long_day() -> Stage {
+    let stage = Stage::new().await;
+    let app = stage.alone();
+    for number in 0..BLOCKS {
+        let event = json!({
+            "event_id": format!("long-{number}"), "used_at": "2026-10-20T12:00:00Z", "kind": "llm", "provider": "example",
+            "model": "known", "usage": { "input": 1_000 }, "tags": { "team": "support" },
+        });
+        stage.ingest(&app, &[event]).await;
+    }
+    with_new_budgets_over(stage).await
+}
+
+#[tokio::test]
+async fn bud_1_a_step_that_takes_long_stops_within_a_day_and_the_next_goes_on_there() {
+    let whole = with_a_long_day().await;
+    let app = whole.alone();
+    app.nightly(&Principal::operator(), &app.new_run().unwrap(), Through::All).await.unwrap();
+    let stage = with_a_long_day().await;
+    let run = up_to_settling(&stage).await;
+    // Every look at the clock finds it six minutes on: a step has no time for more than it begins with.
+    stage.clock.step_ns.store(6 * 60 * 1_000_000_000, Ordering::SeqCst);
+    let (left, _) = in_steps(&stage, &run).await;
+    stage.clock.step_ns.store(1_000, Ordering::SeqCst);
+    assert!((20..50).contains(&left.len()), "no step does more than a day: {left:?}");
+    assert!(left.windows(2).any(|two| two[0] == two[1]), "a day that takes several steps: {left:?}");
+    assert!(left.is_sorted_by(|one, next| one >= next), "{left:?}");
+    assert_eq!(counters(&stage).await, counters(&whole).await);
 }

@@ -61,6 +61,11 @@ impl Allowance {
         Self { days: RECOUNTED_DAYS_MAX, blocks: RECOUNTED_BLOCKS_MAX, until_ns: now_ns.saturating_add(lasts_ns) }
     }
 
+    /// Whether it may begin another day. The first it begins however late it is: each step counts something.
+    const fn may_begin(&self, now_ns: i64) -> bool {
+        self.days == RECOUNTED_DAYS_MAX || (self.days > 0 && !self.is_used_up(now_ns))
+    }
+
     const fn is_used_up(&self, now_ns: i64) -> bool {
         self.blocks == 0 || now_ns >= self.until_ns
     }
@@ -147,7 +152,7 @@ impl App {
         let begun = mark.as_ref().and_then(|mark| Some((mark.place, mark.seq?)));
         for (done, place) in places.iter().enumerate() {
             let left = places.len().saturating_sub(done);
-            if allowance.days == 0 || allowance.is_used_up(self.now_ns()) {
+            if !allowance.may_begin(self.now_ns()) {
                 return Ok(left);
             }
             allowance.days = allowance.days.saturating_sub(1);

@@ -183,7 +183,7 @@ impl App {
     /// As [`App::night_settle_step`].
     pub async fn night_settle(self: &Arc<Self>, run: &str) -> Result<Value, Refusal> {
         loop {
-            // Fewer days are left with each step.
+            // Each step counts something of what is left.
             if let SettleStep::Done(outcome) = self.night_settle_step(run).await? {
                 return Ok(outcome);
             }
