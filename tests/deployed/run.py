@@ -490,12 +490,21 @@ class Deployed:
             check(there.read_bytes() == ours, f"CLO-5: the statement of {team} differs from the one-machine one")
             lock = self.aws("s3").head_object(Bucket=bucket, Key=key)
             check(lock.get("ObjectLockMode") == "GOVERNANCE", f"{key} is not locked: {lock.get('ObjectLockMode')}")
+            said = json.loads(self.recoup("verify", there).stdout)
+            check(said["holds"], f"the statement of {team}, verified there: {said}")
             check(lock["ObjectLockRetainUntilDate"] > datetime.datetime.now(datetime.timezone.utc), "the lock is over")
         there = self.folder / "manifest.json"
         self.cli("s3", "cp", f"s3://{bucket}/statements/{MONTH}/manifest-r1.json", there)
         ours = next((self.data / "documents").rglob("manifest-r1.json"))
         check(there.read_bytes() == ours.read_bytes(), "CLO-5: the manifest differs from the one-machine one")
-        print(f"     {len(self.teams)} statements and the manifest are byte for byte those of one machine")
+        for asked in (("statements", MONTH), ("prices", "tasks")):
+            there, ours = json.loads(self.recoup(*asked).stdout), json.loads(self.local("--json", *asked).stdout)
+            rows = [{name: value for name, value in row.items() if not name.endswith("_at")} for row in there["rows"]]
+            wanted = [{name: value for name, value in row.items() if not name.endswith("_at")} for row in ours["rows"]]
+            check(rows == wanted and rows, f"{' '.join(asked)}: {rows}\non one machine {wanted}")
+        runs = [row["kind"] for row in json.loads(self.recoup("runs").stdout)["rows"]]
+        check({"nightly", "close"} <= set(runs), f"the runs are {runs}")
+        print(f"     {len(self.teams)} statements and the manifest are byte for byte those of one machine, and hold")
 
     def links(self):
         status, headers, _ = self.ask("GET", f"/v1/statements/{MONTH}/support?link=true")
@@ -792,6 +801,7 @@ class Deployed:
         before = scan()
         second = run(program, env=self.env).stdout.decode()
         check(scan() == before, "applied twice, an upgrade changed something")
+        check(all(one.endswith(":standing") for one in second.split()), f"applied twice, an upgrade says {second.split()}")
         gathered = self.aws("dynamodb").query(
             TableName=tables[1], KeyConditionExpression="pk = :p", ExpressionAttributeValues={":p": counter},
         )["Items"]

@@ -269,7 +269,9 @@ impl App {
                 };
                 let Computed { change, mut worth } = computed;
                 outcome.unasked.append(&mut worth.unasked);
-                outcome.note_caps(&worth);
+                if change.is_some() || again == Again::No {
+                    outcome.note_caps(&worth);
+                }
                 let Some(change) = change else { continue };
                 outcome.unpriced_events = outcome.unpriced_events.saturating_add(worth.unpriced_events);
                 // What is computed again settled its reservations when it was new.
@@ -413,6 +415,8 @@ struct Wanted<'a> {
     new_blocks: Vec<BlockName>,
     /// Blocks of it that are not at hand.
     earlier: Vec<BlockName>,
+    /// Whether it may post something else now; else it is only looked at.
+    posts: bool,
 }
 
 impl<'a> Wanted<'a> {
@@ -428,11 +432,12 @@ impl<'a> Wanted<'a> {
         let new_blocks: Vec<BlockName> = named.difference(&known).copied().collect();
         // Whether critical work asked, and the caps of tasks, are looked at after it is posted, which may have to be made up for.
         let is_critical = fresh.iter().any(|(_, recorded)| recorded.event.critical);
-        if new_blocks.is_empty() && again == Again::No && !is_critical && !has_caps {
+        let posts = !new_blocks.is_empty() || again == Again::Yes || is_critical;
+        if !posts && !has_caps {
             return None;
         }
         let earlier = known.difference(&named).copied().collect();
-        Some(Self { trace, before, fresh, new_blocks, earlier })
+        Some(Self { trace, before, fresh, new_blocks, earlier, posts })
     }
 
     /// What changes of it.
@@ -443,7 +448,7 @@ impl<'a> Wanted<'a> {
             None => Worth::default(),
         };
         let posted = worth.posted.clone();
-        if self.new_blocks.is_empty() && posted == self.before.posted {
+        if !self.posts || (self.new_blocks.is_empty() && posted == self.before.posted) {
             return Ok(Computed { change: None, worth });
         }
         let Self { trace, before, new_blocks, .. } = self;
