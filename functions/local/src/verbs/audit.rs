@@ -96,6 +96,8 @@ fn detail(row: &Value) -> String {
             let more = if more > 0 { format!("; and {more} more") } else { String::new() };
             format!("{name}: {}{more}", shown.join("; "))
         }
+        // Whether it was asked for is told either way.
+        Value::Bool(false) => format!("{name}: no"),
         other => format!("{name}: {}", plain(other)),
     });
     texts.collect::<Vec<_>>().join(", ")
@@ -121,5 +123,6 @@ mod tests {
     fn what_is_known_is_told_in_words() {
         let row = json!({ "detail": { "limit": "5", "before": null, "changes": ["~ a: 1 -> 2", "+ b", "+ c", "+ d", "+ e"] } });
         assert_eq!(detail(&row), "changes: ~ a: 1 -> 2; + b; + c; and 2 more, limit: 5");
+        assert_eq!(detail(&json!({ "detail": { "asked": false, "reserved": true } })), "asked: no, reserved: yes");
     }
 }

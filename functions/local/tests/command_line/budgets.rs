@@ -127,6 +127,10 @@ fn bud_3_a_reservation_is_extended_and_what_did_not_ask_is_named_in_an_overrun()
     books.spend("e1", "104.50", "");
     let shown = books.run(&["budgets"]).exits(0).stdout;
     assert!(has_line(&shown, &["team:support is over in", "by 4.5 USD: 4.5 not-asked"]), "{shown}");
+    let alerts = books.json(&["alerts"])["rows"].as_array().unwrap().clone();
+    let used_up = alerts.iter().find(|alert| alert["tier"] == 100).unwrap()["id"].as_str().unwrap();
+    let alert = books.run(&["alerts", "show", used_up]).exits(0).stdout;
+    assert!(has_line(&alert, &["over because", "4.5 not-asked"]), "{alert}");
     let row = books.json(&["budgets"])["rows"][0]["overrun"].clone();
     assert_eq!(row, serde_json::json!({ "amount": "4.5", "causes": [{ "cause": "not-asked", "amount": "4.5" }] }));
 }

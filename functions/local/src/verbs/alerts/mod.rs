@@ -141,6 +141,13 @@ fn state_of(row: &Value) -> String {
     }
 }
 
+/// The causes of an overrun with their amounts; empty: it was none.
+fn over_because(alert: &Value) -> String {
+    let causes = alert.get("overrun").and_then(|overrun| overrun.get("causes")).and_then(Value::as_array);
+    let causes = causes.into_iter().flatten().map(|one| format!("{} {}", field(one, "amount"), field(one, "cause")));
+    causes.collect::<Vec<_>>().join(", ")
+}
+
 fn show(desk: &Desk, answer: &Answer) -> Result<(), Failure> {
     if desk.screen.json() {
         return desk.screen.document(&answer.bytes);
@@ -163,6 +170,7 @@ fn show(desk: &Desk, answer: &Answer) -> Result<(), Failure> {
     line("tier", format!("{}%", field(&alert, "tier")));
     line("posted then", amount("posted"));
     line("limit then", format!("{}, version {}", amount("limit"), field(&alert, "limit_version")));
+    line("over because", over_because(&alert));
     line("state", state_of(&alert));
     line("fired", moment(&field(&alert, "fired_at")));
     line("escalated", moment(&field(&alert, "escalated_at")));
