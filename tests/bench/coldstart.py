@@ -5,9 +5,12 @@ process: it hands out one event and takes the time until the answer to it comes.
 """
 
 import argparse
+import contextlib
 import http.server
 import json
 import os
+import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -147,6 +150,69 @@ def store():
             "RECOUP_ADMIN_KEY_ID": "0123456789ab", "RECOUP_ADMIN_KEY_DIGEST": "0" * 64}
 
 
+class Tls:
+    """TLS in front of the emulator, with a certificate of its own that clients trust beside those of this machine."""
+
+    def __init__(self, folder):
+        self.certificate, key = os.path.join(folder, "server.pem"), os.path.join(folder, "server.key")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                        "-keyout", key, "-out", self.certificate, "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+                        "-addext", "basicConstraints=critical,CA:FALSE"], check=True, capture_output=True)
+        self.trusted = os.path.join(folder, "trusted.pem")
+        with open(ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt", encoding="utf-8") as machine, \
+                open(self.certificate, encoding="utf-8") as own, open(self.trusted, "w", encoding="utf-8") as trusted:
+            trusted.write(machine.read() + own.read())
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(self.certificate, key)
+        self.plain = os.environ["AWS_ENDPOINT_URL"].removeprefix("http://").split(":")
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            near, _ = self.listener.accept()
+            threading.Thread(target=self.pass_on, args=(near,), daemon=True).start()
+
+    def pass_on(self, near):
+        with contextlib.suppress(OSError), self.context.wrap_socket(near, server_side=True) as near, \
+                socket.create_connection((self.plain[0], int(self.plain[1]))) as far:
+            for one in (near, far):
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            back = threading.Thread(target=self.copy, args=(far, near), daemon=True)
+            back.start()
+            self.copy(near, far)
+
+    @staticmethod
+    def copy(one, other):
+        with contextlib.suppress(OSError):
+            while piece := one.recv(65536):
+                other.sendall(piece)
+
+    def floor_s(self):
+        """A first handshake by itself."""
+        said = subprocess.run([os.path.join(RELEASE, "tls_handshake"), self.address, self.certificate], check=True, capture_output=True)
+        return int(said.stdout) / 1e6
+
+
+def tls_of(rounds, functions, environment):
+    """What TLS adds to the start of each function, beside a first handshake by itself."""
+    with tempfile.TemporaryDirectory() as folder:
+        tls = Tls(folder)
+        behind = environment | {"AWS_ENDPOINT_URL": f"https://{tls.address}", "SSL_CERT_FILE": tls.trusted}
+        added, floors = {name: [] for name in functions}, []
+        for _ in range(rounds):
+            floors.append(tls.floor_s())
+            for name in functions:
+                path = os.path.join(RELEASE, name)
+                plain, over_tls = (start_s(path, FUNCTIONS[name], one)[0] for one in (environment, behind))
+                added[name].append(over_tls - plain)
+    floor = statistics.median(floors)
+    medians = {name: statistics.median(times) for name, times in added.items()}
+    return {"handshake_ms": round(floor * 1000, 2), "tls_adds_ms": {name: round(taken * 1000, 2) for name, taken in medians.items()},
+            "tls_ratios": {name: round(taken / floor, 2) for name, taken in medians.items()}}
+
+
 def sizes_mb(path):
     """What is deployed of a binary: stripped, and its zip."""
     with tempfile.TemporaryDirectory() as folder:
@@ -163,6 +229,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--before", help="a folder of binaries of another build, for the same rounds")
     parser.add_argument("--only", action="append", choices=FUNCTIONS, help="only this function; may be repeated")
+    parser.add_argument("--tls", action="store_true", help="also what TLS to the emulator adds, beside a handshake by itself")
     options = parser.parse_args()
     environment = store()
     functions = options.only or list(FUNCTIONS)
@@ -187,6 +254,7 @@ def main():
         "ratios": {name: round(taken / floor, 2) for name, taken in starts_ms.items()},
         "trivial_cpu_ms": cpu_floor, "cpu_ms": cpu_ms,
         "stripped_and_zip_mb": {name: sizes_mb(os.path.join(RELEASE, name)) for name in functions},
+        **(tls_of(options.rounds, functions, environment) if options.tls else {}),
         "other_load_percent": watch.percent(),
     }))
 
