@@ -17,6 +17,6 @@ pub mod tiers;
 mod usage;
 
 pub use counter::{Counter, PeriodKind, Watched};
-pub use posting::{CriticalSpan, PostingError, critical_spans, postings};
+pub use posting::{Borne, CriticalSpan, PostingError, critical_spans, postings};
 pub use reserved::{Reservations, Reserved};
 pub use usage::{Tier, Usage, counter_of, usage};

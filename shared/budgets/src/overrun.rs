@@ -5,6 +5,7 @@
 //! nothing more.
 
 use recoup_money::{Amount, Share, split};
+use serde::{Deserialize, Serialize};
 
 use crate::counter::Counter;
 use crate::reserved::Cover;
@@ -86,7 +87,8 @@ impl Parts {
 }
 
 /// Why more was posted to a budget than its limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// Nobody asked for it.
     NotAsked,

@@ -1,10 +1,10 @@
 //! What of a trace counts for which counter (BUD-1).
 //!
-//! Once its root has arrived, every span counts for the payer of the trace, where that leaves something open for those whom its
-//! reservation was admitted for. Until then each span counts for its own tags,
-//! else for those that its reservation was admitted for, else for those of the nearest ancestor that has them in one of these
-//! ways, else for those of its API key, else for the organisation alone. An agent answers for the exclusive cost of its
-//! spans; a task is named by `task_id`, else by the trace.
+//! Once its root has arrived, every span counts for the payer of the trace, where that leaves something open for those whom
+//! its reservation was admitted for. Until then each span counts for its own tags, else for those that its reservation was
+//! admitted for, else for those of the nearest ancestor that has them in one of these ways, else for those of its API key,
+//! else for the organisation alone. An agent answers for the exclusive cost of its spans; a task is named by `task_id`, else
+//! by the trace.
 
 use std::collections::BTreeMap;
 
@@ -26,22 +26,43 @@ pub enum PostingError {
     Overflow(String, String),
 }
 
-/// What a trace posts, by counter: no zeros. Beside the counter of a budget its parts are posted (BUD-3). `events` are those
-/// that the trace was resolved from, `reservations` those that they name.
+/// A trace with whom each of its spans counts for.
+#[derive(Clone, Debug)]
+pub struct Borne<'a> {
+    trace: &'a Trace,
+    /// In the order of the spans.
+    spans: Vec<(Asker, Option<Cover<'a>>)>,
+}
+
+impl<'a> Borne<'a> {
+    /// `events` are those that the trace was resolved from, `reservations` those that they name.
+    #[must_use]
+    pub fn of(trace: &'a Trace, events: &[Recorded], reservations: &'a Reservations) -> Self {
+        let covers = covers(trace, events, reservations);
+        let bearers = if trace.root_arrived {
+            bearers_of_payer(trace, &covers)
+        } else {
+            bearers_by_themselves(trace, events, reservations)
+        };
+        Self { trace, spans: bearers.into_iter().zip(covers).collect() }
+    }
+
+    fn spans(&self) -> impl Iterator<Item = (&'a Span, &(Asker, Option<Cover<'a>>))> {
+        self.trace.spans.iter().zip(&self.spans)
+    }
+}
+
+/// What a trace posts, by counter: no zeros. Beside the counter of a budget its parts are posted (BUD-3).
 ///
 /// # Errors
 /// [`PostingError`].
 pub fn postings(
-    trace: &Trace,
-    events: &[Recorded],
-    reservations: &Reservations,
+    borne: &Borne<'_>,
     history: &History,
     watched: &Watched,
 ) -> Result<BTreeMap<Counter, Amount>, PostingError> {
-    let covers = covers(trace, events, reservations);
-    let bearers = bearers(trace, events, reservations, &covers);
     let mut posted = Posted::default();
-    for (span, (bearer, cover)) in trace.spans.iter().zip(bearers.iter().zip(&covers)) {
+    for (span, (bearer, cover)) in borne.spans() {
         if span.exclusive.is_zero() {
             continue;
         }
@@ -99,29 +120,17 @@ pub struct CriticalSpan<'a> {
 
 /// The spans that cost something and whose claim to be critical is honoured.
 #[must_use]
-pub fn critical_spans<'a>(
-    trace: &'a Trace,
-    events: &[Recorded],
-    reservations: &Reservations,
-    history: &History,
-    watched: &Watched,
-) -> Vec<CriticalSpan<'a>> {
-    if !trace.spans.iter().any(|span| span.event.critical) {
-        return Vec::new();
-    }
-    let covers = covers(trace, events, reservations);
-    let bearers = bearers(trace, events, reservations, &covers);
-    let spans = trace.spans.iter().zip(bearers.into_iter().zip(covers));
-    let claims = spans.filter(|(span, _)| span.event.critical && !span.exclusive.is_zero());
+pub fn critical_spans<'a>(borne: &Borne<'a>, history: &History, watched: &Watched) -> Vec<CriticalSpan<'a>> {
+    let claims = borne.spans().filter(|(span, _)| span.event.critical && !span.exclusive.is_zero());
     let critical = claims.filter_map(|(span, (bearer, cover))| {
         let organisation = &history.on(span.local_day).organisation;
         let of_scope = |scope: String| {
             let periods = watched.kinds(&scope).map(|kind| kind.period_of(span.local_day));
             let counters: Vec<Counter> = periods.map(|period| Counter { scope: scope.clone(), period }).collect();
-            counters.into_iter().chain(life_of(&scope, &bearer, watched))
+            counters.into_iter().chain(life_of(&scope, bearer, watched))
         };
-        let counters = scopes(&bearer, organisation).into_iter().flat_map(of_scope).collect();
-        let asker = worker(span, bearer);
+        let counters = scopes(bearer, organisation).into_iter().flat_map(of_scope).collect();
+        let asker = worker(span, bearer.clone());
         let admitted = cover.map(|cover| cover.admitted).unwrap_or_default();
         let not_admitted = span.exclusive.checked_sub(admitted)?;
         asker.may_be_critical(organisation).then_some(CriticalSpan { span, asker, counters, not_admitted })
@@ -156,21 +165,7 @@ fn scopes(bearer: &Asker, organisation: &Organisation) -> Vec<String> {
     chain.into_iter().flatten().collect()
 }
 
-/// Who each span counts for, in the order of the spans.
-fn bearers(
-    trace: &Trace,
-    events: &[Recorded],
-    reservations: &Reservations,
-    covers: &[Option<Cover<'_>>],
-) -> Vec<Asker> {
-    if trace.root_arrived {
-        bearers_of_payer(trace, covers)
-    } else {
-        bearers_by_themselves(trace, events, reservations)
-    }
-}
-
-/// Once the root has arrived. What the payer leaves open stays with the reservation: whoever asks for a team's room and then
+/// Whom each span counts for once the root has arrived, in the order of the spans. What the payer leaves open stays with the reservation: whoever asks for a team's room and then
 /// names no team has not found room without end.
 fn bearers_of_payer(trace: &Trace, covers: &[Option<Cover<'_>>]) -> Vec<Asker> {
     let payer = &trace.payer;
@@ -204,7 +199,7 @@ fn of_trace(trace: &Trace) -> Asker {
     Asker { task: Some(trace.trace.clone()), ..Asker::default() }
 }
 
-/// Until the root has arrived.
+/// The same until the root has arrived.
 fn bearers_by_themselves(trace: &Trace, events: &[Recorded], reservations: &Reservations) -> Vec<Asker> {
     let keys: BTreeMap<&Id, &Tags> =
         events.iter().map(|recorded| (&recorded.event.event_id, &*recorded.origin.key_tags)).collect();

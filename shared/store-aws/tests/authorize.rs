@@ -2,25 +2,26 @@
 #![expect(clippy::indexing_slicing, reason = "tests")]
 
 mod emulator;
+mod stage;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::types::AttributeValue;
 use recoup_metering::Shape;
 use recoup_money::Amount;
-use recoup_store::{Alert, Alerts, Balance, Clock, CounterKey, Leases as _, StoreError};
-use recoup_store_aws::{AwsStore, DocumentSettings, S3Documents, Settings, Usage, block_name};
+use recoup_store::{Balance, CounterKey, Leases as _};
+use recoup_store_aws::{AwsStore, Settings, Usage, block_name};
 use recoup_workflows::authorize::{Authorization, AuthorizeRequest, Decision, Estimate};
 use recoup_workflows::ingest::Listing;
 use recoup_workflows::rollup::ArrivedBlock;
 use recoup_workflows::{App, Ports, Principal};
 use serde_json::{Value, json};
+use stage::SetClock;
 
 const ORGANISATION: &str = r#"
 [organisation]
@@ -55,8 +56,6 @@ limit = "2.50"
 scope = "team:marketing"
 limit = "900"
 "#;
-/// 2026-11-10T08:00:00Z.
-const NOW_NS: i64 = 1_794_297_600_000_000_000;
 const MINUTE_NS: i64 = 60_000_000_000;
 /// What one caller asks for; 50 of them fit.
 const ESTIMATE: &str = "0.05";
@@ -67,24 +66,6 @@ const EVENT_COST: &str = "0.03";
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Processes that the callers are spread over.
 const PROCESSES: usize = 8;
-
-#[derive(Debug)]
-struct SetClock(AtomicI64);
-
-impl Clock for SetClock {
-    fn now_ns(&self) -> i64 {
-        self.0.load(Ordering::SeqCst)
-    }
-}
-
-struct Silent;
-
-#[async_trait]
-impl Alerts for Silent {
-    async fn publish(&self, _alert: &Alert) -> Result<(), StoreError> {
-        Ok(())
-    }
-}
 
 struct Stage {
     settings: Settings,
@@ -103,22 +84,12 @@ impl Stage {
         let patient = TimeoutConfig::builder().operation_attempt_timeout(PATIENCE).operation_timeout(PATIENCE).build();
         let config = emulator::config().await.into_builder().timeout_config(patient).build();
         let settings = emulator::make_tables(&recoup_store_aws::dynamodb_client(&config)).await;
-        let clock = Arc::new(SetClock(AtomicI64::new(NOW_NS)));
-        let documents = Arc::new(S3Documents::new(DocumentSettings { bucket: "none".into(), lock: None }, &config));
+        let clock = SetClock::new();
         let mut apps = Vec::new();
         let mut stores = Vec::new();
         for _ in 0..PROCESSES {
             let store = Arc::new(AwsStore::open(settings.clone(), &config).await.expect("open"));
-            let ports = Ports {
-                log: store.clone(),
-                live: store.clone(),
-                leases: store.clone(),
-                books: store.clone(),
-                documents: documents.clone(),
-                alerts: Arc::new(Silent),
-                clock: clock.clone(),
-            };
-            apps.push(Arc::new(App::new(ports, [7; 32], store.lanes()).sharing(true)));
+            apps.push(stage::app(&store, &clock, None).await);
             stores.push(store);
         }
         apps[0].apply_organisation(ORGANISATION, None, false).await.expect("apply");

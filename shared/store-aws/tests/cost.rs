@@ -12,16 +12,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use async_trait::async_trait;
 use billed::Billed;
 use recoup_model::digest::content_digest;
 use recoup_model::{Digest, Event, Id, Identity, Kind, Origin, Recorded, Status, Tags, TokenClass, Usage};
 use recoup_money::Amount;
 use recoup_store::block::pack::pack;
 use recoup_store::live::TRACES_PER_POST_MAX;
-use recoup_store::{
-    Alert, Alerts, BlockName, CounterKey, EventLog as _, Incoming, Live as _, StoreError, TraceChange, TraceState,
-};
+use recoup_store::{BlockName, CounterKey, EventLog as _, Incoming, Live as _, TraceChange, TraceState};
 use recoup_store_aws::AwsStore;
 use recoup_workflows::App;
 use recoup_workflows::rollup::ArrivedBlock;
@@ -227,15 +224,6 @@ fn organisation() -> String {
     format!("{ORGANISATION}{}", budgets.collect::<String>())
 }
 
-struct Silent;
-
-#[async_trait]
-impl Alerts for Silent {
-    async fn publish(&self, _alert: &Alert) -> Result<(), StoreError> {
-        Ok(())
-    }
-}
-
 /// What rolling up an event costs, thousandths of units.
 #[derive(Clone, Copy, Debug)]
 struct Rolled {
@@ -261,7 +249,7 @@ impl Process {
         let clock = stage::SetClock::new();
         // The month of the events is the running one: its budgets are looked at.
         clock.0.store(OCTOBER_NS + DAY_NS, Ordering::SeqCst);
-        let app = stage::app(&store, &clock, Arc::new(Silent)).await;
+        let app = stage::app(&store, &clock, None).await;
         app.apply_organisation(&organisation(), None, false).await.expect("apply");
         Self { app, store, billed }
     }

@@ -14,7 +14,6 @@ use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
 use recoup_metering::Shape;
 use recoup_model::Tags;
-use recoup_store::{Alert, Alerts, StoreError};
 use recoup_store_aws::AwsStore;
 use recoup_workflows::authorize::{AuthorizeRequest, Estimate};
 use recoup_workflows::ingest::Listing;
@@ -34,15 +33,6 @@ id = "support"
 scope = "team:support"
 limit = "10"
 "#;
-
-struct Silent;
-
-#[async_trait::async_trait]
-impl Alerts for Silent {
-    async fn publish(&self, _alert: &Alert) -> Result<(), StoreError> {
-        Ok(())
-    }
-}
 
 /// Action, table and partition of everything that is written.
 #[derive(Clone, Debug, Default)]
@@ -127,9 +117,9 @@ async fn taking_events_in_writes_what_its_role_lets_it_and_nothing_else() {
     let user_key = store.user_key().await.expect("a key for users");
     assert_ne!(user_key, [0; 32]);
     let clock = stage::SetClock::new();
-    let app = stage::app(&store, &clock, Arc::new(Silent)).await;
+    let app = stage::app(&store, &clock, None).await;
     let others = Arc::new(AwsStore::open(settings.clone(), &config).await.expect("open"));
-    let others = stage::app(&others, &clock, Arc::new(Silent)).await;
+    let others = stage::app(&others, &clock, None).await;
     others.apply_organisation(ORGANISATION, None, false).await.expect("apply");
     let key = others.create_key(Role::Ingest, None, Tags::default(), None).await.expect("a key").key;
     let principal = app.authenticate(&key).await.expect("a principal");

@@ -146,7 +146,7 @@ impl World {
     async fn open(&self, client: Client, faults: Option<Arc<Faults>>) -> (Arc<App>, Arc<AwsStore>) {
         let store = Arc::new(AwsStore::with_client(self.settings.clone(), client).await.expect("open"));
         let topic = Arc::new(Topic { faults, heard: Arc::clone(&self.heard) });
-        (stage::app(&store, &self.clock, topic).await, store)
+        (stage::app(&store, &self.clock, Some(topic)).await, store)
     }
 
     /// One that ends at a call; how many calls it came to, and whether it said that it did not do what it was asked.

@@ -12,12 +12,11 @@ mod stage;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use billed::Billed;
 use recoup_money::Amount;
-use recoup_store::{Alert, Alerts, Balance, CounterKey, Leases as _, Live as _, StoreError};
+use recoup_store::{Balance, CounterKey, Leases as _, Live as _};
 use recoup_store_aws::{AwsStore, Settings};
 use recoup_workflows::App;
 use recoup_workflows::rollup::ArrivedBlock;
@@ -58,15 +57,6 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Spans of one request of the long trace.
 const BATCH: usize = 500;
 
-struct Silent;
-
-#[async_trait]
-impl Alerts for Silent {
-    async fn publish(&self, _alert: &Alert) -> Result<(), StoreError> {
-        Ok(())
-    }
-}
-
 struct Deployment {
     client: Client,
     settings: Settings,
@@ -88,7 +78,7 @@ impl Deployment {
 
     async fn process(&self, client: &Client) -> (Arc<App>, Arc<AwsStore>) {
         let store = Arc::new(AwsStore::with_client(self.settings.clone(), client.clone()).await.expect("open"));
-        (stage::app(&store, &self.clock, Arc::new(Silent)).await, store)
+        (stage::app(&store, &self.clock, None).await, store)
     }
 
     /// Records a request; its block.

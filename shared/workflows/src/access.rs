@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use recoup_model::{Tags, limits};
-use recoup_store::{Expect, Key, StoreError};
+use recoup_store::{Expect, Key};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
@@ -414,12 +414,7 @@ impl App {
         let read = records::get::<KeyRecord>(self.books(), &key);
         let found = match self.known_key(id) {
             // Whoever is answered in time is told in time that nothing is known.
-            None => match self.authorize_within {
-                Some(within) => tokio::time::timeout(within, read)
-                    .await
-                    .map_err(|late| StoreError::unavailable("look up an API key", late))??,
-                None => read.await?,
-            },
+            None => self.patience().for_work(|| async { Ok(read.await?) }).await?,
             Some(known) => match tokio::time::timeout(LOOK_WITHIN, read).await {
                 Ok(Ok(found)) => found,
                 Ok(Err(error)) => {

@@ -2,8 +2,9 @@
 //!
 //! Whoever asks is logged when it is let through. What did not ask is found when its cost is posted: an event that claims to be
 //! critical, whose agent or task type the organisation file declares so, and of whose cost a part was not admitted by a
-//! reservation: all of it where it names none of its key, or too late, else what is above the reservation. It is logged under a name that follows from the event and never written over, and its block is marked once all of it was looked
-//! at: blocks that come again log nothing anew, also where the budget was used up only later. A mark has an end
+//! reservation: all of it where it names none of its key, or too late, else what is above the reservation. It is logged
+//! under a name that follows from the event and never written over, and its block is marked once all of it was looked at:
+//! blocks that come again log nothing anew, also where the budget was used up only later. A mark has an end
 //! ([`LOOKED_AT_DAYS`]). Not all of a block was looked at where a trace with such an event could not be posted.
 //! Of what one rollup is given, the latest events are those beyond the limit.
 //! Not logged is what has no price yet: it costs nothing; and what counts for the limit of a payer who is not known yet when the
@@ -57,8 +58,6 @@ pub(crate) struct Unasked {
     pub(crate) cost: Amount,
     /// What of the cost no reservation has admitted; what one has is logged where it is asked for.
     pub(crate) not_asked: Amount,
-    /// Whether a reservation has admitted a part.
-    pub(crate) reserved: bool,
 }
 
 /// A limit that an event went beyond.
@@ -236,7 +235,7 @@ impl App {
             detail: json!({
                 "scope": beyond.scope, "period": beyond.period, "limit": beyond.limit, "posted": beyond.posted,
                 "amount": event.not_asked, "agent": event.asker.agent, "task_type": event.asker.task_type,
-                "task": event.asker.task, "team": event.asker.team, "reserved": event.reserved, "asked": false,
+                "task": event.asker.task, "team": event.asker.team, "reserved": event.not_asked != event.cost, "asked": false,
                 "event_id": event.event_id, "trace_id": event.trace_id,
             }),
         };

@@ -3,7 +3,7 @@
 //! I/O: the parts of the counters of budgets that are overrun.
 
 use recoup_budgets::Counter;
-use recoup_budgets::overrun::{Overrun, Part, Parts, overrun};
+use recoup_budgets::overrun::{Cause, Overrun, Part, Parts, overrun};
 use recoup_money::Amount;
 use recoup_store::CounterKey;
 use serde::{Deserialize, Serialize};
@@ -21,18 +21,17 @@ pub struct OverrunRow {
 }
 
 /// A cause of an overrun.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CauseRow {
-    /// `not-asked`, `above-estimate`, `reported-late`, `critical` or `admitted`.
-    pub cause: String,
+    /// What it is.
+    pub cause: Cause,
     /// Its part of the overrun.
     pub amount: Amount,
 }
 
 impl From<Overrun> for OverrunRow {
     fn from(overrun: Overrun) -> Self {
-        let causes =
-            overrun.causes.into_iter().map(|(cause, amount)| CauseRow { cause: cause.name().to_owned(), amount });
+        let causes = overrun.causes.into_iter().map(|(cause, amount)| CauseRow { cause, amount });
         Self { amount: overrun.amount, causes: causes.collect() }
     }
 }

@@ -12,9 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use recoup_attribution::{Context, Trace, resolve};
+use recoup_attribution::{Context, resolve};
 use recoup_budgets::admission::TASK_PERIOD;
-use recoup_budgets::{Counter, CriticalSpan, Reservations, Reserved, Watched, critical_spans, postings};
+use recoup_budgets::{Borne, Counter, CriticalSpan, Reservations, Reserved, Watched, critical_spans, postings};
 use recoup_model::digest::content_digest;
 use recoup_model::{Identity, Recorded};
 use recoup_money::Amount;
@@ -240,13 +240,13 @@ impl App {
         sight: &Option<Sight<'_>>,
         (again, outcome): (Again, &mut RollupOutcome),
     ) -> Result<Vec<u64>, Refusal> {
+        let has_caps = sight.as_ref().is_some_and(|sight| sight.watched.has_caps());
         let mut contended = Vec::new();
         for part in traces.chunks(READ_AT_ONCE_MAX) {
             let states = self.ports.live.traces(part).await?;
             let mut wanted = Vec::new();
             for (trace, before) in part.iter().zip(states) {
                 let Some(fresh) = events.get(trace) else { continue };
-                let has_caps = sight.as_ref().is_some_and(|sight| sight.watched.has_caps());
                 wanted.extend(Wanted::of(*trace, before, fresh, (again, has_caps)));
             }
             let earlier = self.earlier_events(&wanted).await?;
@@ -534,7 +534,8 @@ fn posted_by(events: &[Recorded], sight: &Sight<'_>) -> Result<Worth, Refusal> {
     let trace =
         resolve(events, &sight.excluded, &context).map_err(|error| Refusal::computation("attribute a trace", error))?;
     let reservations = reservations_of(events, sight.pseudonyms);
-    let posted = postings(&trace, events, &reservations, &sight.world.history, &sight.watched)
+    let borne = Borne::of(&trace, events, &reservations);
+    let posted = postings(&borne, &sight.world.history, &sight.watched)
         .map_err(|error| Refusal::computation("post a trace", error))?;
     let key = |counter: Counter| CounterKey { scope: counter.scope, period: counter.period };
     let root = trace.root_span().or_else(|| trace.spans.first());
@@ -551,13 +552,13 @@ fn posted_by(events: &[Recorded], sight: &Sight<'_>) -> Result<Worth, Refusal> {
         posted: posted.into_iter().map(|(counter, amount)| (key(counter), amount)).collect(),
         unpriced_events: trace.spans.iter().filter(|span| span.unpriced().next().is_some()).count(),
         capped,
-        unasked: unasked_of(&trace, events, &reservations, sight),
+        unasked: unasked_of(&borne, events, sight),
     })
 }
 
 /// The critical work among the events of the blocks at hand, with what of its cost no reservation has admitted.
-fn unasked_of(trace: &Trace, events: &[Recorded], reservations: &Reservations, sight: &Sight<'_>) -> Vec<Unasked> {
-    let critical = critical_spans(trace, events, reservations, &sight.world.history, &sight.watched);
+fn unasked_of(borne: &Borne<'_>, events: &[Recorded], sight: &Sight<'_>) -> Vec<Unasked> {
+    let critical = critical_spans(borne, &sight.world.history, &sight.watched);
     let unasked = critical.into_iter().filter_map(|CriticalSpan { span, asker, counters, not_admitted }| {
         let claim = sight.unasked.get(&span.identity)?;
         let recorded = events.iter().find(|recorded| Identity::of(&recorded.event) == span.identity)?;
@@ -575,7 +576,6 @@ fn unasked_of(trace: &Trace, events: &[Recorded], reservations: &Reservations, s
             counters,
             cost: span.exclusive,
             not_asked: not_admitted,
-            reserved: not_admitted != span.exclusive,
         })
     });
     unasked.collect()

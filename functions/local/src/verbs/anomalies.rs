@@ -59,17 +59,7 @@ impl Anomalies {
     pub(crate) async fn run(&self, desk: &Desk) -> Result<Verdict, Failure> {
         let ask = self.days.of(Ask::get(&["v1", "anomalies"]));
         let ask = ask.with_some("agent", self.agent.as_deref()).with_some("kind", self.kind.map(Kind::name));
-        let found = desk.api.rows(ask, self.limit.limit).await?;
-        if desk.screen.json() {
-            desk.screen.document(found.to_json().to_string().as_bytes())?;
-        } else if found.rows.is_empty() {
-            desk.screen.line("no task and no day cost far more than before")?;
-        } else {
-            desk.screen.table(&grid(&found.rows))?;
-            if found.more {
-                desk.screen.line(self.limit.hint())?;
-            }
-        }
+        desk.list(ask, self.limit, "no task and no day cost far more than before", grid).await?;
         Ok(Verdict::Yes)
     }
 }

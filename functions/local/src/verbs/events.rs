@@ -31,19 +31,7 @@ impl Events {
     /// Runs the verb.
     pub(crate) async fn run(&self, desk: &Desk) -> Result<Verdict, Failure> {
         let ask = self.days.of(Ask::get(&["v1", "events"])).with_some("team", self.team.as_ref());
-        let found = desk.api.rows(ask, self.limit.limit).await?;
-        if desk.screen.json() {
-            desk.screen.document(found.to_json().to_string().as_bytes())?;
-            return Ok(Verdict::Yes);
-        }
-        if found.rows.is_empty() {
-            desk.screen.line("no events in these days")?;
-            return Ok(Verdict::Yes);
-        }
-        desk.screen.table(&grid(&found.rows))?;
-        if found.more {
-            desk.screen.line(self.limit.hint())?;
-        }
+        desk.list(ask, self.limit, "no events in these days", grid).await?;
         Ok(Verdict::Yes)
     }
 }

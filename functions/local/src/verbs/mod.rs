@@ -30,8 +30,12 @@ pub(crate) mod trace;
 pub(crate) mod unpriced;
 pub(crate) mod verify;
 
-use crate::api::Api;
+use serde_json::Value;
+
+use crate::api::{Api, Ask};
+use crate::failure::Failure;
 use crate::screen::Screen;
+use crate::table::Grid;
 
 /// What a verb works with.
 #[derive(Clone, Debug)]
@@ -40,4 +44,25 @@ pub(crate) struct Desk {
     pub(crate) api: Api,
     /// Where results go.
     pub(crate) screen: Screen,
+}
+
+impl Desk {
+    /// Shows a list: one document, or a table and whether there is more; `nothing` where it has no rows.
+    async fn list(
+        &self,
+        ask: Ask<'_>,
+        limit: range::Limit,
+        nothing: &str,
+        grid: fn(&[Value]) -> Grid,
+    ) -> Result<(), Failure> {
+        let found = self.api.rows(ask, limit.limit).await?;
+        if self.screen.json() {
+            return self.screen.document(found.to_json().to_string().as_bytes());
+        }
+        if found.rows.is_empty() {
+            return self.screen.line(nothing);
+        }
+        self.screen.table(&grid(&found.rows))?;
+        if found.more { self.screen.line(limit.hint()) } else { Ok(()) }
+    }
 }

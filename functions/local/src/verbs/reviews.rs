@@ -61,15 +61,7 @@ impl Reviews {
     }
 
     async fn list(&self, desk: &Desk) -> Result<(), Failure> {
-        let found = desk.api.rows(Ask::get(&["v1", "reviews"]), self.limit.limit).await?;
-        if desk.screen.json() {
-            return desk.screen.document(found.to_json().to_string().as_bytes());
-        }
-        if found.rows.is_empty() {
-            return desk.screen.line("no task has gone to its cap");
-        }
-        desk.screen.table(&grid(&found.rows))?;
-        if found.more { desk.screen.line(self.limit.hint()) } else { Ok(()) }
+        desk.list(Ask::get(&["v1", "reviews"]), self.limit, "no task has gone to its cap", grid).await
     }
 }
 

@@ -452,12 +452,12 @@ async fn bud_1_a_reservation_s_tags_come_before_those_of_an_ancestor_and_of_the_
     assert_eq!(month(&stage).await.0, "0.03");
 }
 
-fn causes(row: &BudgetRow) -> Vec<(&str, String)> {
+fn causes(row: &BudgetRow) -> Vec<(&'static str, String)> {
     let overrun = row.overrun.as_ref().unwrap();
     let sum = Amount::checked_sum(overrun.causes.iter().map(|cause| cause.amount)).unwrap();
     assert_eq!(sum, overrun.amount, "the causes sum to what is over");
     assert_eq!(overrun.amount, row.posted.checked_sub(row.limit).unwrap());
-    overrun.causes.iter().map(|cause| (cause.cause.as_str(), cause.amount.to_string())).collect()
+    overrun.causes.iter().map(|cause| (cause.cause.name(), cause.amount.to_string())).collect()
 }
 
 async fn month_row(app: &App) -> BudgetRow {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use recoup_store::{Alerts, Clock};
+use async_trait::async_trait;
+use recoup_store::{Alert, Alerts, Clock, StoreError};
 use recoup_store_aws::{AwsStore, DocumentSettings, S3Documents};
 use recoup_workflows::{App, Ports};
 
@@ -27,8 +28,18 @@ impl Clock for SetClock {
     }
 }
 
-/// A process over a store.
-pub(crate) async fn app(store: &Arc<AwsStore>, clock: &Arc<SetClock>, alerts: Arc<dyn Alerts>) -> Arc<App> {
+/// Nobody hears.
+struct Silent;
+
+#[async_trait]
+impl Alerts for Silent {
+    async fn publish(&self, _alert: &Alert) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// A process over a store; without `alerts` nobody hears of any.
+pub(crate) async fn app(store: &Arc<AwsStore>, clock: &Arc<SetClock>, alerts: Option<Arc<dyn Alerts>>) -> Arc<App> {
     let config = emulator::config().await;
     let documents = Arc::new(S3Documents::new(DocumentSettings { bucket: "none".into(), lock: None }, &config));
     let ports = Ports {
@@ -37,7 +48,7 @@ pub(crate) async fn app(store: &Arc<AwsStore>, clock: &Arc<SetClock>, alerts: Ar
         leases: store.clone(),
         books: store.clone(),
         documents,
-        alerts,
+        alerts: alerts.unwrap_or_else(|| Arc::new(Silent)),
         clock: clock.clone(),
     };
     Arc::new(App::new(ports, [7; 32], store.lanes()).sharing(true))

@@ -1,6 +1,7 @@
 //! What alerts of budgets, extensions and killed tasks say.
 
 use recoup_budgets::PeriodKind;
+use recoup_budgets::overrun::Cause;
 use recoup_messages::{Action, Audience, Fact, Notice, Outcome, Severity, Table, grouped, one_line, when};
 use recoup_model::Calendar;
 use recoup_money::{Amount, Currency, div_half_even};
@@ -156,7 +157,7 @@ impl Context {
             },
         ];
         facts.extend(alert.overrun.as_ref().map(|overrun| {
-            let cause = |row: &CauseRow| format!("{} {}", shown(row.amount, *currency), cause_words(&row.cause));
+            let cause = |row: &CauseRow| format!("{} {}", shown(row.amount, *currency), cause_words(row.cause));
             fact("Over because", overrun.causes.iter().map(cause).collect::<Vec<_>>().join(", "))
         }));
         facts.extend(self.days_left(alert).map(|days| fact("Days left", days.to_string())));
@@ -325,14 +326,13 @@ impl Context {
 }
 
 /// What a cause of an overrun is called.
-fn cause_words(cause: &str) -> &str {
+const fn cause_words(cause: Cause) -> &'static str {
     match cause {
-        "not-asked" => "that did not ask",
-        "above-estimate" => "above its estimate",
-        "reported-late" => "reported after its reservation had ended",
-        "admitted" => "that was admitted (a lower limit, another price, or a reservation used again)",
-        "critical" => "of critical work",
-        other => other,
+        Cause::NotAsked => "that did not ask",
+        Cause::AboveEstimate => "above its estimate",
+        Cause::ReportedLate => "reported after its reservation had ended",
+        Cause::Admitted => "that was admitted (a lower limit, another price, or a reservation used again)",
+        Cause::Critical => "of critical work",
     }
 }
 

@@ -11,12 +11,12 @@ use crate::error::Refusal;
 
 /// Until when there is time; `None`: for as long as it takes.
 #[derive(Clone, Copy)]
-pub(super) struct Patience(Option<Instant>);
+pub(crate) struct Patience(Option<Instant>);
 
 impl Patience {
     /// What some work comes to in time. What it does not come to counts as a store that cannot be reached; what it has reserved
     /// for nobody stays so until its lease ends.
-    pub(super) async fn for_work<T, F>(self, work: impl FnOnce() -> F) -> Result<T, Refusal>
+    pub(crate) async fn for_work<T, F>(self, work: impl FnOnce() -> F) -> Result<T, Refusal>
     where
         F: Future<Output = Result<T, Refusal>>,
     {
@@ -30,7 +30,7 @@ impl Patience {
 
 impl App {
     /// That of somebody who asks now.
-    pub(super) fn patience(&self) -> Patience {
+    pub(crate) fn patience(&self) -> Patience {
         Patience(self.authorize_within.and_then(|within| Instant::now().checked_add(within)))
     }
 

@@ -1,5 +1,5 @@
-//! The steps of a night: plan, each part, settle, which may take several. In one process [`App::nightly`] takes them one after the other; where a
-//! state machine takes them, each may be taken by another process, and again after a crash.
+//! The steps of a night: plan, each part, settle, which may take several. In one process [`App::nightly`] takes them one
+//! after the other; where a state machine takes them, each may be taken by another process, and again after a crash.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -50,15 +50,7 @@ impl State {
 impl Deliveries {
     pub(super) async fn run(&self, desk: &Desk) -> Result<(), Failure> {
         let ask = Ask::get(&["v1", "alerts", "deliveries"]).with_some("state", self.state.map(State::name));
-        let found = desk.api.rows(ask, self.limit.limit).await?;
-        if desk.screen.json() {
-            return desk.screen.document(found.to_json().to_string().as_bytes());
-        }
-        if found.rows.is_empty() {
-            return desk.screen.line("no such delivery");
-        }
-        desk.screen.table(&grid(&found.rows))?;
-        if found.more { desk.screen.line(self.limit.hint()) } else { Ok(()) }
+        desk.list(ask, self.limit, "no such delivery", grid).await
     }
 }
 

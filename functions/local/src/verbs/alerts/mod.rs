@@ -97,15 +97,7 @@ impl Alerts {
 
     async fn list(&self, desk: &Desk) -> Result<(), Failure> {
         let ask = Ask::get(&["v1", "alerts"]).with_some("state", self.state.map(State::name));
-        let found = desk.api.rows(ask, self.limit.limit).await?;
-        if desk.screen.json() {
-            return desk.screen.document(found.to_json().to_string().as_bytes());
-        }
-        if found.rows.is_empty() {
-            return desk.screen.line("no such alert");
-        }
-        desk.screen.table(&grid(&found.rows))?;
-        if found.more { desk.screen.line(self.limit.hint()) } else { Ok(()) }
+        desk.list(ask, self.limit, "no such alert", grid).await
     }
 }
 

@@ -19,6 +19,8 @@ use crate::table::{Column, Grid, field, moment, money_field, plain};
 
 /// Names that are given for a reason why something was not understood.
 const EXAMPLES_MAX: usize = 3;
+/// What a list without rows says.
+const NO_PRICE: &str = "no such price";
 /// Disagreements that are listed.
 const DISAGREEMENTS_MAX: usize = 40;
 
@@ -101,12 +103,12 @@ impl Prices {
         match &self.command {
             Command::List { text, limit } => {
                 let ask = Ask::get(&["v1", "prices"]).with_some("name", text.as_ref());
-                list(desk, ask, *limit, price_grid).await?;
+                desk.list(ask, *limit, NO_PRICE, price_grid).await?;
             }
             Command::Tasks { agent, task_type, limit } => {
                 let ask = Ask::get(&["v1", "prices", "tasks"]);
                 let ask = ask.with_some("agent", agent.as_ref()).with_some("task_type", task_type.as_ref());
-                list(desk, ask, *limit, task_grid).await?;
+                desk.list(ask, *limit, NO_PRICE, task_grid).await?;
             }
             Command::Import(import) => {
                 let answer = send(desk, &import.file, Some(&import.source), import.from, import.dry_run).await?;
@@ -121,18 +123,6 @@ impl Prices {
         }
         Ok(Verdict::Yes)
     }
-}
-
-async fn list(desk: &Desk, ask: Ask<'_>, limit: Limit, grid: fn(&[Value]) -> Grid) -> Result<(), Failure> {
-    let found = desk.api.rows(ask, limit.limit).await?;
-    if desk.screen.json() {
-        return desk.screen.document(found.to_json().to_string().as_bytes());
-    }
-    if found.rows.is_empty() {
-        return desk.screen.line("no such price");
-    }
-    desk.screen.table(&grid(&found.rows))?;
-    if found.more { desk.screen.line(limit.hint()) } else { Ok(()) }
 }
 
 fn price_grid(rows: &[Value]) -> Grid {
