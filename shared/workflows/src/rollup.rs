@@ -7,27 +7,23 @@
 //! announcement.
 
 mod group;
+mod worth;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
-use recoup_attribution::{Context, resolve};
+use recoup_budgets::Counter;
 use recoup_budgets::admission::TASK_PERIOD;
-use recoup_budgets::{Borne, Counter, CriticalSpan, Reservations, Reserved, Watched, critical_spans, postings};
-use recoup_model::digest::content_digest;
 use recoup_model::{Identity, Recorded};
-use recoup_money::Amount;
 use recoup_store::block::decode;
 use recoup_store::{BlockName, CounterKey, LeaseName, PostError, Settlement, StoreError, TraceChange, TraceState};
 
 use self::group::{Group, steps};
-use crate::app::{App, World};
-use crate::authorize::{Reservation, holder};
+use self::worth::{Claim, Sight, Worth, first_of_each, posted_by, settlement};
+use crate::app::App;
 use crate::error::Refusal;
 use crate::exemptions::Unasked;
 use crate::nightly::Cut;
-use crate::people::Pseudonyms;
 use crate::reviews::Capped;
 
 /// Traces computed together.
@@ -69,7 +65,7 @@ pub struct RollupOutcome {
     pub counters: BTreeSet<CounterKey>,
     /// Tasks that have a cap.
     pub(crate) capped: BTreeMap<String, Capped>,
-    /// Critical work that did not ask.
+    /// Critical work, as far as no reservation admitted it.
     unasked: Vec<Unasked>,
     /// Reservations that ended with a post.
     settled: BTreeSet<Settlement>,
@@ -96,39 +92,10 @@ enum Again {
 
 type Events = BTreeMap<u64, Vec<(BlockName, Recorded)>>;
 
-/// What is needed to say what a trace posts.
-struct Sight<'a> {
-    pseudonyms: &'a Pseudonyms,
-    world: Arc<World>,
-    watched: Watched,
-    /// Events that another trace's report of the same call stands for (EVT-2), where somebody has looked.
-    excluded: BTreeSet<Identity>,
-    /// Events that claim to be critical.
-    unasked: BTreeMap<Identity, Claim>,
-}
-
-/// The report of an event that claims to be critical, of several the one that was recorded first.
-#[derive(Clone, Copy)]
-struct Claim {
-    recorded_at_ns: i64,
-    block: BlockName,
-}
-
 struct Computed {
     /// `None`: it posts what it has posted.
     change: Option<TraceChange>,
     worth: Worth,
-}
-
-/// What the events of a trace come to.
-#[derive(Default)]
-struct Worth {
-    posted: BTreeMap<CounterKey, Amount>,
-    unpriced_events: usize,
-    /// Its task, where that has a kind; only where tasks of that kind have a cap it is counted.
-    capped: Option<Capped>,
-    /// Critical work among the events of the blocks at hand that did not ask.
-    unasked: Vec<Unasked>,
 }
 
 impl App {
@@ -158,7 +125,7 @@ impl App {
             sight.excluded = self.excluded_reports(&sight.world, &days, &open, Cut::NONE).await?.0;
         }
         if let (Again::No, Some(sight)) = (again, &mut sight) {
-            sight.unasked = self.unasked_in(&events);
+            sight.claims = claims_in(&events);
         }
         for attempt in 0..=ATTEMPTS_MAX {
             open = self.post_traces(&open, &events, &sight, (again, &mut outcome)).await?;
@@ -183,22 +150,6 @@ impl App {
         }
         self.look_after(&outcome).await?;
         Ok(outcome)
-    }
-
-    /// Events that claim to be critical.
-    fn unasked_in(&self, events: &Events) -> BTreeMap<Identity, Claim> {
-        let mut unasked: BTreeMap<Identity, Claim> = BTreeMap::new();
-        for (block, recorded) in events.values().flatten() {
-            if !recorded.event.critical {
-                continue;
-            }
-            let claim = Claim { recorded_at_ns: recorded.recorded_at_ns, block: *block };
-            let first = unasked.entry(Identity::of(&recorded.event)).or_insert(claim);
-            if (claim.recorded_at_ns, claim.block) < (first.recorded_at_ns, first.block) {
-                *first = claim;
-            }
-        }
-        unasked
     }
 
     /// Looks at the budgets and the capped tasks that something was posted to. A budget that cannot be looked at now is found by
@@ -228,7 +179,7 @@ impl App {
             world,
             watched,
             excluded: BTreeSet::new(),
-            unasked: BTreeMap::new(),
+            claims: BTreeMap::new(),
         }))
     }
 
@@ -456,29 +407,6 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// The reservation that an event settles: one that was given to the key that sent it. Where it names a stranger's, or none
-/// of ours, its cost is posted all the same, and what that holds stays until it ends.
-fn settlement(recorded: &Recorded, pseudonyms: &Pseudonyms) -> Option<Settlement> {
-    Some(own_reservation(recorded, pseudonyms)?.settlement)
-}
-
-fn own_reservation(recorded: &Recorded, pseudonyms: &Pseudonyms) -> Option<Reservation> {
-    let reservation = Reservation::from_text(recorded.event.reservation_id.as_ref()?, pseudonyms)?;
-    (reservation.holder == holder(recorded.origin.key_id.as_deref())).then_some(reservation)
-}
-
-/// The reservations that the events of a trace name.
-fn reservations_of(events: &[Recorded], pseudonyms: &Pseudonyms) -> Reservations {
-    let reserved = |recorded: &Recorded| {
-        let reservation = own_reservation(recorded, pseudonyms)?;
-        let id = recorded.event.reservation_id.clone()?;
-        let expires_ns = reservation.expires_ns();
-        let Reservation { settlement, asker, .. } = reservation;
-        Some((Identity::of(&recorded.event), Reserved { id, asker, amount: settlement.amount, expires_ns }))
-    };
-    events.iter().filter_map(reserved).collect()
-}
-
 /// The blocks of which an event names a reservation, whoever's, and when the first of their events was recorded.
 fn naming(events: &Events) -> Vec<(BlockName, i64)> {
     let mut blocks: BTreeMap<BlockName, (i64, bool)> = BTreeMap::new();
@@ -511,80 +439,26 @@ fn decode_all(blocks: Vec<ArrivedBlock>) -> (Events, RollupOutcome) {
     (events, outcome)
 }
 
-/// Of each identity the event that was recorded first (EVT-2).
-fn first_of_each(events: Vec<Recorded>) -> Vec<Recorded> {
-    let mut first: BTreeMap<Identity, Recorded> = BTreeMap::new();
-    for recorded in events {
-        let identity = Identity::of(&recorded.event);
-        let earlier = |held: &Recorded| {
-            let rank = |one: &Recorded| (one.recorded_at_ns, content_digest(&one.event));
-            held.recorded_at_ns < recorded.recorded_at_ns || rank(held) <= rank(&recorded)
-        };
-        if !first.get(&identity).is_some_and(earlier) {
-            first.insert(identity, recorded);
+/// Events that claim to be critical.
+fn claims_in(events: &Events) -> BTreeMap<Identity, Claim> {
+    let mut claims: BTreeMap<Identity, Claim> = BTreeMap::new();
+    for (block, recorded) in events.values().flatten() {
+        if !recorded.event.critical {
+            continue;
+        }
+        let claim = Claim { recorded_at_ns: recorded.recorded_at_ns, block: *block };
+        let first = claims.entry(Identity::of(&recorded.event)).or_insert(claim);
+        if (claim.recorded_at_ns, claim.block) < (first.recorded_at_ns, first.block) {
+            *first = claim;
         }
     }
-    first.into_values().collect()
-}
-
-/// What the events of a trace post by counter, and how many of them have no price.
-fn posted_by(events: &[Recorded], sight: &Sight<'_>) -> Result<Worth, Refusal> {
-    let context = Context { history: &sight.world.history, rater: sight.world.prices.as_ref() };
-    // Reports of the same provider call in other traces are the night's business: until then both count (EVT-2).
-    let trace =
-        resolve(events, &sight.excluded, &context).map_err(|error| Refusal::computation("attribute a trace", error))?;
-    let reservations = reservations_of(events, sight.pseudonyms);
-    let borne = Borne::of(&trace, events, &reservations);
-    let posted = postings(&borne, &sight.world.history, &sight.watched)
-        .map_err(|error| Refusal::computation("post a trace", error))?;
-    let key = |counter: Counter| CounterKey { scope: counter.scope, period: counter.period };
-    let root = trace.root_span().or_else(|| trace.spans.first());
-    let capped = root.and_then(|root| {
-        let task_type = root.event.tags.task_type.clone()?;
-        Some(Capped {
-            task_type,
-            agent: root.agent.clone(),
-            team: trace.payer.team.clone(),
-            root_arrived: trace.root_arrived,
-        })
-    });
-    Ok(Worth {
-        posted: posted.into_iter().map(|(counter, amount)| (key(counter), amount)).collect(),
-        unpriced_events: trace.spans.iter().filter(|span| span.unpriced().next().is_some()).count(),
-        capped,
-        unasked: unasked_of(&borne, events, sight),
-    })
-}
-
-/// The critical work among the events of the blocks at hand, with what of its cost no reservation has admitted.
-fn unasked_of(borne: &Borne<'_>, events: &[Recorded], sight: &Sight<'_>) -> Vec<Unasked> {
-    let critical = critical_spans(borne, &sight.world.history, &sight.watched);
-    let unasked = critical.into_iter().filter_map(|CriticalSpan { span, asker, counters, not_admitted }| {
-        let claim = sight.unasked.get(&span.identity)?;
-        let recorded = events.iter().find(|recorded| Identity::of(&recorded.event) == span.identity)?;
-        // A report that only repeats one of an earlier block is not what counts, and was looked at when that came.
-        let counts = recorded.recorded_at_ns == claim.recorded_at_ns;
-        counts.then(|| Unasked {
-            block: claim.block,
-            identity: span.identity,
-            recorded_at_ns: recorded.recorded_at_ns,
-            key_id: recorded.origin.key_id.clone(),
-            event_id: span.event.event_id.clone(),
-            trace_id: span.event.trace_id.clone(),
-            day: span.local_day,
-            asker,
-            counters,
-            cost: span.exclusive,
-            not_asked: not_admitted,
-        })
-    });
-    unasked.collect()
+    claims
 }
 
 /// The blocks with claims to be critical in traces that could not be posted: not all of them was looked at.
 fn unsettled(sight: &Sight, outcome: &RollupOutcome) -> BTreeSet<BlockName> {
     let failed: BTreeSet<u64> = outcome.failed_traces.iter().map(|(trace, _)| *trace).collect();
-    let claims = sight.unasked.iter().filter(|(identity, _)| failed.contains(&identity.trace));
+    let claims = sight.claims.iter().filter(|(identity, _)| failed.contains(&identity.trace));
     claims.map(|(_, claim)| claim.block).collect()
 }
 
