@@ -549,10 +549,7 @@ class Deployed:
         until("a stopped simulation", lambda: self.answer(path)["state"] != "running")
         record = self.answer(path)
         check(record["state"] == "failed" and "ABORTED" in record["error"], f"a simulation that was stopped: {record}")
-        for part in night["parts"]:
-            self.invoke("nightly", {"step": "part"} | part)
-        while "left" in self.invoke("nightly", {"step": "settle", "run": night["run"]}):
-            pass
+        self.end_night(night)
         check(self.answer(path) == record, "a night changed it")
         print(f"     {record['error']}: {time.monotonic() - started:.1f} s after it was stopped")
 
@@ -660,9 +657,7 @@ class Deployed:
         started = self.aws("stepfunctions").start_execution(stateMachineArn=self.outputs["Night"])["executionArn"]
         ended = until("a night that cannot be", lambda: self.ended(started))
         check((ended["status"], ended.get("error")) == ("FAILED", "Refused"), f"{ended['status']} {ended.get('error')}")
-        [said] = until("night-failed in a queue", lambda: self.taken(failures))
-        record = next(row for row in self.answer("/v1/runs")["rows"] if row["run"] == said["run"])
-        check(record["state"] == "failed" and record["error"] == said["error"], f"the failure stands in no run: {record}")
+        said = self.failure(failures)
         check("2026-10-05" in said["error"], f"the message does not say why: {said}")
         until("a failed night in the channel of FinOps", lambda: self.in_slack("C0FINOPS", said["run"]))
         until("a failed night by e-mail", lambda: [one for one in self.mail() if said["run"] in one["BodyText"]])
@@ -679,15 +674,24 @@ class Deployed:
         other = self.invoke("nightly", {"step": "plan", "run": "another-night", "through": "yesterday"})
         started = self.aws("stepfunctions").start_execution(stateMachineArn=self.outputs["Night"])["executionArn"]
         self.aws("stepfunctions").stop_execution(executionArn=started)
-        [said] = until("night-failed of a night that was stopped", lambda: self.taken(failures))
+        said = self.failure(failures)
         check("ABORTED" in said["error"] and said["run"] != other["run"], f"the message does not say why: {said}")
-        record = next(row for row in self.answer("/v1/runs")["rows"] if row["run"] == said["run"])
-        check(record["state"] == "failed" and record["error"] == said["error"], f"it stands in no run: {record}")
-        for part in other["parts"]:
-            self.invoke("nightly", {"step": "part"} | part)
-        while "left" in self.invoke("nightly", {"step": "settle", "run": other["run"]}):
-            pass
+        self.end_night(other)
         return said
+
+    def failure(self, failures):
+        """What a queue is told of a night that failed; it stands in the night's run as well."""
+        [said] = until("night-failed in a queue", lambda: self.taken(failures))
+        record = next(row for row in self.answer("/v1/runs")["rows"] if row["run"] == said["run"])
+        check(record["state"] == "failed" and record["error"] == said["error"], f"the failure stands in no run: {record}")
+        return said
+
+    def end_night(self, planned):
+        """What is left of a night that was planned by hand."""
+        for part in planned["parts"]:
+            self.invoke("nightly", {"step": "part"} | part)
+        while "left" in self.invoke("nightly", {"step": "settle", "run": planned["run"]}):
+            pass
 
     def read_by_people(self, texts, notice):
         """The one e-mail of a subscription has all of a notice, and nothing that is for programs."""
