@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 use recoup_model::period::utc_day;
-use recoup_model::{CostPart, Digest, Finding, FindingKind, Id, Identity, Kind, Rating, Status};
+use recoup_model::{CostPart, Finding, FindingKind, Id, Kind, Rating, Status};
 use recoup_money::{Amount, PICO_PER_UNIT};
 
 use crate::error::AttributionError;
+use crate::event_set::EventPrints;
 use crate::facts::{
-    CellKey, CellValue, DayFacts, EventSet, FINDINGS_PER_KIND_MAX, Item, PoolUseKey, TaskKey, TaskOf, UserKey,
+    CellKey, CellValue, DayFacts, FINDINGS_PER_KIND_MAX, Item, PoolUseKey, TaskKey, TaskOf, UserKey,
 };
 use crate::resolve::Context;
 use crate::sum::{add_amount, add_count};
@@ -20,15 +21,12 @@ use crate::task::{Task, is_billed_by_time};
 use crate::trace::{Span, Trace};
 use crate::work::{Calls, DEAREST_MAX, TaskWork, Work, WorkKey, bounded_retries};
 
-/// Identity and content digest of an event: what a manifest hashes.
-type Fingerprint = [u8; 48];
-
 /// Adds up the facts of one local day (of one lane), in any order of traces.
 #[derive(Clone, Debug)]
 pub struct DayBuilder {
     facts: DayFacts,
-    counted: BTreeMap<NaiveDate, Vec<Fingerprint>>,
-    context: Vec<Fingerprint>,
+    counted: BTreeMap<NaiveDate, EventPrints>,
+    context: EventPrints,
     findings: BTreeMap<FindingKind, BTreeSet<Finding>>,
     models: BTreeSet<(Option<Id>, Option<Id>)>,
     skus: BTreeSet<Id>,
@@ -53,7 +51,7 @@ impl DayBuilder {
         Self {
             facts: DayFacts::empty(day),
             counted: BTreeMap::new(),
-            context: Vec::new(),
+            context: EventPrints::default(),
             findings: BTreeMap::new(),
             models: BTreeSet::new(),
             skus: BTreeSet::new(),
@@ -71,7 +69,7 @@ impl DayBuilder {
     /// The same, with room for the prints of so many events of the day.
     #[must_use]
     pub(crate) fn with_room(mut self, events: usize) -> Self {
-        self.counted.insert(self.facts.day, Vec::with_capacity(events));
+        self.counted.insert(self.facts.day, EventPrints::with_room(events));
         self
     }
 
@@ -84,10 +82,7 @@ impl DayBuilder {
         if !trace.spans.iter().any(|span| span.local_day == day) {
             return Ok(());
         }
-        // Whoever adds traces in order has the prints of all of them in order, which are then not sorted again.
-        let mut spans: Vec<&Span> = trace.spans.iter().collect();
-        spans.sort_unstable_by_key(|span| span.identity);
-        spans.into_iter().for_each(|span| self.add_fingerprint(span));
+        trace.spans.iter().for_each(|span| self.add_fingerprint(span));
         for span in trace.spans.iter().filter(|span| span.local_day == day) {
             self.add_pool_use(trace, span)?;
             if span.counts() {
@@ -110,9 +105,8 @@ impl DayBuilder {
     #[must_use]
     pub fn finish(self) -> DayFacts {
         let mut facts = self.facts;
-        let counted = self.counted.into_iter().filter(|(_, events)| !events.is_empty());
-        facts.counted = counted.map(|(day, events)| (day, digest_of(events))).collect();
-        facts.context = (!self.context.is_empty()).then(|| digest_of(self.context));
+        facts.counted = self.counted.into_iter().filter_map(|(day, events)| Some((day, events.finish()?))).collect();
+        facts.context = self.context.finish();
         facts.findings = self.findings.into_values().flatten().collect();
         facts.findings.sort_unstable();
         let models = self.models.iter().map(|(provider, model)| price_name(provider.as_ref(), model.as_ref()));
@@ -123,19 +117,15 @@ impl DayBuilder {
     fn add_fingerprint(&mut self, span: &Span) {
         if span.counts() {
             let today = span.local_day == self.facts.day;
-            self.add_print(span.identity, span.digest.0, today.then_some(span.event.used_at_ns));
+            self.prints_of(today.then(|| utc_day(span.event.used_at_ns))).add(span.identity, &span.digest.0);
         }
     }
 
-    /// Adds an event that counts to the manifest: with its instant where it was used on this day.
-    pub(crate) fn add_print(&mut self, identity: Identity, digest: [u8; 32], used_today_at_ns: Option<i64>) {
-        let mut fingerprint = [0; 48];
-        let (first, last) = fingerprint.split_at_mut(16);
-        first.copy_from_slice(&identity.to_bytes());
-        last.copy_from_slice(&digest);
-        match used_today_at_ns {
-            Some(used_at_ns) => self.counted.entry(utc_day(used_at_ns)).or_default().push(fingerprint),
-            None => self.context.push(fingerprint),
+    /// Where the events that count are noted for the manifest: those used on this day by UTC day, or those of other days.
+    pub(crate) fn prints_of(&mut self, today: Option<NaiveDate>) -> &mut EventPrints {
+        match today {
+            Some(utc_day) => self.counted.entry(utc_day).or_default(),
+            None => &mut self.context,
         }
     }
 
@@ -436,10 +426,4 @@ fn running_costs(trace: &Trace, day: NaiveDate) -> Result<Vec<Amount>, Attributi
 fn cost_between(sums: &[Amount], begin: usize, end: usize) -> Result<Amount, AttributionError> {
     let at = |position: usize| sums.get(position).copied().unwrap_or_default();
     at(end).checked_sub(at(begin)).ok_or(AttributionError::Overflow { field: "agents.inclusive" })
-}
-
-fn digest_of(mut events: Vec<Fingerprint>) -> EventSet {
-    events.sort_unstable();
-    let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
-    EventSet { events: count, digest: Digest::of(events.as_flattened()) }
 }

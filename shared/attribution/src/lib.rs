@@ -10,6 +10,7 @@ pub mod batch;
 mod corrections;
 mod day;
 mod error;
+mod event_set;
 pub mod facts;
 mod frames;
 mod grain;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
+use recoup_model::period::utc_day;
 use recoup_model::{Finding, FindingKind, Id, Identity, Recorded};
 
 use super::Batch;
@@ -17,12 +18,15 @@ use crate::grain::Grain;
 use crate::resolve::{Context, resolve};
 use crate::sum::add_count;
 
+/// Nanoseconds of a UTC day.
+const UTC_DAY_NS: i64 = 86_400_000_000_000;
+
 /// Where the events behind the rows are, by number of the row.
 pub trait Source {
     /// The event as it is recorded; `None` for a row that is not there.
     fn recorded(&self, row: usize) -> Option<Recorded>;
-    /// Its content digest.
-    fn digest(&self, row: usize) -> Option<[u8; 32]>;
+    /// The content digest of each row, in order.
+    fn digests(&self) -> impl Iterator<Item = [u8; 32]>;
     /// What names its trace.
     fn trace_name(&self, row: usize) -> Option<Id>;
 }
@@ -43,16 +47,16 @@ pub fn day_facts(
 ) -> Result<DayFacts, AttributionError> {
     let mut night = Night::new((day, grain), batch, context);
     let excluded_traces: BTreeSet<u64> = excluded.iter().map(|identity| identity.trace).collect();
-    let mut members = Vec::new();
-    let order = order_of_traces(batch);
-    for trace in order.chunk_by(|one, other| one.0 == other.0) {
-        members.clear();
-        members.extend(trace.iter().map(|(_, row)| *row));
-        let identity = trace.first().map_or(0, |(identity, _)| *identity);
+    let traces = batch.traces.group();
+    for members in traces.iter() {
         if !members.iter().any(|row| night.is_today(batch, *row)) {
             continue;
         }
-        let regular = !excluded_traces.contains(&identity) && night.add_regular(batch, &members, source)?;
+        let is_excluded = || {
+            let first = members.first().and_then(|row| batch.rows.get(place(*row)));
+            first.is_some_and(|rated| excluded_traces.contains(&rated.row.identity.trace))
+        };
+        let regular = (excluded_traces.is_empty() || !is_excluded()) && night.add_regular(batch, members, source)?;
         if !regular {
             let events = members.iter().map(|row| source.recorded(place(*row)).ok_or(AttributionError::NoEvents));
             let events: Vec<Recorded> = events.collect::<Result<_, _>>()?;
@@ -66,14 +70,6 @@ fn place(row: u32) -> usize {
     usize::try_from(row).unwrap_or(usize::MAX)
 }
 
-/// Every row by trace, traces in order of their fingerprints, so that what a manifest hashes comes sorted.
-fn order_of_traces(batch: &Batch<'_>) -> Vec<(u64, u32)> {
-    let mut order: Vec<(u64, u32)> =
-        (0_u32..).zip(&batch.rows).map(|(row, rated)| (rated.row.identity.trace, row)).collect();
-    order.sort_unstable();
-    order
-}
-
 struct Night<'h> {
     today: Today,
     organisations: Organisations<'h>,
@@ -82,8 +78,8 @@ struct Night<'h> {
     works: Option<Works>,
     builder: DayBuilder,
     notes: Notes,
-    /// Rows of the trace at hand by their events.
-    by_event: Vec<(u64, u32)>,
+    /// By row whether it belongs to a regular trace of the day, whose events all count.
+    counts: Vec<bool>,
 }
 
 /// Findings of regular traces: all counted, the first of each kind kept.
@@ -106,7 +102,7 @@ impl<'h> Night<'h> {
             works: batch.dearest_max.map(Works::new),
             builder: DayBuilder::new(day).keeping(batch.dearest_max).with_room(batch.len()),
             notes: Notes::default(),
-            by_event: Vec::new(),
+            counts: vec![false; batch.len()],
         }
     }
 
@@ -130,16 +126,10 @@ impl<'h> Night<'h> {
         if let (Some(works), Some(ended)) = (&mut self.works, self.measure.ended) {
             works.add(ended, &self.measure.calls)?;
         }
-        // Traces come in order, so that the prints of all of them are in order where those of each are.
-        self.by_event.clear();
-        self.by_event
-            .extend(members.iter().filter_map(|row| Some((batch.rows.get(place(*row))?.row.identity.event, *row))));
-        self.by_event.sort_unstable();
-        for (_, row) in &self.by_event {
-            let Some(rated) = batch.rows.get(place(*row)) else { continue };
-            let used_at_ns = self.is_today(batch, *row).then_some(rated.row.used_at_ns);
-            let digest = source.digest(place(*row)).ok_or(AttributionError::NoEvents)?;
-            self.builder.add_print(rated.row.identity, digest, used_at_ns);
+        for row in members {
+            if let Some(counts) = self.counts.get_mut(place(*row)) {
+                *counts = true;
+            }
         }
         if self.today.grain == Grain::Query {
             self.add_findings(batch, &payer, source)?;
@@ -168,12 +158,33 @@ impl<'h> Night<'h> {
         Ok(())
     }
 
+    /// Notes every event of regular traces for the manifest, in the order in which they lie.
+    fn add_prints(&mut self, batch: &Batch<'_>, source: &impl Source) -> Result<(), AttributionError> {
+        let mut digests = source.digests();
+        let (mut day, mut last) = (None, 0..0);
+        for (rated, counts) in batch.rows.iter().zip(&self.counts) {
+            let digest = digests.next().ok_or(AttributionError::NoEvents)?;
+            if !counts {
+                continue;
+            }
+            let used_at_ns = rated.row.used_at_ns;
+            let is_today = (self.today.begin_ns..self.today.end_ns).contains(&used_at_ns);
+            if is_today && !last.contains(&used_at_ns) {
+                let begin_ns = used_at_ns.saturating_sub(used_at_ns.rem_euclid(UTC_DAY_NS));
+                (day, last) = (Some(utc_day(used_at_ns)), begin_ns..begin_ns.saturating_add(UTC_DAY_NS));
+            }
+            self.builder.prints_of(day.filter(|_| is_today)).add(rated.row.identity, &digest);
+        }
+        Ok(())
+    }
+
     fn finish(
-        self,
+        mut self,
         batch: &Batch<'_>,
         context: &Context<'_>,
         source: &impl Source,
     ) -> Result<DayFacts, AttributionError> {
+        self.add_prints(batch, source)?;
         let mut facts = self.builder.finish();
         if self.today.grain == Grain::Settlement {
             facts = facts.in_settlement_grain(context.history)?;

@@ -13,6 +13,7 @@ mod measure;
 mod organisations;
 mod regular;
 mod sums;
+mod traces;
 mod work;
 
 use recoup_model::{
@@ -24,6 +25,7 @@ use recoup_money::{Currency, PICO_PER_UNIT, mul_div_half_even};
 pub use self::day::{Source, day_facts};
 
 use self::sums::Map;
+use self::traces::Traces;
 use crate::work::DEAREST_MAX;
 
 /// A place in the table of names; 0: no name.
@@ -210,6 +212,7 @@ pub struct Batch<'r> {
     rater: &'r dyn Rater,
     reporting: Option<Currency>,
     rows: Vec<Rated>,
+    traces: Traces,
     tokens: Vec<u64>,
     names: Names,
     products: Vec<Product>,
@@ -236,6 +239,7 @@ impl<'r> Batch<'r> {
             rater,
             reporting: rater.reporting_currency(),
             rows: Vec::new(),
+            traces: Traces::default(),
             tokens: Vec::new(),
             names: Names::default(),
             products: vec![Product::default()],
@@ -282,6 +286,7 @@ impl<'r> Batch<'r> {
     /// Makes room for more rows.
     pub fn reserve(&mut self, rows: usize) {
         self.rows.reserve(rows);
+        self.traces.reserve(rows);
     }
 
     /// The place of a name.
@@ -390,6 +395,7 @@ impl<'r> Batch<'r> {
         } else {
             self.quantities.push(used.quantity_pico);
         }
+        self.traces.push(row.identity.trace);
         self.rows.push(Rated { row, cost_pico, tokens_at, classes, tariff, is_reported, regular });
     }
 

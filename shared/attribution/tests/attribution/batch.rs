@@ -45,8 +45,8 @@ impl Source for Rows<'_> {
     fn recorded(&self, row: usize) -> Option<Recorded> {
         self.0.get(row).cloned()
     }
-    fn digest(&self, row: usize) -> Option<[u8; 32]> {
-        Some(content_digest(&self.0[row].event).0)
+    fn digests(&self) -> impl Iterator<Item = [u8; 32]> {
+        self.0.iter().map(|recorded| content_digest(&recorded.event).0)
     }
     fn trace_name(&self, row: usize) -> Option<Id> {
         Some(self.0[row].event.trace_name().clone())
@@ -174,8 +174,8 @@ impl Source for Unread {
     fn recorded(&self, row: usize) -> Option<Recorded> {
         unreachable!("row {row} was read in full")
     }
-    fn digest(&self, _: usize) -> Option<[u8; 32]> {
-        Some([0; 32])
+    fn digests(&self) -> impl Iterator<Item = [u8; 32]> {
+        std::iter::repeat([0; 32])
     }
     fn trace_name(&self, _: usize) -> Option<Id> {
         Some("t".into())

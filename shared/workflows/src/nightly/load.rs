@@ -1,5 +1,6 @@
 //! Loading: the whole traces that have an event on a local day, and which reports of a shared call do not count.
 
+use std::collections::HashSet; // tidy: allow(hash-order) put in order before anybody sees it
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
@@ -10,6 +11,7 @@ use recoup_model::{Calendar, Identity, Recorded};
 use recoup_store::block::BlockError;
 use recoup_store::block::columns::{Wanted, read_wanted_columns};
 use recoup_store::{StoreError, StoredBlock};
+use rustc_hash::FxBuildHasher;
 
 use super::rows::{DayBlock, Print};
 use crate::app::{App, World};
@@ -84,15 +86,18 @@ fn day_block(stored: &StoredBlock, prints: Option<Vec<Print>>, wanted: Wanted) -
 
 /// The traces that have an event in a stretch of time, in order.
 fn traces_within(blocks: &[DayBlock], (begin_ns, end_ns): (i64, i64)) -> Vec<u64> {
-    let mut traces = Vec::new();
+    let mut found: HashSet<u64, FxBuildHasher> = HashSet::default(); // tidy: allow(hash-order) put in order below
     for block in blocks {
-        let events = block.traces().zip(&block.columns.used_at_ns);
-        traces
-            .extend(events.filter(|(_, used_at_ns)| (begin_ns..end_ns).contains(*used_at_ns)).map(|(trace, _)| trace));
-        traces.dedup();
+        let mut last = None;
+        for (trace, used_at_ns) in block.traces().zip(&block.columns.used_at_ns) {
+            if last != Some(trace) && (begin_ns..end_ns).contains(used_at_ns) {
+                found.insert(trace);
+                last = Some(trace);
+            }
+        }
     }
+    let mut traces: Vec<u64> = found.into_iter().collect();
     traces.sort_unstable();
-    traces.dedup();
     traces
 }
 

@@ -21,6 +21,8 @@ use crate::records;
 const DAY_NS: i64 = 86_400_000_000_000 - 1;
 /// Blocks looked at in one step.
 const BLOCKS_PER_STEP: usize = 32;
+/// Blocks looked at in one step where none was looked at before.
+const FRESH_BLOCKS_PER_STEP: usize = 256;
 /// Steps taken at the same time.
 const STEPS_AT_ONCE: usize = 2;
 
@@ -31,6 +33,8 @@ struct Cursor {
 }
 
 type Marks = BTreeMap<(NaiveDate, u16), String>;
+/// Days and lanes that are marked already, of a log that no night has looked at.
+type Fresh = BTreeSet<(NaiveDate, u16)>;
 
 fn cursor_key() -> Key {
     Key::new("state", "marked")
@@ -43,8 +47,13 @@ impl App {
             records::get::<Cursor>(self.books(), &cursor_key()).await?.unwrap_or((Cursor::default(), 0));
         self.ports.log.number_blocks().await?;
         let last = self.ports.log.last_seq().await?;
+        let mut fresh = (cursor.seq == 0).then(Fresh::new);
         while cursor.seq < last {
-            let Some((end, marks)) = self.marks_after(cursor.seq, world).await? else { break };
+            let marked = match &mut fresh {
+                Some(known) => self.fresh_marks_after(cursor.seq, world, known).await?,
+                None => self.marks_after(cursor.seq, world).await?,
+            };
+            let Some((end, marks)) = marked else { break };
             self.write_marks(marks).await?;
             let expect = if version == 0 { Expect::Absent } else { Expect::Version(version) };
             cursor.seq = end;
@@ -56,6 +65,41 @@ impl App {
         let marks = self.marks_of_changed_inputs(world).await?;
         self.write_marks(marks).await?;
         Ok(Cut(cursor.seq))
+    }
+
+    /// The marks of some blocks behind one where no block has marked anything before, and the last of these blocks. Every day
+    /// that a trace reaches is marked by a block of its own, so that nobody has to ask which traces reach it.
+    async fn fresh_marks_after(
+        &self,
+        seq: u64,
+        world: &World,
+        known: &mut Fresh,
+    ) -> Result<Option<(u64, Marks)>, Refusal> {
+        let calendar = world.history.calendar();
+        let blocks = self.ports.log.blocks_after(seq, FRESH_BLOCKS_PER_STEP).await?;
+        let Some(end) = blocks.last().map(|block| block.seq) else { return Ok(None) };
+        let mut marks = Marks::new();
+        // Which of its two local days a block reaches only its events tell; the last one reaches the later day first.
+        for info in blocks.iter().rev() {
+            if ends_of(calendar, info.utc_day).iter().all(|day| known.contains(&(*day, info.lane))) {
+                continue;
+            }
+            let mut days = BTreeSet::new();
+            match whole_day(calendar, info.utc_day) {
+                Some(day) => drop(days.insert(day)),
+                None => {
+                    for (_, block) in self.read_marked(world, &[*info], &mut marks).await? {
+                        days.append(&mut local_days(calendar, &block.columns.used_at_ns));
+                    }
+                }
+            }
+            for day in days {
+                if known.insert((day, info.lane)) {
+                    marks.entry((day, info.lane)).or_insert_with(|| "new events".into());
+                }
+            }
+        }
+        Ok(Some((end, marks)))
     }
 
     /// The marks of the blocks behind one, some steps at the same time, and the last of these blocks; none: there are no more.

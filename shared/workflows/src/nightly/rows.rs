@@ -110,11 +110,10 @@ impl Source for Rows<'_> {
         }
     }
 
-    fn digest(&self, row: usize) -> Option<[u8; 32]> {
-        match self.find(row) {
-            Some((block, at)) => block.prints.get(at).and_then(|print| print.last_chunk::<32>()).copied(),
-            None => self.single(row).map(|recorded| content_digest(&recorded.event).0),
-        }
+    fn digests(&self) -> impl Iterator<Item = [u8; 32]> {
+        let stored = self.blocks.iter().flat_map(|block| &block.prints);
+        let stored = stored.map(|print| print.last_chunk::<32>().copied().unwrap_or_default());
+        stored.chain(self.single.iter().map(|recorded| content_digest(&recorded.event).0))
     }
 
     fn trace_name(&self, row: usize) -> Option<Id> {
