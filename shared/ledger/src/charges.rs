@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use recoup_attribution::DayFacts;
-use recoup_attribution::facts::{CellKey, CellValue, Item};
+use recoup_attribution::facts::{CellKey, CellValue, Item, TaskOf};
 use recoup_model::Id;
 use recoup_model::organisation::Billing;
 use recoup_money::Amount;
@@ -14,7 +14,7 @@ use crate::error::{LedgerError, fits};
 use crate::journal::{PROVIDER, UNATTRIBUTED, variance_account};
 use crate::line::{Bearer, Line, LineKey, LineKind, PriceModel, PricedKey};
 use crate::markup::Markups;
-use crate::prices::{InternalPrices, whole};
+use crate::prices::{InternalPrices, Pairs, Rate, whole};
 use crate::settle::PeriodInput;
 
 /// What the period's cells and tasks add up to, beside their lines.
@@ -61,9 +61,18 @@ enum Route<'a> {
     Pool(&'a Id),
     Nobody,
     Tokens(&'a Id),
-    /// PRC-2, PRC-4: no price applies; actual cost is charged under the billing model's name.
-    PassThrough(&'a Id, PricedKey),
-    Priced(&'a Id, PricedKey),
+    /// The payer's team, the task, and under which model it has a price, if it has one.
+    Task(&'a Id, (&'a TaskOf, &'a Id), PriceModel),
+}
+
+/// Actual cost of what has a price, while it is summed.
+struct Offered<'p> {
+    key: PricedKey,
+    rates: Option<&'p [Option<Rate>]>,
+    /// By team.
+    actual: BTreeMap<Id, Amount>,
+    /// By team; PRC-2, PRC-4: no price applies, actual cost is charged under the billing model's name.
+    passed: BTreeMap<Id, Amount>,
 }
 
 /// The line that a token-billed cell goes to.
@@ -77,11 +86,14 @@ struct Bought<'a> {
     item: &'a Item,
 }
 
-/// What passes through, before it becomes lines.
-#[derive(Debug, Default)]
+/// What cells come to, before it becomes lines.
+#[derive(Default)]
 struct Passing<'a> {
     tokens: BTreeMap<Bought<'a>, CellValue>,
     nobody: Amount,
+    tasks: Pairs<'a, [Option<Offered<'a>>; 2]>,
+    /// The payer of the last cells, and their direct cost.
+    payer: Option<(&'a Id, Amount)>,
 }
 
 /// Adds to an amount of a map.
@@ -130,9 +142,9 @@ impl Sums {
 }
 
 /// Sums the cells of the period and charges what passes through.
-pub(crate) fn sum_cells(
-    input: &PeriodInput<'_>,
-    prices: &InternalPrices,
+pub(crate) fn sum_cells<'a>(
+    input: &PeriodInput<'a>,
+    prices: &'a InternalPrices,
     draft: &mut Draft,
     markups: &mut Markups<'_>,
 ) -> Result<Sums, LedgerError> {
@@ -140,19 +152,32 @@ pub(crate) fn sum_cells(
     let mut passing = Passing::default();
     for facts in input.facts() {
         sums.count_events(facts)?;
+        let mut last = None;
         for (cell, value) in &facts.cells {
             sums.priced_cost = fits(sums.priced_cost.checked_add(value.cost), "the priced cost")?;
-            if let Some(team) = cell.team.as_ref().filter(|team| !sums.ground.active.contains(*team)) {
-                sums.ground.active.insert(team.clone());
+            // Cells of a day lie in order of teams.
+            if last != cell.team.as_ref() {
+                last = cell.team.as_ref();
+                sums.ground.active.extend(last.cloned());
             }
             count_unpriced(&mut sums, cell, value)?;
-            let route = route(input, prices, cell);
+            let route = route(input, cell);
             if matches!(route, Route::Tokens(_)) {
                 markups.pass_through(facts.day, cell, value.cost)?;
             }
-            sum_cell(&mut sums, &mut passing, (cell, value), route)?;
+            passing.sum_cell(&mut sums, prices, (cell, value), route)?;
         }
         markups.end_day()?;
+    }
+    passing.end_payer(&mut sums)?;
+    for offered in std::mem::take(&mut passing.tasks).into_values().flatten().flatten() {
+        let Offered { key, actual, passed, .. } = offered;
+        if !passed.is_empty() {
+            sums.passed.insert(key.clone(), passed);
+        }
+        if !actual.is_empty() {
+            sums.tallies.insert(key, Tally { actual, ..Tally::default() });
+        }
     }
     for (bought, value) in &passing.tokens {
         draft.bear(PROVIDER, &Bearer::Team(bought.team.clone()), token_line(bought, value)?)?;
@@ -175,32 +200,67 @@ fn count_unpriced(sums: &mut Sums, cell: &CellKey, value: &CellValue) -> Result<
     Ok(())
 }
 
-fn sum_cell<'a>(
-    sums: &mut Sums,
-    passing: &mut Passing<'a>,
-    (cell, value): (&'a CellKey, &CellValue),
-    route: Route<'a>,
-) -> Result<(), LedgerError> {
-    if let Route::Tokens(team) | Route::PassThrough(team, _) | Route::Priced(team, _) = &route {
-        add(&mut sums.ground.direct, Bearer::Team((*team).clone()), value.cost)?;
+impl<'a> Passing<'a> {
+    fn sum_cell(
+        &mut self,
+        sums: &mut Sums,
+        prices: &'a InternalPrices,
+        (cell, value): (&'a CellKey, &CellValue),
+        route: Route<'a>,
+    ) -> Result<(), LedgerError> {
+        if let Route::Tokens(team) | Route::Task(team, ..) = &route {
+            self.add_direct(sums, team, value.cost)?;
+        }
+        match route {
+            Route::Pool(pool) => add(&mut sums.ground.pools, pool.clone(), value.cost),
+            Route::Nobody => {
+                self.nobody = fits(self.nobody.checked_add(value.cost), "the unattributed cost")?;
+                Ok(())
+            }
+            Route::Task(team, (task, agent), model) => {
+                let [by_task, by_time] = self.tasks.entry((agent, &task.task_type)).or_default();
+                let offered = if model == PriceModel::Task { by_task } else { by_time };
+                let offered = offered.get_or_insert_with(|| {
+                    let key = PricedKey { agent: agent.clone(), task_type: task.task_type.clone(), model };
+                    let rates = prices.rates(&key);
+                    Offered { key, rates, actual: BTreeMap::new(), passed: BTreeMap::new() }
+                });
+                // PRC-4: a task without any duration passes through.
+                let can_be_priced = model == PriceModel::Task || task.timed;
+                let rate = offered.rates.and_then(|rates| prices.on(rates, task.ended_on));
+                let is_priced = can_be_priced && rate.is_some();
+                add(if is_priced { &mut offered.actual } else { &mut offered.passed }, team.clone(), value.cost)
+            }
+            // A frame has no cost; that of an unpriced event is unknown (RAT-2).
+            Route::Tokens(_) if matches!(cell.item, Item::Frame | Item::Unpriced) => Ok(()),
+            Route::Tokens(team) => {
+                let sum = self.tokens.entry(bought(team, cell)).or_default();
+                sum.cost = fits(sum.cost.checked_add(value.cost), "a line")?;
+                sum.quantity = fits(sum.quantity.checked_add(value.quantity), "a quantity")?;
+                sum.events = fits(sum.events.checked_add(value.events), "the number of events")?;
+                Ok(())
+            }
+        }
     }
-    match route {
-        Route::Pool(pool) => add(&mut sums.ground.pools, pool.clone(), value.cost),
-        Route::Nobody => {
-            passing.nobody = fits(passing.nobody.checked_add(value.cost), "the unattributed cost")?;
-            Ok(())
+
+    /// Adds direct cost of a payer, whose next cells most often follow.
+    fn add_direct(&mut self, sums: &mut Sums, team: &'a Id, cost: Amount) -> Result<(), LedgerError> {
+        match &mut self.payer {
+            Some((payer, direct)) if *payer == team => {
+                *direct = fits(direct.checked_add(cost), "a sum of costs")?;
+                Ok(())
+            }
+            _ => {
+                self.end_payer(sums)?;
+                self.payer = Some((team, cost));
+                Ok(())
+            }
         }
-        Route::Priced(team, key) => add(&mut sums.tallies.entry(key).or_default().actual, team.clone(), value.cost),
-        Route::PassThrough(team, key) => add(sums.passed.entry(key).or_default(), team.clone(), value.cost),
-        // A frame has no cost; that of an unpriced event is unknown (RAT-2).
-        Route::Tokens(_) if matches!(cell.item, Item::Frame | Item::Unpriced) => Ok(()),
-        Route::Tokens(team) => {
-            let sum = passing.tokens.entry(bought(team, cell)).or_default();
-            sum.cost = fits(sum.cost.checked_add(value.cost), "a line")?;
-            sum.quantity = fits(sum.quantity.checked_add(value.quantity), "a quantity")?;
-            sum.events = fits(sum.events.checked_add(value.events), "the number of events")?;
-            Ok(())
-        }
+    }
+
+    fn end_payer(&mut self, sums: &mut Sums) -> Result<(), LedgerError> {
+        let Some((team, direct)) = self.payer.take() else { return Ok(()) };
+        add(&mut sums.ground.direct, Bearer::Team(team.clone()), direct)
     }
 }
 
@@ -223,7 +283,7 @@ fn post_actual(sums: &Sums, draft: &mut Draft) -> Result<(), LedgerError> {
     Ok(())
 }
 
-fn route<'a>(input: &PeriodInput<'_>, prices: &InternalPrices, cell: &'a CellKey) -> Route<'a> {
+fn route<'a>(input: &PeriodInput<'_>, cell: &'a CellKey) -> Route<'a> {
     if let Some(pool) = &cell.pool {
         return Route::Pool(pool);
     }
@@ -231,14 +291,9 @@ fn route<'a>(input: &PeriodInput<'_>, prices: &InternalPrices, cell: &'a CellKey
     // PRC-0: cost outside any task passes through at actual cost whatever the billing model.
     let Some(task) = &cell.task else { return Route::Tokens(team) };
     let billing = input.history.on(task.ended_on).organisation.billing(team, task.agent.as_deref());
-    let (Some(agent), Some(model)) = (&task.agent, PriceModel::of(billing)) else { return Route::Tokens(team) };
-    let key = PricedKey { agent: agent.clone(), task_type: task.task_type.clone(), model };
-    // PRC-4: a task without any duration passes through.
-    let can_be_priced = model == PriceModel::Task || task.timed;
-    if can_be_priced && prices.in_force(&key, task.ended_on).is_some() {
-        Route::Priced(team, key)
-    } else {
-        Route::PassThrough(team, key)
+    match (&task.agent, PriceModel::of(billing)) {
+        (Some(agent), Some(model)) => Route::Task(team, (task, agent), model),
+        _ => Route::Tokens(team),
     }
 }
 

@@ -43,6 +43,13 @@ impl Draft {
         }
     }
 
+    /// Notes lines of a team alone, which lie in the order of a statement.
+    pub(crate) fn note_all(&mut self, team: &Id, lines: Vec<Line>) {
+        if !lines.is_empty() {
+            self.lines.entry(team.clone()).or_default().extend(lines.into_iter().map(Box::new));
+        }
+    }
+
     pub(crate) fn find(&mut self, severity: Severity, kind: FindingKind, subject: &str, detail: String) {
         self.findings.push(Finding { severity, kind, subject: subject.to_owned(), detail });
     }

@@ -10,6 +10,7 @@ use recoup_model::{Digest, Id, Organisation};
 use recoup_money::{Amount, PICO_PER_UNIT};
 use recoup_pricing::internal::time::task_minutes_pico;
 use recoup_pricing::internal::{Observation, PricePolicy, PriceState, advance};
+use rustc_hash::FxBuildHasher;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{LedgerError, fits};
@@ -59,13 +60,13 @@ pub(crate) struct Rate {
 #[derive(Debug)]
 pub(crate) struct InternalPrices {
     first: NaiveDate,
-    versions: BTreeMap<PricedKey, Vec<PriceVersion>>,
+    versions: Versions,
     /// From the first day to the one after the last night: every cell and task asks for one of these.
-    by_day: HashMap<PricedKey, Vec<Option<Rate>>>, // tidy: allow(hash-order) only asked, never walked
+    by_day: HashMap<PricedKey, Vec<Option<Rate>>, FxBuildHasher>, // tidy: allow(hash-order) only asked, never walked
 }
 
 impl InternalPrices {
-    fn new((first, last): (NaiveDate, NaiveDate), versions: BTreeMap<PricedKey, Vec<PriceVersion>>) -> Self {
+    fn new((first, last): (NaiveDate, NaiveDate), versions: Versions) -> Self {
         let rate_on = |versions: &[PriceVersion], day: NaiveDate| {
             let holds = |version: &&PriceVersion| version.from <= day && version.to.is_none_or(|to| day < to);
             let version = versions.iter().find(holds)?;
@@ -80,7 +81,16 @@ impl InternalPrices {
     /// The price in force on a day. For a task that ended before the period it is that of the period's first day, for
     /// one that ended after the last night that which this night gave: a close must not wait for later nights.
     pub(crate) fn in_force(&self, key: &PricedKey, day: NaiveDate) -> Option<Rate> {
-        let rates = self.by_day.get(key)?;
+        self.on(self.rates(key)?, day)
+    }
+
+    /// The price of each day from the period's first on, for [`InternalPrices::on`].
+    pub(crate) fn rates(&self, key: &PricedKey) -> Option<&[Option<Rate>]> {
+        Some(self.by_day.get(key)?)
+    }
+
+    /// As [`InternalPrices::in_force`], of rates that are at hand.
+    pub(crate) fn on(&self, rates: &[Option<Rate>], day: NaiveDate) -> Option<Rate> {
         let at = usize::try_from(day.signed_duration_since(self.first).num_days()).unwrap_or_default();
         rates.get(at).or(rates.last()).copied().flatten()
     }
@@ -108,22 +118,22 @@ pub(crate) fn price_period(input: &PeriodInput<'_>) -> Result<Nights, LedgerErro
     let first = input.period.first_day();
     let last = next_day(input.through);
     let mut keys = known_keys(input);
-    let mut versions = BTreeMap::new();
+    let mut versions = Versions::new();
     if let Some(own) = input.own_prices {
         for version in own {
             keys.remove(&version.key);
             versions.entry(version.key.clone()).or_insert_with(Vec::new).push(version.clone());
         }
         // What nobody knew when the period was closed has its seed price, as it would have had then.
-        let mut quotes = Quotes::default();
         for key in &keys {
+            let mut quotes = Quotes::default();
             quotes.seed(input, key)?;
+            versions.extend(quotes.of(key));
         }
-        versions.extend(quotes.into_versions());
         return Ok(Nights { prices: InternalPrices::new((first, last), versions), states: BTreeMap::new() });
     }
-    let (quotes, states) = run_nights(input, &keys, |_| {})?;
-    Ok(Nights { prices: InternalPrices::new((first, last), quotes.into_versions()), states })
+    let (versions, states) = run_nights(input, &keys, |_| {})?;
+    Ok(Nights { prices: InternalPrices::new((first, last), versions), states })
 }
 
 fn next_day(day: NaiveDate) -> NaiveDate {
@@ -133,17 +143,27 @@ fn next_day(day: NaiveDate) -> NaiveDate {
 /// Everything that may have a price in the period: what had one before it, and every task that ended in it or has direct
 /// cost in it. What went into a pool is no task's cost: facts do not say whose it was.
 fn known_keys(input: &PeriodInput<'_>) -> BTreeSet<PricedKey> {
-    let mut pairs: BTreeSet<(&Id, &Id)> = BTreeSet::new();
+    let mut pairs = Pairs::<'_, (&Id, &Id)>::default();
     for facts in input.facts() {
-        pairs.extend(facts.tasks.keys().filter_map(|key| Some((key.agent.as_ref()?, &key.task_type))));
+        let of_tasks = facts.tasks.keys().filter_map(|key| Some((key.agent.as_ref()?, &key.task_type)));
         let of_cells = facts.cells.keys().filter(|cell| cell.pool.is_none()).filter_map(|cell| cell.task.as_ref());
-        pairs.extend(of_cells.filter_map(|task| Some((task.agent.as_ref()?, &task.task_type))));
+        let of_cells = of_cells.filter_map(|task| Some((task.agent.as_ref()?, &task.task_type)));
+        for (agent, task_type) in of_tasks.chain(of_cells) {
+            pairs.entry((agent, task_type)).or_insert((agent, task_type));
+        }
     }
     let both = [PriceModel::Task, PriceModel::Time];
     let key =
         |(agent, task_type): (&Id, &Id), model| PricedKey { agent: agent.clone(), task_type: task_type.clone(), model };
-    let from_tasks = pairs.into_iter().flat_map(|pair| both.map(|model| key(pair, model)));
+    let from_tasks = pairs.into_values().flat_map(|pair| both.map(|model| key(pair, model)));
     from_tasks.chain(input.opening.prices.keys().cloned()).collect()
+}
+
+/// What has a price while its nights are run.
+struct Priced<'k> {
+    key: &'k PricedKey,
+    state: Option<PriceState>,
+    quotes: Quotes,
 }
 
 /// `note` is told of every night of every price.
@@ -151,41 +171,46 @@ pub(crate) fn run_nights(
     input: &PeriodInput<'_>,
     keys: &BTreeSet<PricedKey>,
     mut note: impl FnMut(PriceNight),
-) -> Result<(Quotes, BTreeMap<PricedKey, PriceState>), LedgerError> {
-    let mut quotes = Quotes::default();
+) -> Result<(Versions, BTreeMap<PricedKey, PriceState>), LedgerError> {
     let mut states = rate_card::opening_states(input)?;
+    let priced = |key| Priced { key, state: states.remove(key), quotes: Quotes::default() };
+    let mut all: Vec<Priced<'_>> = keys.iter().map(priced).collect();
     let mut besides = Besides::of(input);
     for day in input.local_days() {
-        for key in keys {
-            quotes.quote(day, day, key, (states.get(key), input))?;
+        for one in &mut all {
+            one.quotes.quote(day, day, one.key, (one.state.as_ref(), input))?;
         }
         let organisation = &input.history.on(day).organisation;
-        let seen = input.days.get(&day).map(observations).transpose()?.unwrap_or_default();
+        let observed = input.days.get(&day).map(observations).transpose()?.unwrap_or_default();
         let policy = price_policy(organisation, input.period.next().first_day() == next_day(day));
         besides.night(day)?;
-        for key in keys {
-            let state = states.remove(key);
-            let seen = seen.get(key).copied().unwrap_or_default();
-            if state.is_none() && !begins(organisation, key, &seen) {
+        for one in &mut all {
+            let key = one.key;
+            let seen = observed.get(&(&*key.agent, &*key.task_type)).map(|seen| seen.of(key.model)).transpose()?;
+            let seen = seen.unwrap_or_default();
+            if one.state.is_none() && !begins(organisation, key, &seen) {
                 continue;
             }
             let beside = besides.take(key)?;
             let cost = fits(seen.cost.checked_add(beside), "the cost of a day's tasks")?;
-            let before = state.clone();
-            let advanced = advance(state, day, &Observation { cost, ..seen }, &policy).map_err(|source| {
+            let before = one.state.clone();
+            let advanced = advance(one.state.take(), day, &Observation { cost, ..seen }, &policy).map_err(|source| {
                 let (agent, task_type) = (key.agent.clone(), key.task_type.clone());
                 LedgerError::Price { model: key.model.billing().name(), agent, task_type, day, source }
             })?;
             if let Some(after) = advanced {
                 note(PriceNight { day, seen, beside, policy, before, after: after.clone() });
-                states.insert(key.clone(), after);
+                one.state = Some(after);
             }
         }
     }
-    for key in keys {
-        quotes.quote(next_day(input.through), input.through, key, (states.get(key), input))?;
+    let mut versions = Versions::new();
+    for mut one in all {
+        one.quotes.quote(next_day(input.through), input.through, one.key, (one.state.as_ref(), input))?;
+        versions.extend(one.quotes.of(one.key));
+        states.extend(one.state.map(|state| (one.key.clone(), state)));
     }
-    Ok((quotes, states))
+    Ok((versions, states))
 }
 
 /// What enters the sums of a price beside the cost of tasks.
@@ -253,6 +278,9 @@ fn price_policy(organisation: &Organisation, period_starts_tomorrow: bool) -> Pr
     }
 }
 
+/// By agent and task type.
+pub(crate) type Pairs<'a, T> = HashMap<(&'a str, &'a str), T, FxBuildHasher>; // tidy: allow(hash-order) only asked, or put in order
+
 /// What the tasks of one agent and task type came to on a day.
 #[derive(Default)]
 struct Seen {
@@ -261,9 +289,18 @@ struct Seen {
     active_ns: u64,
 }
 
+impl Seen {
+    fn of(&self, model: PriceModel) -> Result<Observation, LedgerError> {
+        Ok(match model {
+            PriceModel::Task => Observation { quantity: whole(self.by_task.completed)?, ..self.by_task },
+            PriceModel::Time => Observation { quantity: task_minutes_pico(self.active_ns), ..self.by_time },
+        })
+    }
+}
+
 /// The tasks of a day by what prices them, whoever pays: also tasks of teams with another billing model, and of nobody.
-fn observations(facts: &DayFacts) -> Result<BTreeMap<PricedKey, Observation>, LedgerError> {
-    let mut pairs: BTreeMap<(&Id, &Id), Seen> = BTreeMap::new();
+fn observations(facts: &DayFacts) -> Result<Pairs<'_, Seen>, LedgerError> {
+    let mut pairs = Pairs::<'_, Seen>::default();
     for (task, value) in &facts.tasks {
         let Some(agent) = &task.agent else { continue };
         let seen = pairs.entry((agent, &task.task_type)).or_default();
@@ -272,15 +309,7 @@ fn observations(facts: &DayFacts) -> Result<BTreeMap<PricedKey, Observation>, Le
         observe(&mut seen.by_time, (value.timed_cost, value.timed_tasks, value.timed_completed))?;
         seen.active_ns = fits(seen.active_ns.checked_add(value.active_ns), "the active time of a day's tasks")?;
     }
-    let mut all = BTreeMap::new();
-    for ((agent, task_type), seen) in pairs {
-        let key = |model| PricedKey { agent: agent.clone(), task_type: task_type.clone(), model };
-        let quantity = whole(seen.by_task.completed)?;
-        all.insert(key(PriceModel::Task), Observation { quantity, ..seen.by_task });
-        let quantity = task_minutes_pico(seen.active_ns);
-        all.insert(key(PriceModel::Time), Observation { quantity, ..seen.by_time });
-    }
-    Ok(all)
+    Ok(pairs)
 }
 
 fn observe(seen: &mut Observation, (cost, tasks, completed): (Amount, u64, u64)) -> Result<(), LedgerError> {
@@ -295,9 +324,12 @@ pub(crate) fn whole(count: u64) -> Result<Amount, LedgerError> {
     fits(Amount::from_pico(PICO_PER_UNIT).checked_mul(i128::from(count)), "a quantity")
 }
 
-/// Prices day by day, joined to versions.
+/// The price versions of a period, by what they price.
+pub(crate) type Versions = BTreeMap<PricedKey, Vec<PriceVersion>>;
+
+/// One price day by day, joined to versions.
 #[derive(Debug, Default)]
-pub(crate) struct Quotes(BTreeMap<PricedKey, Vec<PriceVersion>>);
+struct Quotes(Vec<PriceVersion>);
 
 impl Quotes {
     /// Notes what is in force on `day`: the state's price, else for tasks the seed price of `seed_day`'s organisation.
@@ -312,16 +344,15 @@ impl Quotes {
         let Some((price, origin)) =
             night.or_else(|| Some((seed_price(input.history, seed_day, key)?, PriceOrigin::Seed)))
         else {
-            self.end(key, day);
+            self.end(day);
             return Ok(());
         };
-        if self.open(key).is_some_and(|version| version.price == price) {
+        if self.open().is_some_and(|version| version.price == price) {
             return Ok(());
         }
-        self.end(key, day);
+        self.end(day);
         let inputs = Digest::of(&serde_json::to_vec(&state)?);
-        let version = PriceVersion { key: key.clone(), from: day, to: None, price, origin, inputs };
-        self.0.entry(key.clone()).or_default().push(version);
+        self.0.push(PriceVersion { key: key.clone(), from: day, to: None, price, origin, inputs });
         Ok(())
     }
 
@@ -333,18 +364,19 @@ impl Quotes {
         Ok(())
     }
 
-    fn open(&mut self, key: &PricedKey) -> Option<&mut PriceVersion> {
-        self.0.get_mut(key)?.last_mut().filter(|version| version.to.is_none())
+    fn open(&mut self) -> Option<&mut PriceVersion> {
+        self.0.last_mut().filter(|version| version.to.is_none())
     }
 
-    fn end(&mut self, key: &PricedKey, day: NaiveDate) {
-        if let Some(version) = self.open(key) {
+    fn end(&mut self, day: NaiveDate) {
+        if let Some(version) = self.open() {
             version.to = Some(day);
         }
     }
 
-    fn into_versions(self) -> BTreeMap<PricedKey, Vec<PriceVersion>> {
-        self.0
+    /// The versions, where there are any.
+    fn of(self, key: &PricedKey) -> Option<(PricedKey, Vec<PriceVersion>)> {
+        (!self.0.is_empty()).then(|| (key.clone(), self.0))
     }
 }
 

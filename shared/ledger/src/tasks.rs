@@ -1,11 +1,9 @@
 //! Charges of tasks and minutes at the price in force when the task ended (PRC-1, PRC-3, PRC-4).
 
-use std::collections::HashMap; // tidy: allow(hash-order) only asked, or put in order before anybody sees it
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
-use recoup_attribution::DayFacts;
-use recoup_attribution::facts::{TaskKey, TaskValue};
+use recoup_attribution::facts::TaskValue;
 use recoup_model::organisation::Billing;
 use recoup_model::{FindingKind, Id, Organisation, Severity};
 use recoup_money::Amount;
@@ -18,16 +16,26 @@ use crate::error::{LedgerError, fits};
 use crate::journal::{PROVIDER, team_account, variance_account};
 use crate::line::{Bearer, Line, LineKey, LineKind, PriceModel, PricedKey};
 use crate::markup::Markups;
-use crate::prices::{InternalPrices, Rate, whole};
+use crate::prices::{InternalPrices, Pairs, Rate, whole};
 use crate::settle::PeriodInput;
+
+/// What has a price, with what is asked of it again and again.
+struct Offered<'p> {
+    key: PricedKey,
+    rates: Option<&'p [Option<Rate>]>,
+    /// The rate of the period's start.
+    start: Option<Amount>,
+    completed: Completed,
+}
 
 /// The tasks of one payer, agent and task type that ended on one day.
 struct Ended<'a> {
     team: &'a Id,
+    /// Its number among the teams.
+    payer: usize,
     day: NaiveDate,
-    key: PricedKey,
+    key: &'a PricedKey,
     rate: Option<Rate>,
-    /// The rate of the period's start.
     start: Option<Amount>,
     value: &'a TaskValue,
 }
@@ -38,15 +46,28 @@ struct Books<'a, 'b> {
     sums: &'a mut Sums,
     markups: &'a mut Markups<'b>,
     minutes: Minutes,
-    completed: HashMap<PricedKey, Completed>, // tidy: allow(hash-order) drained into an ordered map
 }
 
-/// Charges of completed tasks, which wait for their sum: one posting a team.
+/// Charges of completed tasks, which wait for their sum: one posting a team, one line a price version.
 #[derive(Default)]
 struct Completed {
     at_start: Amount,
-    /// By team: what was charged, and whether there is a line of it.
-    teams: BTreeMap<Id, (Amount, bool)>,
+    /// By number of the team.
+    teams: Vec<Option<Charged>>,
+}
+
+/// What one team is charged.
+#[derive(Default)]
+struct Charged {
+    exact: Amount,
+    /// By first day of the price version.
+    lines: Vec<CompletedLine>,
+}
+
+struct CompletedLine {
+    rate: Rate,
+    exact: Amount,
+    completed: u64,
 }
 
 /// Charges by time wait for their sum, by team and line: the minutes of a line are converted once.
@@ -59,12 +80,36 @@ pub(crate) fn charge_tasks(
     draft: &mut Draft,
     (sums, markups): (&mut Sums, &mut Markups<'_>),
 ) -> Result<(), LedgerError> {
-    let mut books = Books { draft, sums, markups, minutes: Minutes::new(), completed: HashMap::new() }; // tidy: allow(hash-order) as above
+    let mut books = Books { draft, sums, markups, minutes: Minutes::new() };
+    let mut payers: BTreeMap<&Id, usize> = BTreeMap::new();
+    let mut all = Pairs::<'_, [Option<Offered<'_>>; 2]>::default();
     for facts in input.facts() {
+        let organisation = &input.history.on(facts.day).organisation;
+        // Tasks of a day lie in order of teams.
+        let mut last: Option<(&Id, usize)> = None;
         for (task, value) in &facts.tasks {
-            let Some(ended) = ended(input, prices, (facts, task, value)) else { continue };
-            match ended.key.model {
-                PriceModel::Task => books.charge_completed(&ended)?,
+            let (Some(team), Some(agent)) = (&task.team, &task.agent) else { continue };
+            let Some(model) = PriceModel::of(organisation.billing(team, Some(agent))) else { continue };
+            let payer = last.filter(|(known, _)| *known == team).map_or_else(
+                || {
+                    let next = payers.len();
+                    *payers.entry(team).or_insert(next)
+                },
+                |(_, payer)| payer,
+            );
+            last = Some((team, payer));
+            let [by_task, by_time] = all.entry((agent, &task.task_type)).or_default();
+            let offered = if model == PriceModel::Task { by_task } else { by_time };
+            let offered = offered.get_or_insert_with(|| {
+                let key = PricedKey { agent: agent.clone(), task_type: task.task_type.clone(), model };
+                let (rates, start) = (prices.rates(&key), prices.at_start(&key));
+                Offered { key, rates, start, completed: Completed::default() }
+            });
+            let rate = offered.rates.and_then(|rates| prices.on(rates, facts.day));
+            let Offered { key, start, completed, .. } = offered;
+            let ended = Ended { team, payer, day: facts.day, key, rate, start: *start, value };
+            match model {
+                PriceModel::Task => books.charge_completed(&ended, completed)?,
                 PriceModel::Time => {
                     books.charge_durations(&ended)?;
                     books.charge_idle(input, &ended)?;
@@ -73,62 +118,81 @@ pub(crate) fn charge_tasks(
         }
     }
     books.book_minutes()?;
-    books.post_completed()?;
+    let completed = all.into_values().flatten().flatten().map(|offered| (offered.key, offered.completed));
+    books.post_completed(completed.collect(), &payers)?;
     note_pass_through(draft);
     Ok(())
 }
 
-fn ended<'a>(
-    input: &PeriodInput<'_>,
-    prices: &InternalPrices,
-    (facts, task, value): (&DayFacts, &'a TaskKey, &'a TaskValue),
-) -> Option<Ended<'a>> {
-    let (team, agent) = (task.team.as_ref()?, task.agent.as_ref()?);
-    let billing = input.history.on(facts.day).organisation.billing(team, Some(agent));
-    let model = PriceModel::of(billing)?;
-    let key = PricedKey { agent: agent.clone(), task_type: task.task_type.clone(), model };
-    let (rate, start) = (prices.in_force(&key, facts.day), prices.at_start(&key));
-    Some(Ended { team, day: facts.day, rate, start, key, value })
+impl Completed {
+    /// Adds what a team is charged at a rate.
+    fn add(&mut self, payer: usize, rate: Rate, (exact, completed): (Amount, u64)) -> Result<(), LedgerError> {
+        if self.teams.len() <= payer {
+            self.teams.resize_with(payer.saturating_add(1), || None);
+        }
+        let Some(charged) = self.teams.get_mut(payer) else { return Ok(()) };
+        let charged = charged.get_or_insert_default();
+        charged.exact = fits(charged.exact.checked_add(exact), "a sum of costs")?;
+        // Days come in order, and with them the versions.
+        match charged.lines.last_mut().filter(|last| last.rate == rate) {
+            Some(last) => {
+                last.exact = fits(last.exact.checked_add(exact), "a line")?;
+                last.completed = fits(last.completed.checked_add(completed), "the number of tasks")?;
+            }
+            None => charged.lines.push(CompletedLine { rate, exact, completed }),
+        }
+        Ok(())
+    }
 }
 
 impl Books<'_, '_> {
-    fn charge_completed(&mut self, ended: &Ended<'_>) -> Result<(), LedgerError> {
+    fn charge_completed(&mut self, ended: &Ended<'_>, sums: &mut Completed) -> Result<(), LedgerError> {
         let completed = ended.value.completed;
         let Some(rate) = ended.rate else { return self.count_passed(ended, completed) };
         let times = |price: Amount| fits(task_charge(price, completed), "a task charge");
         let exact = times(rate.price)?;
         let at_start = times(ended.start.unwrap_or(rate.price))?;
-        self.markups.tasks((ended.team, &ended.key, ended.day), rate.price, (exact, completed))?;
-        let mut line = Line::new(ended.line_key(rate, "task"), exact).with_quantity(whole(completed)?);
-        line.price = Some(rate.price);
-        if !self.completed.contains_key(&ended.key) {
-            self.completed.insert(ended.key.clone(), Completed::default());
-        }
-        let Some(sums) = self.completed.get_mut(&ended.key) else { return Ok(()) };
+        self.markups.tasks((ended.team, ended.key, ended.day), rate.price, (exact, completed))?;
         sums.at_start = fits(sums.at_start.checked_add(at_start), "a charge at the first rate")?;
-        let (sum, has_line) = match sums.teams.get_mut(ended.team) {
-            Some(sum) => sum,
-            None => sums.teams.entry(ended.team.clone()).or_default(),
-        };
-        *sum = fits(sum.checked_add(exact), "a sum of costs")?;
-        if !line.is_empty() {
-            *has_line = true;
-            self.draft.note(ended.team, line);
-        }
-        Ok(())
+        sums.add(ended.payer, rate, (exact, completed))
     }
 
-    fn post_completed(&mut self) -> Result<(), LedgerError> {
-        let by_key: BTreeMap<PricedKey, Completed> = self.completed.drain().collect();
-        for (key, completed) in by_key {
-            let account = variance_account(&key);
+    /// Posts what completed tasks come to, team by team in order of agent and task type, as lines stand in a statement.
+    fn post_completed(
+        &mut self,
+        mut all: Vec<(PricedKey, Completed)>,
+        payers: &BTreeMap<&Id, usize>,
+    ) -> Result<(), LedgerError> {
+        all.retain(|(_, completed)| !completed.teams.is_empty());
+        all.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        let accounts: Vec<String> = all.iter().map(|(key, _)| variance_account(key)).collect();
+        let unit = Id::from("task");
+        for (team, payer) in payers {
+            let bearer = team_account(team, LineKind::Charge);
+            let mut lines = Vec::new();
+            for ((key, completed), account) in all.iter_mut().zip(&accounts) {
+                let Some(Some(charged)) = completed.teams.get_mut(*payer) else { continue };
+                let before = lines.len();
+                for CompletedLine { rate, exact, completed } in std::mem::take(&mut charged.lines) {
+                    let key = LineKey { from: Some(rate.from), unit: Some(unit.clone()), ..priced_line_key(key) };
+                    let line = Line::new(key, exact).with_quantity(whole(completed)?);
+                    if !line.is_empty() {
+                        lines.push(Line { price: Some(rate.price), ..line });
+                    }
+                }
+                if lines.len() > before {
+                    self.draft.balances.transfer(account, &bearer, charged.exact)?;
+                }
+            }
+            self.draft.note_all(team, lines);
+        }
+        for (key, completed) in all {
             let tally = self.sums.tallies.entry(key).or_default();
             tally.at_start = fits(tally.at_start.checked_add(completed.at_start), "a charge at the first rate")?;
-            for (team, (exact, has_line)) in completed.teams {
-                if has_line {
-                    self.draft.balances.transfer(&account, &team_account(&team, LineKind::Charge), exact)?;
+            for (team, payer) in payers {
+                if let Some(Some(charged)) = completed.teams.get(*payer) {
+                    add(&mut tally.charges, (*team).clone(), charged.exact)?;
                 }
-                add(&mut tally.charges, team, exact)?;
             }
         }
         Ok(())
@@ -142,7 +206,7 @@ impl Books<'_, '_> {
         self.count_passed(ended, ended.value.tasks.saturating_sub(timed))?;
         let exact = charge_each(rate.price, durations)?;
         self.tally(ended, exact, charge_each(ended.start.unwrap_or(rate.price), durations)?)?;
-        self.markups.minutes((ended.team, &ended.key, ended.day), rate.price, (exact, durations))?;
+        self.markups.minutes((ended.team, ended.key, ended.day), rate.price, (exact, durations))?;
         let mut line = Line::new(ended.line_key(rate, "minute"), exact);
         line.price = Some(rate.price);
         self.add_minutes(ended, sum_ns(durations)?, line)
@@ -206,18 +270,18 @@ impl Books<'_, '_> {
 
     /// Counts tasks onto the line that passes their actual cost through.
     fn count_passed(&mut self, ended: &Ended<'_>, tasks: u64) -> Result<(), LedgerError> {
-        let line = Line::new(pass_through_key(&ended.key), Amount::ZERO).with_quantity(whole(tasks)?);
+        let line = Line::new(pass_through_key(ended.key), Amount::ZERO).with_quantity(whole(tasks)?);
         self.draft.bear(PROVIDER, &Bearer::Team(ended.team.clone()), line)
     }
 }
 
 impl Ended<'_> {
     fn line_key(&self, rate: Rate, unit: &str) -> LineKey {
-        LineKey { from: Some(rate.from), unit: Some(Id::from(unit)), ..priced_line_key(&self.key) }
+        LineKey { from: Some(rate.from), unit: Some(Id::from(unit)), ..priced_line_key(self.key) }
     }
 
     fn idle_key(&self) -> LineKey {
-        LineKey { unit: Some(Id::from("idle minute")), ..priced_line_key(&self.key) }
+        LineKey { unit: Some(Id::from("idle minute")), ..priced_line_key(self.key) }
     }
 }
 

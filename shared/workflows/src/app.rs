@@ -17,7 +17,7 @@ use crate::authorize::limits::Approved;
 use crate::authorize::{Chains, Desk};
 use crate::budgets::Rolled;
 use crate::error::Refusal;
-use crate::facts::FactsCache;
+use crate::facts::{FactsCache, FreshFacts};
 use crate::people::Pseudonyms;
 use crate::runs::Runs;
 use crate::watch::Quiet;
@@ -71,6 +71,7 @@ pub struct App {
     /// See [`App::shipped`].
     shipped: OnceLock<Arc<Catalogue>>,
     pub(crate) facts_cache: FactsCache,
+    pub(crate) fresh_facts: FreshFacts,
     pub(crate) runs: Runs,
     pub(crate) rolled: Rolled,
     /// Leases that this process draws from in memory.
@@ -121,6 +122,7 @@ impl App {
             lanes,
             shipped: OnceLock::new(),
             facts_cache: FactsCache::default(),
+            fresh_facts: FreshFacts::default(),
             runs: Runs::default(),
             rolled: Rolled::default(),
             desk: Desk::default(),

@@ -103,6 +103,62 @@ struct QueryHead {
     finding_counts: BTreeMap<FindingKind, u64>,
 }
 
+/// Rows of facts that are kept from the nights of a run to its settlement; what is beyond is read again.
+const KEPT_ROWS_MAX: usize = 1_000_000;
+
+/// Facts in the grain of settlements that this process has just written, so that the settlement after them need not read
+/// them again.
+#[derive(Default)]
+pub(crate) struct FreshFacts(Mutex<Fresh>);
+
+#[derive(Default)]
+struct Fresh {
+    /// By day and lane: what the rows are stored under, and the facts.
+    nights: BTreeMap<(NaiveDate, u16), (String, DayFacts)>,
+    rows: usize,
+}
+
+impl FreshFacts {
+    /// Keeps the facts of a night, while there is room.
+    pub(crate) fn keep(&self, night: &Night, facts: DayFacts) {
+        let rows = rows_of(&facts);
+        let Ok(mut fresh) = self.0.lock() else { return };
+        fresh.take((night.day, night.lane));
+        if fresh.rows.saturating_add(rows) <= KEPT_ROWS_MAX {
+            fresh.rows = fresh.rows.saturating_add(rows);
+            // Only what is stored: what is read again is not to differ.
+            let DayFacts { day, cells, tasks, pools, counted, context, price_names, .. } = facts;
+            let facts = DayFacts { cells, tasks, pools, counted, context, price_names, ..DayFacts::empty(day) };
+            fresh.nights.insert((night.day, night.lane), (night.rows().to_owned(), facts));
+        }
+    }
+
+    /// The facts of a night, if they are the ones that it made current.
+    fn take(&self, night: &Night) -> Option<DayFacts> {
+        let (rows, facts) = self.0.lock().ok()?.take((night.day, night.lane))?;
+        (rows == night.rows()).then_some(facts)
+    }
+
+    /// Forgets what no settlement came for.
+    pub(crate) fn clear(&self) {
+        if let Ok(mut fresh) = self.0.lock() {
+            *fresh = Fresh::default();
+        }
+    }
+}
+
+impl Fresh {
+    fn take(&mut self, of: (NaiveDate, u16)) -> Option<(String, DayFacts)> {
+        let taken = self.nights.remove(&of)?;
+        self.rows = self.rows.saturating_sub(rows_of(&taken.1));
+        Some(taken)
+    }
+}
+
+fn rows_of(facts: &DayFacts) -> usize {
+    facts.cells.len().saturating_add(facts.tasks.len()).saturating_add(facts.pools.len())
+}
+
 /// Facts remembered between queries.
 #[derive(Default)]
 pub(crate) struct FactsCache(Mutex<BTreeMap<(NaiveDate, u16, String), Arc<DayFacts>>>);
@@ -246,8 +302,13 @@ impl App {
         loop {
             while reads.len() < DAYS_AT_ONCE {
                 let Some(night) = nights.next() else { break };
-                let books = Arc::clone(&self.ports.books);
-                reads.spawn(async move { read_settlement_facts(books.as_ref(), &night).await });
+                let (books, fresh) = (Arc::clone(&self.ports.books), self.fresh_facts.take(&night));
+                reads.spawn(async move {
+                    match fresh {
+                        Some(facts) => Ok(facts),
+                        None => read_settlement_facts(books.as_ref(), &night).await,
+                    }
+                });
             }
             let Some(read) = reads.join_next().await else { break };
             let facts = read.map_err(|error| Refusal::computation("read the facts of a day", error))??;

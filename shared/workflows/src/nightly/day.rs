@@ -152,6 +152,10 @@ impl App {
             cost: total_cost(&made.facts)?,
             changed,
         };
+        // Where processes share the work another one may settle.
+        if !self.sharing {
+            self.fresh_facts.keep(&night, made.facts);
+        }
         Ok((outcome, made.unpriced))
     }
 

@@ -33,8 +33,8 @@ use rows::Rows;
 
 /// The partition of days that a night has to do.
 pub(crate) const DIRTY: &str = "dirty";
-/// Days worked on at the same time.
-pub(crate) const DAYS_AT_ONCE: usize = 2;
+/// Days worked on at the same time: while one is read, others are added up.
+pub(crate) const DAYS_AT_ONCE: usize = 3;
 
 /// Which days to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -139,6 +139,7 @@ impl App {
             }
             period = period.next();
         }
+        self.fresh_facts.clear();
         Ok(settled)
     }
 
