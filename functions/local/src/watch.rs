@@ -11,7 +11,7 @@ use crate::screen::Screen;
 
 /// First pause between two looks; each one is twice as long, up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_millis(40);
-const PAUSE_MAX: Duration = Duration::from_millis(500);
+const PAUSE_MAX: Duration = Duration::from_millis(100);
 /// The same where each look is a call to a server somewhere.
 const PAUSE_AFAR_MAX: Duration = Duration::from_secs(2);
 /// How long a run on a server may show no progress: its turn expires before that.

@@ -12,9 +12,7 @@ use recoup_money::{Amount, PICO_PER_UNIT};
 
 use crate::error::AttributionError;
 use crate::event_set::EventPrints;
-use crate::facts::{
-    CellKey, CellValue, DayFacts, FINDINGS_PER_KIND_MAX, Item, PoolUseKey, TaskKey, TaskOf, UserKey,
-};
+use crate::facts::{CellKey, CellValue, DayFacts, FINDINGS_PER_KIND_MAX, Item, PoolUseKey, TaskKey, TaskOf, UserKey};
 use crate::resolve::Context;
 use crate::sum::{add_amount, add_count};
 use crate::task::{Task, is_billed_by_time};

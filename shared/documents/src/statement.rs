@@ -197,12 +197,26 @@ impl Statement {
         revision: u32,
         manifest: &Manifest,
     ) -> Result<Self, DocumentError> {
+        let lines = settlement.lines.get(team).cloned().unwrap_or_default();
+        Self::of_lines((team, lines), settlement, version, revision, manifest)
+    }
+
+    /// As [`Statement::build`], of lines that were taken out of the settlement: a month may have a million of them.
+    ///
+    /// # Errors
+    /// As [`Statement::build`].
+    pub fn of_lines(
+        (team, lines): (&Id, Vec<Line>),
+        settlement: &Settlement,
+        version: &Version,
+        revision: u32,
+        manifest: &Manifest,
+    ) -> Result<Self, DocumentError> {
         if settlement.period != manifest.period {
             return Err(DocumentError::OtherPeriod { settlement: settlement.period, manifest: manifest.period });
         }
         let organisation = &version.organisation;
         let currency = organisation.currency;
-        let lines = settlement.lines.get(team).cloned().unwrap_or_default();
         let exact: Vec<i128> = lines.iter().map(|line| line.exact.pico()).collect();
         let overflow = || DocumentError::Overflow(team.clone());
         let (total, amounts) = round_statement(&exact, currency.minor_unit_pico()).ok_or_else(overflow)?;

@@ -14,6 +14,7 @@ use crate::error::{LedgerError, fits};
 use crate::journal::{PROVIDER, UNATTRIBUTED, variance_account};
 use crate::line::{Bearer, Line, LineKey, LineKind, PriceModel, PricedKey};
 use crate::markup::Markups;
+use crate::parts::Part;
 use crate::prices::{InternalPrices, Pairs, Rate, whole};
 use crate::settle::PeriodInput;
 
@@ -32,6 +33,8 @@ pub(crate) struct Sums {
     pub(crate) unpriced_events: BTreeMap<Option<Id>, u64>,
     /// Events that counted.
     pub(crate) events: u64,
+    /// Direct cost of cells without a payer.
+    pub(crate) nobody: Amount,
 }
 
 /// What pools are made of and split by, in the period up to some night.
@@ -90,7 +93,6 @@ struct Bought<'a> {
 #[derive(Default)]
 struct Passing<'a> {
     tokens: BTreeMap<Bought<'a>, CellValue>,
-    nobody: Amount,
     tasks: Pairs<'a, [Option<Offered<'a>>; 2]>,
     /// The payer of the last cells, and their direct cost.
     payer: Option<(&'a Id, Amount)>,
@@ -127,6 +129,34 @@ impl Sums {
         Ok(())
     }
 
+    /// Adds what another part of the settlement came to, whose payers are others.
+    pub(crate) fn absorb(&mut self, other: Self) -> Result<(), LedgerError> {
+        let Self { ground, tallies, passed, priced_cost, unpriced_events, events, nobody } = other;
+        for (bearer, cost) in ground.direct {
+            add(&mut self.ground.direct, bearer, cost)?;
+        }
+        self.ground.active.extend(ground.active);
+        for (pool, cost) in ground.pools {
+            add(&mut self.ground.pools, pool, cost)?;
+        }
+        for (key, tally) in tallies {
+            let sum = self.tallies.entry(key).or_default();
+            sum.at_start = fits(sum.at_start.checked_add(tally.at_start), "a charge at the first rate")?;
+            sum.charges.extend(tally.charges);
+            sum.actual.extend(tally.actual);
+        }
+        for (key, teams) in passed {
+            self.passed.entry(key).or_default().extend(teams);
+        }
+        self.priced_cost = fits(self.priced_cost.checked_add(priced_cost), "the priced cost")?;
+        for (team, events) in unpriced_events {
+            self.add_unpriced(team, events)?;
+        }
+        self.events = fits(self.events.checked_add(events), "the number of events")?;
+        self.nobody = fits(self.nobody.checked_add(nobody), "the unattributed cost")?;
+        Ok(())
+    }
+
     /// Counts what has no price (RAT-2); `None`: no team pays for it.
     pub(crate) fn add_unpriced(&mut self, team: Option<Id>, events: u64) -> Result<(), LedgerError> {
         let count = self.unpriced_events.entry(team).or_default();
@@ -141,19 +171,22 @@ impl Sums {
     }
 }
 
-/// Sums the cells of the period and charges what passes through.
+/// Sums the cells of a part of the payers and charges what passes through by token. [`post`] posts what all parts come to.
 pub(crate) fn sum_cells<'a>(
     input: &PeriodInput<'a>,
     prices: &'a InternalPrices,
+    part: Part<'_, '_>,
     draft: &mut Draft,
     markups: &mut Markups<'_>,
 ) -> Result<Sums, LedgerError> {
     let mut sums = Sums::default();
     let mut passing = Passing::default();
     for facts in input.facts() {
-        sums.count_events(facts)?;
+        if part.is_first() {
+            sums.count_events(facts)?;
+        }
         let mut last = None;
-        for (cell, value) in &facts.cells {
+        for (cell, value) in part.of(&facts.cells, |cell| cell.team.as_ref()) {
             sums.priced_cost = fits(sums.priced_cost.checked_add(value.cost), "the priced cost")?;
             // Cells of a day lie in order of teams.
             if last != cell.team.as_ref() {
@@ -182,15 +215,23 @@ pub(crate) fn sum_cells<'a>(
     for (bought, value) in &passing.tokens {
         draft.bear(PROVIDER, &Bearer::Team(bought.team.clone()), token_line(bought, value)?)?;
     }
+    Ok(sums)
+}
+
+/// Posts actual cost: of tasks that pass through for want of a price, of nobody, and of what has a price.
+pub(crate) fn post(input: &PeriodInput<'_>, sums: &mut Sums, draft: &mut Draft) -> Result<(), LedgerError> {
     for (key, teams) in &sums.passed {
         for (team, cost) in teams {
             let line = Line::new(pass_through_key(key), *cost).with_quantity(Amount::ZERO);
             draft.bear(PROVIDER, &Bearer::Team(team.clone()), line)?;
         }
     }
-    sums.add_unattributed(input, draft, passing.nobody)?;
-    post_actual(&sums, draft)?;
-    Ok(sums)
+    sums.add_unattributed(input, draft, sums.nobody)?;
+    for (key, tally) in sums.tallies.iter().filter(|(_, tally)| !tally.actual.is_empty()) {
+        let actual = fits(Amount::checked_sum(tally.actual.values().copied()), "an actual cost")?;
+        draft.balances.transfer(PROVIDER, &variance_account(key), actual)?;
+    }
+    Ok(())
 }
 
 fn count_unpriced(sums: &mut Sums, cell: &CellKey, value: &CellValue) -> Result<(), LedgerError> {
@@ -214,7 +255,7 @@ impl<'a> Passing<'a> {
         match route {
             Route::Pool(pool) => add(&mut sums.ground.pools, pool.clone(), value.cost),
             Route::Nobody => {
-                self.nobody = fits(self.nobody.checked_add(value.cost), "the unattributed cost")?;
+                sums.nobody = fits(sums.nobody.checked_add(value.cost), "the unattributed cost")?;
                 Ok(())
             }
             Route::Task(team, (task, agent), model) => {
@@ -273,14 +314,6 @@ fn bought<'a>(team: &'a Id, cell: &'a CellKey) -> Bought<'a> {
         model: cell.model.as_ref(),
         item: &cell.item,
     }
-}
-
-fn post_actual(sums: &Sums, draft: &mut Draft) -> Result<(), LedgerError> {
-    for (key, tally) in &sums.tallies {
-        let actual = fits(Amount::checked_sum(tally.actual.values().copied()), "an actual cost")?;
-        draft.balances.transfer(PROVIDER, &variance_account(key), actual)?;
-    }
-    Ok(())
 }
 
 fn route<'a>(input: &PeriodInput<'_>, cell: &'a CellKey) -> Route<'a> {

@@ -8,6 +8,7 @@ use recoup_model::{Finding, FindingKind, Id, Severity};
 use crate::error::{LedgerError, fits};
 use crate::journal::{Balances, bearer_account};
 use crate::line::{Bearer, Line};
+use crate::parts::{Workers, try_each};
 
 /// What a settlement comes to: the lines of each team, the balances, the findings.
 pub(crate) type Finished = (BTreeMap<Id, Vec<Line>>, Balances, Vec<Finding>);
@@ -59,10 +60,18 @@ impl Draft {
         self.lines.values().flatten().map(AsRef::as_ref)
     }
 
+    /// Adds what another part of the settlement came to.
+    pub(crate) fn absorb(&mut self, other: Self) -> Result<(), LedgerError> {
+        for (team, mut lines) in other.lines {
+            self.lines.entry(team).or_default().append(&mut lines);
+        }
+        self.findings.extend(other.findings);
+        self.balances.absorb(other.balances)
+    }
+
     /// The lines of each team in statement order, the balances, the findings.
-    pub(crate) fn finish(self) -> Result<Finished, LedgerError> {
-        let lines = self.lines.into_iter().map(|(team, lines)| Ok((team, in_order(lines)?)));
-        let lines = lines.collect::<Result<_, LedgerError>>()?;
+    pub(crate) fn finish(self, workers: &dyn Workers) -> Result<Finished, LedgerError> {
+        let lines = try_each(workers, self.lines, |(team, lines)| Ok((team, in_order(lines)?)))?.into_iter().collect();
         let mut findings = self.findings;
         findings.sort();
         Ok((lines, self.balances, findings))

@@ -59,6 +59,9 @@ pub enum LedgerError {
         /// Why.
         source: PriceError,
     },
+    /// Whoever takes the parts of a settlement left one out.
+    #[error("a part of the settlement was not taken; a thread of it must have failed, so run it again")]
+    PartNotDone,
     /// A price state cannot be written as JSON.
     #[error("could not write the inputs of a price")]
     Inputs(#[from] serde_json::Error),

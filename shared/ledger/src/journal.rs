@@ -61,6 +61,15 @@ impl Balances {
         Ok(())
     }
 
+    /// Adds other balances, account by account.
+    pub(crate) fn absorb(&mut self, other: Self) -> Result<(), LedgerError> {
+        for (account, balance) in other.0 {
+            let sum = fits(self.of(&account).checked_add(balance), "the balance of an account")?;
+            self.set(&account, sum);
+        }
+        Ok(())
+    }
+
     fn set(&mut self, account: &str, balance: Amount) {
         match self.0.get_mut(account) {
             Some(known) => *known = balance,

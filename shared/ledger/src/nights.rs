@@ -1,14 +1,13 @@
 //! How a price came about, night by night: what each night observed and what it made of it (PRC-1 to PRC-4).
 
-use std::collections::BTreeSet;
-
 use chrono::NaiveDate;
 use recoup_money::Amount;
 use recoup_pricing::internal::{Observation, PricePolicy, PriceState};
 
 use crate::error::LedgerError;
 use crate::line::PricedKey;
-use crate::prices::run_nights;
+use crate::parts::Alone;
+use crate::prices::{observe_days, run_nights};
 use crate::settle::PeriodInput;
 
 /// One night of one price.
@@ -34,6 +33,7 @@ pub struct PriceNight {
 /// [`LedgerError`], as of the settlement that made the price.
 pub fn price_nights(input: &PeriodInput<'_>, key: &PricedKey) -> Result<Vec<PriceNight>, LedgerError> {
     let mut nights = Vec::new();
-    run_nights(input, &BTreeSet::from([key.clone()]), |night| nights.push(night))?;
+    let observed = observe_days(input, &Alone)?;
+    run_nights(input, (&[key], &observed), |night| nights.push(night))?;
     Ok(nights)
 }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{LedgerError, fits};
 use crate::line::{PriceModel, PricedKey};
 use crate::nights::PriceNight;
+use crate::parts::{Workers, try_each};
 use crate::pools::{ByTask, Recovery};
 use crate::rate_card;
 use crate::settle::PeriodInput;
@@ -114,15 +115,16 @@ pub(crate) struct Nights {
 }
 
 /// Prices every day up to the last night, or, for a closed period, reads its own prices.
-pub(crate) fn price_period(input: &PeriodInput<'_>) -> Result<Nights, LedgerError> {
+pub(crate) fn price_period(input: &PeriodInput<'_>, workers: &dyn Workers) -> Result<Nights, LedgerError> {
     let first = input.period.first_day();
     let last = next_day(input.through);
-    let mut keys = known_keys(input);
+    let observed = observe_days(input, workers)?;
+    let mut keys = known_keys(input, &observed);
     let mut versions = Versions::new();
     if let Some(own) = input.own_prices {
         for version in own {
             keys.remove(&version.key);
-            versions.entry(version.key.clone()).or_insert_with(Vec::new).push(version.clone());
+            versions.entry(version.key.clone()).or_default().push(version.clone());
         }
         // What nobody knew when the period was closed has its seed price, as it would have had then.
         for key in &keys {
@@ -132,7 +134,17 @@ pub(crate) fn price_period(input: &PeriodInput<'_>) -> Result<Nights, LedgerErro
         }
         return Ok(Nights { prices: InternalPrices::new((first, last), versions), states: BTreeMap::new() });
     }
-    let (versions, states) = run_nights(input, &keys, |_| {})?;
+    // What prices recover of pools is made of all of them.
+    let parts = if Recovery::of(input).is_some() { 1 } else { workers.parts() };
+    let keys: Vec<&PricedKey> = keys.iter().collect();
+    let size = keys.len().div_ceil(parts.max(1)).max(1);
+    let mut states = rate_card::opening_states(input)?;
+    states.retain(|key, _| keys.binary_search(&key).is_err());
+    let run = |keys: &[&PricedKey]| run_nights(input, (keys, &observed), |_| {});
+    for (own, after) in try_each(workers, keys.chunks(size), run)? {
+        versions.extend(own);
+        states.extend(after);
+    }
     Ok(Nights { prices: InternalPrices::new((first, last), versions), states })
 }
 
@@ -142,13 +154,10 @@ fn next_day(day: NaiveDate) -> NaiveDate {
 
 /// Everything that may have a price in the period: what had one before it, and every task that ended in it or has direct
 /// cost in it. What went into a pool is no task's cost: facts do not say whose it was.
-fn known_keys(input: &PeriodInput<'_>) -> BTreeSet<PricedKey> {
+fn known_keys(input: &PeriodInput<'_>, observed: &Observed<'_>) -> BTreeSet<PricedKey> {
     let mut pairs = Pairs::<'_, (&Id, &Id)>::default();
-    for facts in input.facts() {
-        let of_tasks = facts.tasks.keys().filter_map(|key| Some((key.agent.as_ref()?, &key.task_type)));
-        let of_cells = facts.cells.keys().filter(|cell| cell.pool.is_none()).filter_map(|cell| cell.task.as_ref());
-        let of_cells = of_cells.filter_map(|task| Some((task.agent.as_ref()?, &task.task_type)));
-        for (agent, task_type) in of_tasks.chain(of_cells) {
+    for day in observed.values() {
+        for (agent, task_type) in &day.named {
             pairs.entry((agent, task_type)).or_insert((agent, task_type));
         }
     }
@@ -169,42 +178,42 @@ struct Priced<'k> {
 /// `note` is told of every night of every price.
 pub(crate) fn run_nights(
     input: &PeriodInput<'_>,
-    keys: &BTreeSet<PricedKey>,
+    (keys, observed): (&[&PricedKey], &Observed<'_>),
     mut note: impl FnMut(PriceNight),
 ) -> Result<(Versions, BTreeMap<PricedKey, PriceState>), LedgerError> {
     let mut states = rate_card::opening_states(input)?;
     let priced = |key| Priced { key, state: states.remove(key), quotes: Quotes::default() };
-    let mut all: Vec<Priced<'_>> = keys.iter().map(priced).collect();
+    let mut all: Vec<Priced<'_>> = keys.iter().copied().map(priced).collect();
     let mut besides = Besides::of(input);
     for day in input.local_days() {
         for one in &mut all {
             one.quotes.quote(day, day, one.key, (one.state.as_ref(), input))?;
         }
         let organisation = &input.history.on(day).organisation;
-        let observed = input.days.get(&day).map(observations).transpose()?.unwrap_or_default();
         let policy = price_policy(organisation, input.period.next().first_day() == next_day(day));
         besides.night(day)?;
         for one in &mut all {
             let key = one.key;
-            let seen = observed.get(&(&*key.agent, &*key.task_type)).map(|seen| seen.of(key.model)).transpose()?;
-            let seen = seen.unwrap_or_default();
+            let seen = observed.get(&day).and_then(|day| day.tasks.get(&(&*key.agent, &*key.task_type)));
+            let seen = seen.map(|seen| seen.of(key.model)).transpose()?.unwrap_or_default();
             if one.state.is_none() && !begins(organisation, key, &seen) {
                 continue;
             }
             let beside = besides.take(key)?;
             let cost = fits(seen.cost.checked_add(beside), "the cost of a day's tasks")?;
             let before = one.state.clone();
-            let advanced = advance(one.state.take(), day, &Observation { cost, ..seen }, &policy).map_err(|source| {
-                let (agent, task_type) = (key.agent.clone(), key.task_type.clone());
-                LedgerError::Price { model: key.model.billing().name(), agent, task_type, day, source }
-            })?;
+            let advanced =
+                advance(one.state.take(), day, &Observation { cost, ..seen }, &policy).map_err(|source| {
+                    let (agent, task_type) = (key.agent.clone(), key.task_type.clone());
+                    LedgerError::Price { model: key.model.billing().name(), agent, task_type, day, source }
+                })?;
             if let Some(after) = advanced {
                 note(PriceNight { day, seen, beside, policy, before, after: after.clone() });
                 one.state = Some(after);
             }
         }
     }
-    let mut versions = Versions::new();
+    let (mut versions, mut states) = (Versions::new(), BTreeMap::new());
     for mut one in all {
         one.quotes.quote(next_day(input.through), input.through, one.key, (one.state.as_ref(), input))?;
         versions.extend(one.quotes.of(one.key));
@@ -298,18 +307,43 @@ impl Seen {
     }
 }
 
-/// The tasks of a day by what prices them, whoever pays: also tasks of teams with another billing model, and of nobody.
-fn observations(facts: &DayFacts) -> Result<Pairs<'_, Seen>, LedgerError> {
-    let mut pairs = Pairs::<'_, Seen>::default();
+/// What a day says about prices.
+#[derive(Default)]
+pub(crate) struct DayObserved<'a> {
+    /// The day's tasks by what prices them, whoever pays: also tasks of teams with another billing model, and of nobody.
+    tasks: Pairs<'a, Seen>,
+    /// What the day's tasks or direct cost name.
+    named: Vec<(&'a Id, &'a Id)>,
+}
+
+/// The days of a period that have facts.
+pub(crate) type Observed<'a> = BTreeMap<NaiveDate, DayObserved<'a>>;
+
+/// What each day says, day by day apart.
+pub(crate) fn observe_days<'a>(input: &PeriodInput<'a>, workers: &dyn Workers) -> Result<Observed<'a>, LedgerError> {
+    let observed = try_each(workers, input.facts(), |facts| Ok((facts.day, observe_day(facts)?)))?;
+    Ok(observed.into_iter().collect())
+}
+
+fn observe_day(facts: &DayFacts) -> Result<DayObserved<'_>, LedgerError> {
+    let mut tasks = Pairs::<'_, Seen>::default();
+    let mut named = Pairs::<'_, (&Id, &Id)>::default();
     for (task, value) in &facts.tasks {
         let Some(agent) = &task.agent else { continue };
-        let seen = pairs.entry((agent, &task.task_type)).or_default();
+        let seen = tasks.entry((agent, &task.task_type)).or_insert_with(|| {
+            named.insert((agent, &task.task_type), (agent, &task.task_type));
+            Seen::default()
+        });
         observe(&mut seen.by_task, (value.direct_cost, value.tasks, value.completed))?;
         // Tasks without any duration are no evidence for a time price (PRC-4).
         observe(&mut seen.by_time, (value.timed_cost, value.timed_tasks, value.timed_completed))?;
         seen.active_ns = fits(seen.active_ns.checked_add(value.active_ns), "the active time of a day's tasks")?;
     }
-    Ok(pairs)
+    let of_cells = facts.cells.keys().filter(|cell| cell.pool.is_none()).filter_map(|cell| cell.task.as_ref());
+    for (agent, task_type) in of_cells.filter_map(|task| Some((task.agent.as_ref()?, &task.task_type))) {
+        named.entry((agent, task_type)).or_insert((agent, task_type));
+    }
+    Ok(DayObserved { tasks, named: named.into_values().collect() })
 }
 
 fn observe(seen: &mut Observation, (cost, tasks, completed): (Amount, u64, u64)) -> Result<(), LedgerError> {

@@ -19,8 +19,9 @@ use crate::journal::{
 };
 use crate::line::{Bearer, Line, LineKind, PricedKey};
 use crate::markup::Markups;
+use crate::parts::{Alone, Part, Payers, Workers, try_each};
 use crate::pools::{self, PoolRecord, RecoveredPart};
-use crate::prices::{self, PriceVersion};
+use crate::prices::{self, InternalPrices, PriceVersion};
 use crate::rate_card;
 use crate::recurring;
 use crate::tasks;
@@ -145,13 +146,25 @@ pub struct Settlement {
 /// # Errors
 /// [`LedgerError`]: an overflow, a day outside the period, closed pools, an unknown pool or policy.
 pub fn settle(input: &PeriodInput<'_>) -> Result<Settlement, LedgerError> {
+    settle_with(input, &Alone)
+}
+
+/// As [`settle`], to the same bytes, by several workers: days are observed, payers are charged and lines are put in order
+/// apart from each other.
+///
+/// # Errors
+/// As [`settle`]; [`LedgerError::PartNotDone`].
+pub fn settle_with(input: &PeriodInput<'_>, workers: &dyn Workers) -> Result<Settlement, LedgerError> {
     check_input(input)?;
-    let nights = prices::price_period(input)?;
-    let mut draft = Draft::default();
-    let mut markups = Markups::of(input);
-    let mut sums = charges::sum_cells(input, &nights.prices, &mut draft, &mut markups)?;
-    tasks::charge_tasks(input, &nights.prices, &mut draft, (&mut sums, &mut markups))?;
-    markups.book(&mut draft)?;
+    let nights = prices::price_period(input, workers)?;
+    let (mut draft, mut sums) = (Draft::default(), Sums::default());
+    let payers = Payers::of(input, workers.parts());
+    for (of_part, summed) in try_each(workers, payers.all(), |part| charge_part(input, &nights.prices, part))? {
+        draft.absorb(of_part)?;
+        sums.absorb(summed)?;
+    }
+    charges::post(input, &mut sums, &mut draft)?;
+    tasks::note_pass_through(&mut draft);
     recurring::charge(input, &mut draft, &mut sums)?;
     let (pools, recovered) = pools::allocate(input, &nights.prices, &mut sums, &mut draft)?;
     let variances = variance::close(input, &sums, &mut draft)?;
@@ -172,7 +185,7 @@ pub fn settle(input: &PeriodInput<'_>) -> Result<Settlement, LedgerError> {
             (nights.prices.into_versions(), rate_card::approved(input)?.map(|card| card.digest))
         }
     };
-    let (lines, balances, findings) = draft.finish()?;
+    let (lines, balances, findings) = draft.finish(workers)?;
     Ok(Settlement {
         period: input.period,
         through: input.through,
@@ -189,6 +202,20 @@ pub fn settle(input: &PeriodInput<'_>) -> Result<Settlement, LedgerError> {
         findings,
         closing,
     })
+}
+
+/// What the payers of a part are charged.
+fn charge_part(
+    input: &PeriodInput<'_>,
+    prices: &InternalPrices,
+    part: Part<'_, '_>,
+) -> Result<(Draft, Sums), LedgerError> {
+    let mut draft = Draft::default();
+    let mut markups = Markups::of(input);
+    let mut sums = charges::sum_cells(input, prices, part, &mut draft, &mut markups)?;
+    tasks::charge_tasks(input, prices, part, &mut draft, (&mut sums, &mut markups))?;
+    markups.book(&mut draft)?;
+    Ok((draft, sums))
 }
 
 fn check_input(input: &PeriodInput<'_>) -> Result<(), LedgerError> {

@@ -16,6 +16,7 @@ use crate::error::{LedgerError, fits};
 use crate::journal::{PROVIDER, team_account, variance_account};
 use crate::line::{Bearer, Line, LineKey, LineKind, PriceModel, PricedKey};
 use crate::markup::Markups;
+use crate::parts::Part;
 use crate::prices::{InternalPrices, Pairs, Rate, whole};
 use crate::settle::PeriodInput;
 
@@ -73,10 +74,11 @@ struct CompletedLine {
 /// Charges by time wait for their sum, by team and line: the minutes of a line are converted once.
 type Minutes = BTreeMap<(Id, LineKey), (PricedKey, u64, Line)>;
 
-/// Charges the tasks that ended in the period at the price in force on the day (PRC-3).
+/// Charges the tasks of a part of the payers that ended in the period at the price in force on the day (PRC-3).
 pub(crate) fn charge_tasks(
     input: &PeriodInput<'_>,
     prices: &InternalPrices,
+    part: Part<'_, '_>,
     draft: &mut Draft,
     (sums, markups): (&mut Sums, &mut Markups<'_>),
 ) -> Result<(), LedgerError> {
@@ -87,7 +89,7 @@ pub(crate) fn charge_tasks(
         let organisation = &input.history.on(facts.day).organisation;
         // Tasks of a day lie in order of teams.
         let mut last: Option<(&Id, usize)> = None;
-        for (task, value) in &facts.tasks {
+        for (task, value) in part.of(&facts.tasks, |task| task.team.as_ref()) {
             let (Some(team), Some(agent)) = (&task.team, &task.agent) else { continue };
             let Some(model) = PriceModel::of(organisation.billing(team, Some(agent))) else { continue };
             let payer = last.filter(|(known, _)| *known == team).map_or_else(
@@ -119,9 +121,7 @@ pub(crate) fn charge_tasks(
     }
     books.book_minutes()?;
     let completed = all.into_values().flatten().flatten().map(|offered| (offered.key, offered.completed));
-    books.post_completed(completed.collect(), &payers)?;
-    note_pass_through(draft);
-    Ok(())
+    books.post_completed(completed.collect(), &payers)
 }
 
 impl Completed {
@@ -317,7 +317,8 @@ fn first_by_time<'a>(input: &PeriodInput<'a>, agent: &str) -> &'a Organisation {
     first.unwrap_or(&input.history.on(input.period.first_day()).organisation)
 }
 
-fn note_pass_through(draft: &mut Draft) {
+/// Notes which tasks pass through for want of a price.
+pub(crate) fn note_pass_through(draft: &mut Draft) {
     let passes = |line: &&Line| {
         let key = &line.key;
         key.kind == LineKind::Charge && key.billing.is_some_and(|model| model != Billing::Token) && line.price.is_none()

@@ -26,7 +26,7 @@ use crate::shipped::Known;
 /// The partition of nights.
 pub(crate) const NIGHTS: &str = "nights";
 /// The form in which facts for settlements are stored; a night in another form is run again.
-pub(crate) const FACTS_FORM: u32 = 4;
+pub(crate) const FACTS_FORM: u32 = 5;
 /// The form in which facts for queries are stored; those in another form are made again by the next night.
 pub(crate) const QUERIES_FORM: u32 = 1;
 /// Days of facts remembered between queries.
@@ -104,7 +104,7 @@ struct QueryHead {
 }
 
 /// Rows of facts that are kept from the nights of a run to its settlement; what is beyond is read again.
-const KEPT_ROWS_MAX: usize = 1_000_000;
+const KEPT_ROWS_MAX: usize = 2_000_000;
 
 /// Facts in the grain of settlements that this process has just written, so that the settlement after them need not read
 /// them again.
@@ -121,15 +121,8 @@ struct Fresh {
 impl FreshFacts {
     /// Keeps the facts of a night, while there is room.
     pub(crate) fn keep(&self, night: &Night, facts: DayFacts) {
-        let rows = rows_of(&facts);
-        let Ok(mut fresh) = self.0.lock() else { return };
-        fresh.take((night.day, night.lane));
-        if fresh.rows.saturating_add(rows) <= KEPT_ROWS_MAX {
-            fresh.rows = fresh.rows.saturating_add(rows);
-            // Only what is stored: what is read again is not to differ.
-            let DayFacts { day, cells, tasks, pools, counted, context, price_names, .. } = facts;
-            let facts = DayFacts { cells, tasks, pools, counted, context, price_names, ..DayFacts::empty(day) };
-            fresh.nights.insert((night.day, night.lane), (night.rows().to_owned(), facts));
+        if let Ok(mut fresh) = self.0.lock() {
+            fresh.keep((night.day, night.lane), night.rows(), facts);
         }
     }
 
@@ -148,6 +141,18 @@ impl FreshFacts {
 }
 
 impl Fresh {
+    fn keep(&mut self, of: (NaiveDate, u16), name: &str, facts: DayFacts) {
+        drop(self.take(of));
+        let rows = self.rows.saturating_add(rows_of(&facts));
+        if rows <= KEPT_ROWS_MAX {
+            self.rows = rows;
+            // Only what is stored: what is read again is not to differ.
+            let DayFacts { day, cells, tasks, pools, counted, context, price_names, .. } = facts;
+            let facts = DayFacts { cells, tasks, pools, counted, context, price_names, ..DayFacts::empty(day) };
+            self.nights.insert(of, (name.to_owned(), facts));
+        }
+    }
+
     fn take(&mut self, of: (NaiveDate, u16)) -> Option<(String, DayFacts)> {
         let taken = self.nights.remove(&of)?;
         self.rows = self.rows.saturating_sub(rows_of(&taken.1));
@@ -182,7 +187,6 @@ pub(crate) fn settlement_puts(facts: &DayFacts, lane: u16, run: &str) -> Result<
     };
     let mut puts = records::text_puts(&partition, &format!("{run}/head/"), &records::to_json(&head)?)?;
     puts.extend(packed::puts(&partition, run, facts)?);
-    puts.extend(records::list_puts(&partition, &format!("{run}/pools/"), facts.pools.iter())?);
     Ok(puts)
 }
 
@@ -224,7 +228,7 @@ async fn read_settlement_facts(books: &dyn Books, night: &Night) -> Result<DayFa
     Ok(DayFacts {
         cells,
         tasks,
-        pools: records::list(books, &partition, &format!("{run}/pools/")).await?.into_iter().collect(),
+        pools: packed::read_pools(books, (&partition, run), head.day).await?,
         counted: head.counted,
         context: head.context,
         price_names: head.price_names,
@@ -257,6 +261,13 @@ impl App {
     pub(crate) async fn nights(&self) -> Result<Vec<(Night, u64)>, Refusal> {
         let rows = records::all::<Night>(self.books(), NIGHTS, "").await?;
         Ok(rows.into_iter().map(|(_, night, version)| (night, version)).collect())
+    }
+
+    /// Keeps what a night has found for the settlement after it; where processes share the work another one may settle.
+    pub(crate) fn keep_fresh(&self, night: &Night, facts: DayFacts) {
+        if !self.sharing {
+            self.fresh_facts.keep(night, facts);
+        }
     }
 
     async fn facts_of(&self, night: &Night) -> Result<Arc<DayFacts>, Refusal> {
@@ -342,5 +353,35 @@ impl App {
             }
         }
         Ok(days)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use recoup_attribution::facts::{TaskKey, TaskValue};
+
+    use super::*;
+
+    fn facts(rows: usize) -> DayFacts {
+        let key = |row| TaskKey { team: None, agent: None, task_type: Id::from(format!("{row}")) };
+        let tasks = (0..rows).map(|row| (key(row), TaskValue::default())).collect();
+        DayFacts { tasks, ..DayFacts::empty(NaiveDate::MIN) }
+    }
+
+    #[test]
+    fn facts_are_kept_up_to_a_limit_and_given_once() {
+        let mut fresh = Fresh::default();
+        let [first, second] = [0, 1].map(|lane| (NaiveDate::MIN, lane));
+        fresh.keep(first, "run", facts(3));
+        fresh.rows = KEPT_ROWS_MAX;
+        fresh.keep(second, "run", facts(1));
+        assert!(fresh.take(second).is_none(), "there is no room for one row more");
+        fresh.rows = KEPT_ROWS_MAX.saturating_sub(1);
+        fresh.keep(second, "run", facts(1));
+        assert_eq!((fresh.take(second), fresh.rows), (Some(("run".to_owned(), facts(1))), KEPT_ROWS_MAX - 1));
+        fresh.keep(first, "later", facts(2));
+        assert_eq!(fresh.rows, KEPT_ROWS_MAX - 2, "a night is kept once");
+        assert_eq!(fresh.take(first), Some(("later".to_owned(), facts(2))));
+        assert!(fresh.take(first).is_none());
     }
 }

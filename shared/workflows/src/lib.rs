@@ -48,6 +48,7 @@ pub mod turn;
 pub mod verify;
 pub mod watch;
 pub mod weekly;
+mod workers;
 
 pub use access::{Principal, Role};
 pub use alerts::Tell;

@@ -16,7 +16,7 @@ use crate::table::{Column, Grid, field, money_field, plain};
 
 /// First pause between two looks; each one is twice as long, up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_millis(40);
-const PAUSE_MAX: Duration = Duration::from_millis(500);
+const PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// Replays past months under another rate card or other policies and shows what each team would have paid. Nothing is
 /// written.

@@ -4,7 +4,9 @@ use num_rational::BigRational;
 use num_traits::Signed;
 use proptest::prelude::*;
 use recoup_attribution::DayFacts;
-use recoup_ledger::{Bearer, Consumer, LineKind, PriceModel, PricedKey, Settlement, correct, rate_card, settle};
+use recoup_ledger::{
+    Bearer, Consumer, LineKind, PriceModel, PricedKey, Settlement, Workers, correct, rate_card, settle, settle_with,
+};
 use recoup_model::Organisation;
 use recoup_model::organisation::{
     Billing, Markup, PoolBasis, PoolMethod, PoolRecovery, PriceApproval, PriceLock, VariancePolicy,
@@ -242,6 +244,19 @@ fn merge(into: &mut DayFacts, lane: DayFacts) {
     }
 }
 
+/// A thread for each part, all at the same time.
+struct Apart(usize);
+
+impl Workers for Apart {
+    fn parts(&self) -> usize {
+        self.0
+    }
+
+    fn run(&self, count: usize, part: &(dyn Fn(usize) + Sync)) {
+        std::thread::scope(|scope| (0..count).for_each(|number| drop(scope.spawn(move || part(number)))));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -376,6 +391,18 @@ proptest! {
         }
         let bytes = |settlement: &Settlement| serde_json::to_string(settlement).unwrap();
         prop_assert_eq!(bytes(&settled(&merged).unwrap()), bytes(&settlement));
+    }
+
+    #[test]
+    fn clo_5_settled_in_parts_by_several_it_is_the_same(setting in settings(), traces in traces(), parts in 2_usize..7) {
+        let world = build(&setting, &traces);
+        let Ok(settlement) = settle(&world.input(None)) else { return Ok(()) };
+        let bytes = |settlement: &Settlement| serde_json::to_string(settlement).unwrap();
+        let apart = settle_with(&world.input(None), &Apart(parts)).unwrap();
+        prop_assert_eq!(bytes(&apart), bytes(&settlement));
+        let own = Some(&settlement.prices[..]);
+        let again = settle_with(&world.input(own), &Apart(parts)).unwrap();
+        prop_assert_eq!(bytes(&again), bytes(&settle(&world.input(own)).unwrap()));
     }
 
     #[test]

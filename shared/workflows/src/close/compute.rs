@@ -1,11 +1,10 @@
 //! What a close will write, computed before anything is written, and everything that stands against it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
 
 use chrono::NaiveDate;
 use recoup_documents::{Manifest, Statement, canonical_json};
-use recoup_ledger::{Balances, CloseFacts, Settlement, Totals, close_findings};
+use recoup_ledger::{Balances, CloseFacts, Line, Settlement, Totals, close_findings, each};
 use recoup_model::organisation::Version;
 use recoup_model::{Digest, Finding, FindingKind, Id, Period, Severity};
 use recoup_money::Amount;
@@ -17,6 +16,7 @@ use crate::app::{App, World};
 use crate::error::Refusal;
 use crate::nightly::{Cut, DIRTY, Dirty, SettledPeriod, unreadable};
 use crate::records;
+use crate::workers::Threads;
 
 /// Blocks read in one call.
 const BLOCKS_PER_READ: usize = 64;
@@ -28,10 +28,13 @@ pub(super) struct Ready {
     pub(super) statement: Statement,
     pub(super) frozen: Frozen,
     pub(super) digest: Digest,
+    /// The document.
+    pub(super) bytes: Vec<u8>,
 }
 
 /// Everything a close will write, made before anything is written.
 pub(super) struct ClosePlan {
+    /// Its lines are in the statements.
     pub(super) settled: SettledPeriod,
     pub(super) manifest: Vec<u8>,
     pub(super) ready: Vec<Ready>,
@@ -58,7 +61,7 @@ impl App {
     ) -> Result<Option<ClosePlan>, Refusal> {
         let period = request.period;
         let settled = self.settle_chain(world, Some(period)).await?;
-        let Some(settled) = settled.into_iter().find(|settled| settled.period == period) else { return Ok(None) };
+        let Some(mut settled) = settled.into_iter().find(|settled| settled.period == period) else { return Ok(None) };
         recoup_ledger::check(&settled.settlement)
             .map_err(|error| Refusal::computation("tie the close (CLO-4)", error))?;
         let mut findings = self.close_findings(world, request, (&settled.settlement.balances, damaged)).await?;
@@ -67,7 +70,7 @@ impl App {
         let manifest = Manifest::build(period, &world.history, &settled.days, world.prices.digest())
             .with_inputs(&settled.opening, &settled.corrections)
             .with_rate_card(settled.settlement.rate_card);
-        let ready = make_statements(&settled.settlement, version, &manifest)?;
+        let ready = make_statements(&mut settled.settlement, version, &manifest)?;
         let rounding = rounding_of(&ready)?;
         let organisation_versions = u32::try_from(world.history.versions().len()).unwrap_or(u32::MAX);
         Ok(Some(ClosePlan {
@@ -168,40 +171,30 @@ impl App {
     }
 }
 
-/// The statement of every team, several at the same time.
-fn make_statements(settlement: &Settlement, version: &Version, manifest: &Manifest) -> Result<Vec<Ready>, Refusal> {
+/// The statement of every team, several at the same time. Takes the lines out of the settlement.
+fn make_statements(settlement: &mut Settlement, version: &Version, manifest: &Manifest) -> Result<Vec<Ready>, Refusal> {
+    let lines = std::mem::take(&mut settlement.lines);
     // A team whose events are all unpriced has no line and still a statement that says so (RAT-2).
-    let unpriced = settlement.unpriced_events.keys().flatten();
-    let teams: BTreeSet<&Id> = settlement.lines.keys().chain(unpriced).collect();
-    let (todo, done) = (Mutex::new(teams.into_iter()), Mutex::new(BTreeMap::new()));
-    let work = || {
-        while let Some(team) = todo.lock().ok().and_then(|mut teams| teams.next()) {
-            let made = make_statement((team, settlement), version, manifest);
-            if let Ok(mut done) = done.lock() {
-                done.insert(team, made);
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        (1..workers).for_each(|_| drop(scope.spawn(work)));
-        work();
-    });
-    let done = done.into_inner().map_err(|error| Refusal::computation("write the statements", error))?;
-    done.into_values().collect()
+    let unpriced = settlement.unpriced_events.keys().flatten().map(|team| (team.clone(), Vec::new()));
+    let mut teams: BTreeMap<Id, Vec<Line>> = unpriced.collect();
+    teams.extend(lines);
+    let made = each(&Threads, teams, |team| make_statement(team, settlement, version, manifest));
+    made.ok_or_else(|| Refusal::computation("write the statements", "a thread stopped"))?.into_iter().collect()
 }
 
 fn make_statement(
-    (team, settlement): (&Id, &Settlement),
+    (team, lines): (Id, Vec<Line>),
+    settlement: &Settlement,
     version: &Version,
     manifest: &Manifest,
 ) -> Result<Ready, Refusal> {
-    let mut statement = Statement::build(team, settlement, version, 1, manifest)
+    let mut statement = Statement::of_lines((&team, lines), settlement, version, 1, manifest)
         .map_err(|error| Refusal::computation("write a statement", error))?;
     let bytes = canonical_json(&statement);
     // They are in the bytes, and by far the largest part of the close.
     statement.lines = Vec::new();
-    Ok(Ready { team: team.to_string(), statement, digest: Digest::of(&bytes), frozen: Frozen::of(&bytes)? })
+    let (digest, frozen) = (Digest::of(&bytes), Frozen::of(&bytes)?);
+    Ok(Ready { team: team.to_string(), statement, frozen, digest, bytes })
 }
 
 /// Printed less exact total of each team.

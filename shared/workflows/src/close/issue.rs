@@ -84,7 +84,7 @@ impl App {
 
     /// Writes what was frozen, books it, and declares the period closed. Nothing is computed here, so whoever finishes an
     /// interrupted close comes to the same end, whatever has arrived meanwhile.
-    /// `made` are the documents as they were frozen, where they are still at hand.
+    /// `made` are the documents that were frozen, where they are still at hand.
     pub(super) async fn complete(
         self: &Arc<Self>,
         run: &str,
@@ -93,9 +93,9 @@ impl App {
     ) -> Result<PeriodRecord, Refusal> {
         let (manifest, ready) = match made {
             Some(Made { manifest, ready }) => (manifest, ready),
-            None => (self.frozen(record.period, MANIFEST).await?, Vec::new()),
+            None => (self.frozen(record.period, MANIFEST, record.manifest).await?, Vec::new()),
         };
-        self.write_once(&manifest_path(record.period), (manifest, record.manifest)).await?;
+        self.write_once(&manifest_path(record.period), manifest).await?;
         let mut ready = ready.into_iter();
         let mut statements = record.statements.iter().enumerate();
         let mut writes = JoinSet::new();
@@ -104,13 +104,13 @@ impl App {
                 let Some((number, issued)) = statements.next() else { break };
                 let (app, path, digest) = (Arc::clone(self), issued.path.clone(), issued.digest);
                 let period = record.period;
-                let made = ready.next().map(|ready| ready.frozen);
+                let made = ready.next().map(|ready| ready.bytes);
                 writes.spawn(async move {
                     let bytes = match made {
-                        Some(frozen) => frozen.thaw()?,
-                        None => app.frozen(period, &numbered(number)).await?,
+                        Some(bytes) => bytes,
+                        None => app.frozen(period, &numbered(number), digest).await?,
                     };
-                    app.write_once(&path, (bytes, digest)).await
+                    app.write_once(&path, bytes).await
                 });
             }
             let Some(written) = writes.join_next().await else { break };
@@ -120,16 +120,18 @@ impl App {
         self.finish(key, record).await
     }
 
-    async fn frozen(&self, period: Period, name: &str) -> Result<Vec<u8>, Refusal> {
-        Ok(Frozen::read(self.books(), &detail_partition(period), name).await?)
+    /// A document as it was frozen, as its digest tells.
+    async fn frozen(&self, period: Period, name: &str, digest: Digest) -> Result<Vec<u8>, Refusal> {
+        let bytes = Frozen::read(self.books(), &detail_partition(period), name).await?;
+        if Digest::of(&bytes) != digest {
+            let detail = "it is not what was frozen; nothing was issued, restore the books from a backup".to_owned();
+            return Err(StoreError::Damaged { what: format!("the frozen document {name} of {period}"), detail }.into());
+        }
+        Ok(bytes)
     }
 
-    /// Writes a document for good: only what was frozen, as its digest tells.
-    async fn write_once(&self, path: &str, (bytes, frozen): (Vec<u8>, Digest)) -> Result<(), Refusal> {
-        if Digest::of(&bytes) != frozen {
-            let detail = "it is not what was frozen; nothing was issued, restore the books from a backup".to_owned();
-            return Err(StoreError::Damaged { what: format!("the frozen document {path}"), detail }.into());
-        }
+    /// Writes a document for good.
+    async fn write_once(&self, path: &str, bytes: Vec<u8>) -> Result<(), Refusal> {
         match self.ports.documents.put_once(path, bytes).await? {
             PutOutcome::Written | PutOutcome::Same => Ok(()),
             PutOutcome::Different => Err(Refusal::Conflict {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 use recoup_attribution::DayFacts;
-use recoup_ledger::{Opening, PeriodInput, PriceVersion, Settlement, settle};
+use recoup_ledger::{Opening, PeriodInput, PriceVersion, Settlement, settle_with};
 use recoup_model::{Digest, Id, Period};
 
 use super::pools::Ground;
@@ -14,6 +14,7 @@ use crate::app::{App, World};
 use crate::close::PeriodRecord;
 use crate::error::Refusal;
 use crate::shipped::Known;
+use crate::workers::Threads;
 
 /// A closed month.
 pub(crate) struct Case {
@@ -114,8 +115,8 @@ impl App {
                 corrections: &corrections,
                 approvals: &[],
             };
-            let settlement =
-                settle(&input).map_err(|error| Refusal::computation("settle a closed month again", error))?;
+            let settlement = settle_with(&input, &Threads)
+                .map_err(|error| Refusal::computation("settle a closed month again", error))?;
             Ok(Case { record, world, days, opening, prices, settlement })
         });
         settling.await.map_err(|error| Refusal::computation("settle a closed month again", error))?

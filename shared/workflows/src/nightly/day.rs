@@ -152,10 +152,7 @@ impl App {
             cost: total_cost(&made.facts)?,
             changed,
         };
-        // Where processes share the work another one may settle.
-        if !self.sharing {
-            self.fresh_facts.keep(&night, made.facts);
-        }
+        self.keep_fresh(&night, made.facts);
         Ok((outcome, made.unpriced))
     }
 

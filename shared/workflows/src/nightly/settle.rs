@@ -10,7 +10,7 @@ use chrono::NaiveDate;
 use recoup_attribution::DayFacts;
 use recoup_ledger::{
     Balances, Booked, Carried, Correction, Opening, PeriodInput, PoolRecord, PriceVersion, Settlement, Totals,
-    VarianceRecord, settle,
+    VarianceRecord, settle_with,
 };
 use recoup_model::organisation::{VariancePolicy, Version};
 use recoup_model::{Digest, Finding, Period};
@@ -24,6 +24,7 @@ use crate::error::Refusal;
 use crate::facts::Night;
 use crate::rate_cards::next_card_puts;
 use crate::records;
+use crate::workers::Threads;
 
 /// The partition of what each period amounts to.
 pub(crate) const SETTLED: &str = "settled";
@@ -182,7 +183,8 @@ impl App {
             corrections,
             approvals: &approvals,
         };
-        let settlement = settle(&input).map_err(|error| Refusal::computation("settle a period", error))?;
+        let settlement =
+            settle_with(&input, &Threads).map_err(|error| Refusal::computation("settle a period", error))?;
         let corrections = corrections.to_vec();
         let counted = |(day, facts): (&NaiveDate, &DayFacts)| (*day, only_counted(facts));
         let heads = days.iter().map(counted).collect();
@@ -258,7 +260,7 @@ impl App {
             corrections: &booked,
             approvals: &[],
         };
-        settle(&input).map_err(|error| Refusal::computation("recompute a closed period", error))
+        settle_with(&input, &Threads).map_err(|error| Refusal::computation("recompute a closed period", error))
     }
 
     /// Writes what a period amounts to: prices, ledger entries, and the final record that makes them current.

@@ -7,6 +7,7 @@
 
 mod cells;
 mod columns;
+mod pools;
 mod tasks;
 mod users;
 
@@ -14,15 +15,16 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 use recoup_attribution::DayFacts;
-use recoup_attribution::facts::{CellKey, CellValue, TaskKey, TaskValue, UserKey, UserValue};
+use recoup_attribution::facts::{CellKey, CellValue, PoolUse, PoolUseKey, TaskKey, TaskValue, UserKey, UserValue};
 use recoup_store::{Books, StoreError, Write};
 
 use self::cells::Cells;
 use self::columns::list;
+use self::pools::Pools;
 use self::tasks::{Tasks, Times};
 use self::users::Users;
 
-/// The puts of a day's cost cells and tasks.
+/// The puts of a day's cost cells, tasks and use of pools.
 pub(crate) fn puts(partition: &str, run: &str, facts: &DayFacts) -> Result<Vec<Write>, StoreError> {
     let day = facts.day;
     let mut puts = list(partition, run, "costs", day).all_puts::<Cells>(&facts.cells)?;
@@ -33,13 +35,23 @@ pub(crate) fn puts(partition: &str, run: &str, facts: &DayFacts) -> Result<Vec<W
         times.extend(value.idles_ns.iter().map(|(ns, tasks)| ((row, true, *ns), *tasks)));
     }
     puts.extend(list(partition, run, "times", day).all_puts::<Times>(&times)?);
+    puts.extend(list(partition, run, "pools", day).all_puts::<Pools>(&facts.pools)?);
     Ok(puts)
+}
+
+/// Use of pools that [`puts`] stored.
+pub(crate) async fn read_pools(
+    books: &dyn Books,
+    (partition, run): (&str, &str),
+    day: NaiveDate,
+) -> Result<BTreeMap<PoolUseKey, PoolUse>, StoreError> {
+    list(partition, run, "pools", day).read::<Pools>(books).await
 }
 
 /// Cost cells and tasks by what they are of.
 pub(crate) type CellsAndTasks = (BTreeMap<CellKey, CellValue>, BTreeMap<TaskKey, TaskValue>);
 
-/// What [`puts`] stored.
+/// Cost cells and tasks that [`puts`] stored.
 pub(crate) async fn read(
     books: &dyn Books,
     (partition, run): (&str, &str),

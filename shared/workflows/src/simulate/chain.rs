@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 use recoup_attribution::{DayFacts, Grain};
-use recoup_ledger::{Carried, Opening, PeriodInput, Settlement, settle};
+use recoup_ledger::{Carried, Opening, PeriodInput, Settlement, settle_with};
 use recoup_model::organisation::{Billing, History, Policy, Team};
 use recoup_model::{Digest, Organisation, Period};
 use recoup_pricing::PriceBook;
@@ -19,6 +19,7 @@ use crate::error::Refusal;
 use crate::nightly::{DIRTY, Dirty, Prints, SettledPeriod, SettledRecord, carry_past};
 use crate::records;
 use crate::shipped::Known;
+use crate::workers::Threads;
 
 /// Days that are replayed between two looks at how far it is.
 const DAYS_PER_STEP: usize = 4;
@@ -74,7 +75,7 @@ impl Side {
                 corrections: &[],
                 approvals: &approvals,
             };
-            let settlement = settle(&input).map_err(|error| failed(period, &error))?;
+            let settlement = settle_with(&input, &Threads).map_err(|error| failed(period, &error))?;
             recoup_ledger::check(&settlement)
                 .map_err(|error| Refusal::computation("tie a simulated month (CLO-4)", error))?;
             Ok::<_, Refusal>(settlement)
