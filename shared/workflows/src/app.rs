@@ -18,6 +18,7 @@ use crate::authorize::{Chains, Desk};
 use crate::budgets::Rolled;
 use crate::error::Refusal;
 use crate::facts::{FactsCache, FreshFacts};
+use crate::nightly::DecodedBlocks;
 use crate::people::Pseudonyms;
 use crate::runs::Runs;
 use crate::watch::Quiet;
@@ -72,6 +73,7 @@ pub struct App {
     shipped: OnceLock<Arc<Catalogue>>,
     pub(crate) facts_cache: FactsCache,
     pub(crate) fresh_facts: FreshFacts,
+    pub(crate) decoded: DecodedBlocks,
     pub(crate) runs: Runs,
     pub(crate) rolled: Rolled,
     /// Leases that this process draws from in memory.
@@ -123,6 +125,7 @@ impl App {
             shipped: OnceLock::new(),
             facts_cache: FactsCache::default(),
             fresh_facts: FreshFacts::default(),
+            decoded: DecodedBlocks::default(),
             runs: Runs::default(),
             rolled: Rolled::default(),
             desk: Desk::default(),

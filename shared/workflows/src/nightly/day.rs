@@ -39,6 +39,8 @@ impl App {
         (days, cut): (Vec<PlannedDay>, Cut),
     ) -> Result<(PartDone, BTreeSet<NaiveDate>), Refusal> {
         let closed = self.closed_worlds(world).await?;
+        // Where processes share the work each has few days and little memory.
+        let _keeping = (!self.sharing).then(|| self.decoded.keep());
         let (mut done, mut unread) = (PartDone::default(), BTreeSet::new());
         let mut queue = days.into_iter();
         let mut tasks = JoinSet::new();

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet; // tidy: allow(hash-order) put in order before anybody sees it
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::NaiveDate;
 use recoup_attribution::{Context, Report, reports_of, second_reports};
@@ -43,7 +44,7 @@ pub(crate) enum Prints {
 /// The traces of a day: every accepted event of each, on whatever day.
 pub(crate) struct DayTraces {
     /// The blocks of the day's UTC days. They hold other traces too.
-    pub(super) blocks: Vec<DayBlock>,
+    pub(super) blocks: Vec<Arc<DayBlock>>,
     /// Events of the day's traces in other blocks.
     pub(super) beyond: Vec<Recorded>,
     /// Events that do not count because another report of the same call does (EVT-2).
@@ -85,7 +86,7 @@ fn day_block(stored: &StoredBlock, prints: Option<Vec<Print>>, wanted: Wanted) -
 }
 
 /// The traces that have an event in a stretch of time, in order.
-fn traces_within(blocks: &[DayBlock], (begin_ns, end_ns): (i64, i64)) -> Vec<u64> {
+fn traces_within(blocks: &[Arc<DayBlock>], (begin_ns, end_ns): (i64, i64)) -> Vec<u64> {
     let mut found: HashSet<u64, FxBuildHasher> = HashSet::default(); // tidy: allow(hash-order) put in order below
     for block in blocks {
         let mut last = None;
@@ -103,7 +104,7 @@ fn traces_within(blocks: &[DayBlock], (begin_ns, end_ns): (i64, i64)) -> Vec<u64
 
 /// The local days of the events of some traces: the day itself, and those of events beyond it.
 fn days_of(
-    blocks: &[DayBlock],
+    blocks: &[Arc<DayBlock>],
     (calendar, day): (Calendar, NaiveDate),
     is_touched: impl Fn(u64) -> bool,
 ) -> BTreeSet<NaiveDate> {
@@ -134,30 +135,39 @@ impl App {
     }
 
     /// Reads blocks as columns, off the async threads.
-    pub(crate) async fn read_columns(&self, seqs: Vec<u64>, prints: Prints) -> Result<Vec<DayBlock>, Refusal> {
+    pub(crate) async fn read_columns(&self, seqs: Vec<u64>, prints: Prints) -> Result<Vec<Arc<DayBlock>>, Refusal> {
         self.read_blocks(seqs, prints, Wanted::All).await
     }
 
     /// Reads of blocks when their events were used, and what tells these apart.
-    pub(crate) async fn read_times(&self, seqs: Vec<u64>) -> Result<Vec<DayBlock>, Refusal> {
+    pub(crate) async fn read_times(&self, seqs: Vec<u64>) -> Result<Vec<Arc<DayBlock>>, Refusal> {
         self.read_blocks(seqs, Prints::Stored, Wanted::Times).await
     }
 
-    async fn read_blocks(&self, seqs: Vec<u64>, prints: Prints, wanted: Wanted) -> Result<Vec<DayBlock>, Refusal> {
-        let mut all = Vec::with_capacity(seqs.len());
-        for part in seqs.chunks(BLOCKS_PER_READ) {
+    async fn read_blocks(&self, seqs: Vec<u64>, prints: Prints, wanted: Wanted) -> Result<Vec<Arc<DayBlock>>, Refusal> {
+        let may_be_kept = (prints, wanted) == (Prints::Stored, Wanted::All);
+        let mut all = if may_be_kept { self.decoded.find(&seqs) } else { vec![None; seqs.len()] };
+        let missing = seqs.iter().zip(&all).filter(|(_, known)| known.is_none());
+        let missing: Vec<u64> = missing.map(|(seq, _)| *seq).collect();
+        let mut places = all.iter_mut().filter(|known| known.is_none());
+        for part in missing.chunks(BLOCKS_PER_READ) {
             let stored = self.ports.log.read(part.to_vec()).await?;
             let kept = match prints {
                 Prints::Stored => self.ports.log.prints(part.to_vec()).await?,
                 Prints::Computed => vec![None; part.len()],
             };
             let decoded = tokio::task::spawn_blocking(move || {
-                let blocks = stored.iter().zip(kept).map(|(block, prints)| day_block(block, prints, wanted));
+                let blocks =
+                    stored.iter().zip(kept).map(|(block, prints)| day_block(block, prints, wanted).map(Arc::new));
                 blocks.collect::<Result<Vec<_>, _>>()
             });
-            all.extend(decoded.await.map_err(|error| Refusal::computation("decode blocks", error))??);
+            let decoded = decoded.await.map_err(|error| Refusal::computation("decode blocks", error))??;
+            if may_be_kept {
+                self.decoded.add(part, &decoded);
+            }
+            decoded.into_iter().zip(places.by_ref()).for_each(|(block, place)| *place = Some(block));
         }
-        Ok(all)
+        Ok(all.into_iter().flatten().collect())
     }
 
     /// The whole traces that have an event on a local day.

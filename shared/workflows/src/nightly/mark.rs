@@ -188,7 +188,7 @@ impl App {
         world: &World,
         blocks: &[BlockInfo],
         marks: &mut Marks,
-    ) -> Result<Vec<(BlockInfo, DayBlock)>, Refusal> {
+    ) -> Result<Vec<(BlockInfo, Arc<DayBlock>)>, Refusal> {
         let seqs = || blocks.iter().map(|block| block.seq).collect();
         match self.read_times(seqs()).await {
             Err(error) if unreadable(&error).is_some() => {}

@@ -5,6 +5,7 @@
 //! them, one group of puts, one final record.
 
 mod day;
+mod decoded;
 mod load;
 mod mark;
 mod post;
@@ -22,6 +23,7 @@ use recoup_model::Period;
 use recoup_money::Amount;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use decoded::DecodedBlocks;
 pub(crate) use load::{Cut, DayTraces, Prints, group, unreadable};
 pub(crate) use settle::{SETTLED, SettledPeriod, SettledRecord, carry_past, nights_of, no_night, settled_partition};
 pub use steps::{NightPlan, SettleStep};

@@ -1,6 +1,7 @@
 //! Blocks of a day as rows: names are translated once a block, numbers are copied.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use recoup_attribution::batch::{Batch, Consumption, Name, Row, Source, SpanKey};
 use recoup_model::digest::content_digest;
@@ -56,7 +57,7 @@ pub(super) fn identity_of(print: &Print) -> Identity {
 
 /// The events behind the rows of a batch: those of the blocks in order, then single ones.
 pub(super) struct Rows<'a> {
-    blocks: &'a [DayBlock],
+    blocks: &'a [Arc<DayBlock>],
     /// The number of each block's first row, and at the end that of the first single event.
     starts: Vec<usize>,
     single: &'a [Recorded],
@@ -66,7 +67,7 @@ pub(super) struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     /// Fills a batch.
-    pub(super) fn fill(batch: &mut Batch<'_>, blocks: &'a [DayBlock], single: &'a [Recorded]) -> Self {
+    pub(super) fn fill(batch: &mut Batch<'_>, blocks: &'a [Arc<DayBlock>], single: &'a [Recorded]) -> Self {
         let events: usize = blocks.iter().map(|block| block.columns.len).sum();
         batch.reserve(events.saturating_add(single.len()));
         let mut starts = Vec::with_capacity(blocks.len().saturating_add(1));
@@ -83,7 +84,7 @@ impl<'a> Rows<'a> {
     /// The block of a row and its place there.
     fn find(&self, row: usize) -> Option<(&'a DayBlock, usize)> {
         let (block, at) = self.place(row)?;
-        Some((self.blocks.get(block)?, at))
+        Some((self.blocks.get(block)?.as_ref(), at))
     }
 
     fn place(&self, row: usize) -> Option<(usize, usize)> {
