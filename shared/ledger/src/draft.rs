@@ -14,11 +14,10 @@ use crate::parts::{Workers, try_each};
 pub(crate) type Finished = (BTreeMap<Id, Vec<Line>>, Balances, Vec<Finding>);
 
 #[derive(Debug, Default)]
-#[expect(clippy::vec_box, reason = "a line has some 400 bytes, which sorting would move again and again")]
 pub(crate) struct Draft {
-    /// As they were noted; those of one key are added at the end. Each day notes its own in order, so that sorting them
-    /// is merging.
-    lines: BTreeMap<Id, Vec<Box<Line>>>,
+    /// As they were noted; those of one key are added at the end. They come in long runs that are in order, so that sorting
+    /// moves few of them: a line has some 400 bytes.
+    lines: BTreeMap<Id, Vec<Line>>,
     pub(crate) balances: Balances,
     findings: Vec<Finding>,
 }
@@ -39,15 +38,17 @@ impl Draft {
     /// Notes a line of a team alone: the caller posts what several such lines come to.
     pub(crate) fn note(&mut self, team: &Id, line: Line) {
         match self.lines.get_mut(team) {
-            Some(lines) => lines.push(Box::new(line)),
-            None => drop(self.lines.insert(team.clone(), vec![Box::new(line)])),
+            Some(lines) => lines.push(line),
+            None => drop(self.lines.insert(team.clone(), vec![line])),
         }
     }
 
     /// Notes lines of a team alone, which lie in the order of a statement.
-    pub(crate) fn note_all(&mut self, team: &Id, lines: Vec<Line>) {
-        if !lines.is_empty() {
-            self.lines.entry(team.clone()).or_default().extend(lines.into_iter().map(Box::new));
+    pub(crate) fn note_all(&mut self, team: &Id, mut lines: Vec<Line>) {
+        match self.lines.get_mut(team) {
+            Some(noted) => noted.append(&mut lines),
+            None if lines.is_empty() => {}
+            None => drop(self.lines.insert(team.clone(), lines)),
         }
     }
 
@@ -57,14 +58,12 @@ impl Draft {
 
     /// Every line as it was noted, those of one key apart.
     pub(crate) fn lines(&self) -> impl Iterator<Item = &Line> {
-        self.lines.values().flatten().map(AsRef::as_ref)
+        self.lines.values().flatten()
     }
 
     /// Adds what another part of the settlement came to.
     pub(crate) fn absorb(&mut self, other: Self) -> Result<(), LedgerError> {
-        for (team, mut lines) in other.lines {
-            self.lines.entry(team).or_default().append(&mut lines);
-        }
+        other.lines.into_iter().for_each(|(team, lines)| self.note_all(&team, lines));
         self.findings.extend(other.findings);
         self.balances.absorb(other.balances)
     }
@@ -79,16 +78,13 @@ impl Draft {
 }
 
 /// Sorted by key, with those of one key added.
-#[expect(clippy::vec_box, reason = "as above")]
-fn in_order(mut noted: Vec<Box<Line>>) -> Result<Vec<Line>, LedgerError> {
-    noted.sort_by(|one, other| one.key.cmp(&other.key));
-    let mut lines: Vec<Line> = Vec::with_capacity(noted.len());
-    for line in noted {
-        match lines.last_mut().filter(|last| last.key == line.key) {
-            Some(last) => fits(last.checked_add(&line), "a line")?,
-            None => lines.push(*line),
-        }
-    }
-    lines.shrink_to_fit();
-    Ok(lines)
+fn in_order(mut lines: Vec<Line>) -> Result<Vec<Line>, LedgerError> {
+    lines.sort_by(|one, other| one.key.cmp(&other.key));
+    let mut all_fit = true;
+    lines.dedup_by(|line, last| {
+        let same = line.key == last.key;
+        all_fit &= !same || last.checked_add(line).is_some();
+        same
+    });
+    fits(all_fit.then_some(lines), "a line")
 }

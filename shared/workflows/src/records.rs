@@ -89,6 +89,12 @@ pub(crate) fn list_puts<T: Serialize>(
     prefix: &str,
     rows: impl IntoIterator<Item = T>,
 ) -> Result<Vec<Write>, StoreError> {
+    let rows = rows.into_iter().map(|row| to_json(&row)).collect::<Result<Vec<_>, _>>()?;
+    Ok(list_puts_of(partition, prefix, &rows))
+}
+
+/// As [`list_puts`], of rows that are JSON already.
+pub(crate) fn list_puts_of(partition: &str, prefix: &str, rows: &[String]) -> Vec<Write> {
     let mut writes = Vec::new();
     let mut chunk = String::new();
     let mut held = 0_usize;
@@ -97,20 +103,19 @@ pub(crate) fn list_puts<T: Serialize>(
         chunk.push(']');
         writes.push(Write::Put { key, value: std::mem::take(chunk), expect: Expect::Any, until_s: None });
     };
-    for row in rows {
-        let text = to_json(&row)?;
+    for text in rows {
         if held >= LIST_ROWS_MAX || (held > 0 && chunk.len().saturating_add(text.len()) > LIST_BYTES_MAX) {
             flush(&mut chunk, &mut writes);
             held = 0;
         }
         chunk.push(if held == 0 { '[' } else { ',' });
-        chunk.push_str(&text);
+        chunk.push_str(text);
         held = held.saturating_add(1);
     }
     if held > 0 {
         flush(&mut chunk, &mut writes);
     }
-    Ok(writes)
+    writes
 }
 
 /// The list stored by [`list_puts`].

@@ -40,14 +40,18 @@ pub(super) struct Tree {
 impl Tree {
     /// Plants the tree of a trace; false where the trace is not regular.
     pub(super) fn plant(&mut self, rows: &[Rated], members: &[u32]) -> bool {
-        if members.len() > ROWS_MAX || !members.iter().all(|row| rows[*row as usize].regular) {
+        if members.len() > ROWS_MAX {
             return false;
         }
         self.ranked.clear();
-        self.ranked.extend(members.iter().map(|row| {
+        for row in members {
             let rated = &rows[*row as usize];
-            Ranked { started_at_ns: rated.row.started_at_ns(), key: rated.row.event, row: *row }
-        }));
+            if !rated.regular {
+                return false;
+            }
+            let started_at_ns = rated.row.started_at_ns();
+            self.ranked.push(Ranked { started_at_ns, key: rated.row.event, row: *row });
+        }
         self.ranked.sort_unstable();
         // Fingerprints have no order, so that they cannot decide between spans that start together; an event that is
         // there twice is for the careful way to refuse.

@@ -10,28 +10,25 @@ use crate::records;
 /// than writing it plainly would.
 const LEVEL: i32 = 1;
 
-/// A compressed document.
-pub(super) struct Frozen(Vec<u8>);
+/// A compressed document, as hexadecimal pieces in JSON: values of the books are text.
+pub(super) struct Frozen(Vec<String>);
 
 impl Frozen {
     pub(super) fn of(document: &[u8]) -> Result<Self, StoreError> {
         let frozen = zstd::bulk::compress(document, LEVEL);
-        frozen.map(Self).map_err(|error| StoreError::unavailable("compress a document", error))
+        let frozen = frozen.map_err(|error| StoreError::unavailable("compress a document", error))?;
+        let pieces = frozen.chunks(VALUE_BYTES_MAX.div_euclid(4)).map(|piece| records::to_json(&hex::encode(piece)));
+        pieces.collect::<Result<_, _>>().map(Self)
     }
 
-    /// The document.
-    pub(super) fn thaw(&self) -> Result<Vec<u8>, StoreError> {
-        zstd::stream::decode_all(self.0.as_slice())
-            .map_err(|error| StoreError::Damaged { what: "a frozen document".to_owned(), detail: error.to_string() })
-    }
-
-    /// The puts that store it, in hexadecimal pieces: values of the books are text.
-    pub(super) fn puts(&self, partition: &str, name: &str) -> Result<Vec<Write>, StoreError> {
-        let pieces = self.0.chunks(VALUE_BYTES_MAX.div_euclid(4)).enumerate();
-        let put = |(number, piece): (usize, &[u8])| {
-            records::put(Key::new(partition, format!("frozen/{name}/{number:06}")), &hex::encode(piece), Expect::Any)
-        };
-        pieces.map(put).collect()
+    /// The puts that store it.
+    pub(super) fn puts(&self, partition: &str, name: &str) -> impl Iterator<Item = Write> {
+        self.0.iter().enumerate().map(move |(number, piece)| Write::Put {
+            key: Key::new(partition, format!("frozen/{name}/{number:06}")),
+            value: piece.clone(),
+            expect: Expect::Any,
+            until_s: None,
+        })
     }
 
     /// What [`Frozen::puts`] stored; a close that an earlier release began holds its documents as plain text.
@@ -42,7 +39,8 @@ impl Frozen {
         }
         let damaged =
             |detail: String| StoreError::Damaged { what: format!("the record {partition}/frozen/{name}"), detail };
-        Self(hex::decode(digits).map_err(|error| damaged(error.to_string()))?).thaw()
+        let frozen = hex::decode(digits).map_err(|error| damaged(error.to_string()))?;
+        zstd::stream::decode_all(frozen.as_slice()).map_err(|error| damaged(error.to_string()))
     }
 }
 
@@ -62,13 +60,15 @@ mod tests {
             number
         };
         let document: Vec<u8> = (0..200_000).flat_map(|_| next().to_le_bytes()).collect();
-        let frozen = Frozen::of(&document).expect("compressed");
-        assert_eq!(frozen.thaw().expect("thawed"), document);
-        let puts = frozen.puts("partition", "000001").expect("puts");
+        let puts: Vec<Write> = Frozen::of(&document).expect("compressed").puts("partition", "000001").collect();
         assert!(puts.len() > 1, "{}", puts.len());
+        let mut digits = String::new();
         for put in puts {
             let Write::Put { value, .. } = put else { unreachable!("only puts") };
             assert!(value.len() <= VALUE_BYTES_MAX, "{}", value.len());
+            digits.push_str(&serde_json::from_str::<String>(&value).expect("a text"));
         }
+        let frozen = hex::decode(digits).expect("digits");
+        assert_eq!(zstd::stream::decode_all(frozen.as_slice()).expect("thawed"), document);
     }
 }

@@ -50,12 +50,12 @@ impl App {
         let settled = &plan.settled;
         let mut puts = records::text_puts(&partition, "opening/", &records::to_json(&settled.opening)?)?;
         puts.extend(records::text_puts(&partition, "closing/", &records::to_json(&settled.settlement.closing)?)?);
-        puts.extend(records::list_puts(&partition, "prices/", settled.settlement.prices.iter())?);
+        puts.extend(records::list_puts_of(&partition, "prices/", &settled.price_rows));
         puts.extend(records::list_puts(&partition, "corrections/", settled.corrections.iter())?);
         puts.extend(records::list_puts(&partition, "balances/", settled.settlement.balances.accounts().iter())?);
-        puts.extend(Frozen::of(&plan.manifest)?.puts(&partition, MANIFEST)?);
+        puts.extend(Frozen::of(&plan.manifest)?.puts(&partition, MANIFEST));
         for (number, ready) in plan.ready.iter().enumerate() {
-            puts.extend(ready.frozen.puts(&partition, &numbered(number))?);
+            puts.extend(ready.frozen.puts(&partition, &numbered(number)));
         }
         self.keep_shipped().await?;
         records::remove_all(self.books(), &partition, "").await?;

@@ -10,7 +10,7 @@ use chrono::NaiveDate;
 use recoup_attribution::DayFacts;
 use recoup_ledger::{
     Balances, Booked, Carried, Correction, Opening, PeriodInput, PoolRecord, PriceVersion, Settlement, Totals,
-    VarianceRecord, settle_with,
+    VarianceRecord, each, settle_with,
 };
 use recoup_model::organisation::{VariancePolicy, Version};
 use recoup_model::{Digest, Finding, Period};
@@ -32,6 +32,8 @@ pub(crate) const SETTLED: &str = "settled";
 pub(crate) const PRICES: &str = "prices";
 /// The partition of closed months that were looked at and have nothing to correct: from which nights.
 const NOTHING_TO_CORRECT: &str = "nothing-to-correct";
+/// Prices that one thread writes as JSON in one go.
+const PRICES_AT_ONCE: usize = 1_000;
 /// Months between the first and the last period that are settled in one run; each has to be settled for the next.
 const PERIODS_MAX: usize = 240;
 
@@ -41,6 +43,8 @@ pub(crate) struct SettledPeriod {
     pub(crate) through: NaiveDate,
     pub(crate) opening: Opening,
     pub(crate) settlement: Settlement,
+    /// Its prices as JSON, each by itself: they are stored under the run, and again with a close.
+    pub(crate) price_rows: Vec<String>,
     pub(crate) corrections: Vec<Correction>,
     pub(crate) nights: BTreeMap<String, Digest>,
     /// Of the facts that it was settled from, where it is being closed, which events they count.
@@ -185,13 +189,23 @@ impl App {
         };
         let settlement =
             settle_with(&input, &Threads).map_err(|error| Refusal::computation("settle a period", error))?;
+        let price_rows = rows_of(&settlement.prices)?;
         let corrections = corrections.to_vec();
         let counted = |(day, facts): (&NaiveDate, &DayFacts)| (*day, only_counted(facts));
         let heads = days.iter().map(counted).collect();
         // A month's facts are many small things to give back, and nobody has to wait for that.
         tokio::task::spawn_blocking(move || drop(days));
         let days = heads;
-        Ok(SettledPeriod { period, through, opening, settlement, corrections, nights: BTreeMap::new(), days })
+        Ok(SettledPeriod {
+            period,
+            through,
+            opening,
+            settlement,
+            price_rows,
+            corrections,
+            nights: BTreeMap::new(),
+            days,
+        })
     }
 
     pub(crate) async fn period_facts(&self, period: Period) -> Result<BTreeMap<NaiveDate, DayFacts>, Refusal> {
@@ -270,14 +284,13 @@ impl App {
         let run = self.new_run()?;
         let partition = settled_partition(settled.period);
         let settlement = &settled.settlement;
-        let prices_text = records::to_json(&settlement.prices)?;
-        let prices = Digest::of(prices_text.as_bytes());
+        let prices = Digest::of(format!("[{}]", settled.price_rows.join(",")).as_bytes());
         let same_prices = before.as_ref().filter(|(record, _)| record.prices == prices);
         let prices_run = same_prices.map_or_else(|| run.clone(), |(record, _)| record.prices_run.clone());
         let mut writes = Vec::new();
         if same_prices.is_none() {
             let prefix = format!("{}/{run}/", settled.period);
-            writes.extend(records::list_puts(PRICES, &prefix, settlement.prices.iter())?);
+            writes.extend(records::list_puts_of(PRICES, &prefix, &settled.price_rows));
         }
         writes.extend(records::list_puts(&partition, &format!("{run}/pools/"), settlement.pools.iter())?);
         writes.extend(records::list_puts(&partition, &format!("{run}/variances/"), settlement.variances.iter())?);
@@ -351,6 +364,14 @@ impl App {
         let prefix = format!("{}/{}/", record.period, record.prices_run);
         Ok(records::list(self.books(), PRICES, &prefix).await?)
     }
+}
+
+/// Prices as JSON, which are many where a price moves every night.
+fn rows_of(prices: &[PriceVersion]) -> Result<Vec<String>, Refusal> {
+    let some = |prices: &[PriceVersion]| prices.iter().map(records::to_json).collect::<Result<Vec<_>, _>>();
+    let rows = each(&Threads, prices.chunks(PRICES_AT_ONCE), some);
+    let rows = rows.ok_or_else(|| Refusal::computation("write the prices", "a thread stopped"))?;
+    Ok(rows.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
 }
 
 /// What a manifest says of a day.
