@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::rows::DayBlock;
 
 /// Events in decoded blocks that are kept for the days to come, some 250 bytes each; a day that misses one reads it again.
-const KEPT_EVENTS_MAX: usize = 1_500_000;
+const KEPT_EVENTS_MAX: usize = 1_000_000;
 
 /// Decoded blocks, kept while a run goes through its days.
 #[derive(Default)]
