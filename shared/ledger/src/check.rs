@@ -1,5 +1,7 @@
 //! The last guard of a close: the settlement ties exactly (LED-1, POOL-3, LED-3, CLO-4).
 
+use std::collections::BTreeMap;
+
 use recoup_model::Id;
 use recoup_money::Amount;
 
@@ -8,6 +10,7 @@ use crate::journal::{
     team_account,
 };
 use crate::line::{Line, LineKind};
+use crate::parts::{Alone, Workers, each};
 use crate::settle::{Settlement, Totals};
 
 /// Why a settlement must not be closed. Each is a fault of this program, not of its input.
@@ -16,6 +19,9 @@ pub enum TieError {
     /// A sum does not fit.
     #[error("{0} overflows while it is checked")]
     Overflow(&'static str),
+    /// Whoever takes the parts of the check left one out.
+    #[error("a part of the check was not taken; a thread of it must have failed, so run it again")]
+    PartNotDone,
     /// Two figures that must be one differ.
     #[error("{what} is {found} and must be {expected}; do not close, and report this with the period's manifest")]
     Differs {
@@ -45,24 +51,35 @@ fn negative(amount: Amount) -> Result<Amount, TieError> {
 /// # Errors
 /// The first [`TieError`].
 pub fn check(settlement: &Settlement) -> Result<(), TieError> {
+    check_with(settlement, &Alone)
+}
+
+/// As [`check`], by several workers.
+///
+/// # Errors
+/// As [`check`]; [`TieError::PartNotDone`].
+pub fn check_with(settlement: &Settlement, workers: &dyn Workers) -> Result<(), TieError> {
     let Settlement { balances, totals, lines, .. } = settlement;
     equal("the sum of all balances", sum(balances.accounts().values().copied(), "the balances")?, Amount::ZERO)?;
-    for (team, lines) in lines {
-        check_team(balances, team, lines)?;
-    }
-    let printed = sum(lines.values().flatten().map(|line| line.exact), "the lines")?;
-    equal("the sum of all lines", printed, totals.exact_total)?;
+    let teams = each(workers, lines, |(team, lines)| check_team(balances, team, lines));
+    let printed = teams.ok_or(TieError::PartNotDone)?.into_iter().collect::<Result<Vec<_>, _>>()?;
+    equal("the sum of all lines", sum(printed, "the lines")?, totals.exact_total)?;
     check_accounts(balances, totals)?;
     check_clo_4(totals)
 }
 
-fn check_team(balances: &Balances, team: &Id, lines: &[Line]) -> Result<(), TieError> {
-    for kind in LineKind::ALL {
-        let of_kind = lines.iter().filter(|line| line.key.kind == kind).map(|line| line.exact);
-        let account = team_account(team, kind);
-        equal(account.clone(), balances.of(&account), sum(of_kind, "a team's lines")?)?;
+/// The sum of a team's lines, which are those of its accounts.
+fn check_team(balances: &Balances, team: &Id, lines: &[Line]) -> Result<Amount, TieError> {
+    let mut sums = BTreeMap::from(LineKind::ALL.map(|kind| (kind, Amount::ZERO)));
+    for line in lines {
+        let of_kind = sums.entry(line.key.kind).or_default();
+        *of_kind = of_kind.checked_add(line.exact).ok_or(TieError::Overflow("a team's lines"))?;
     }
-    Ok(())
+    for (kind, found) in &sums {
+        let account = team_account(team, *kind);
+        equal(account.clone(), balances.of(&account), *found)?;
+    }
+    sum(sums.into_values(), "a team's lines")
 }
 
 fn check_accounts(balances: &Balances, totals: &Totals) -> Result<(), TieError> {

@@ -30,7 +30,7 @@ mod tasks;
 mod variance;
 
 pub use carry::Carried;
-pub use check::{TieError, check};
+pub use check::{TieError, check, check_with};
 pub use close::{CloseFacts, close_findings};
 pub use correct::{Booked, Correction, correct};
 pub use error::LedgerError;

@@ -164,7 +164,7 @@ pub fn settle_with(input: &PeriodInput<'_>, workers: &dyn Workers) -> Result<Set
         sums.absorb(summed)?;
     }
     charges::post(input, &mut sums, &mut draft)?;
-    tasks::note_pass_through(&mut draft);
+    draft.note_pass_through();
     recurring::charge(input, &mut draft, &mut sums)?;
     let (pools, recovered) = pools::allocate(input, &nights.prices, &mut sums, &mut draft)?;
     let variances = variance::close(input, &sums, &mut draft)?;
@@ -244,7 +244,7 @@ fn total(
         absorbed: fits(draft.balances.of(ABSORBED).checked_neg(), "the absorbed variance")?,
         carried_out: sum(&mut variances.iter().map(|record| record.carried_out), "the carried variance")?,
         carried_in: sum(&mut variances.iter().map(|record| record.carried_in), "the carried variance")?,
-        exact_total: sum(&mut draft.lines().map(|line| line.exact), "the sum of all lines")?,
+        exact_total: draft.exact_total(),
     })
 }
 

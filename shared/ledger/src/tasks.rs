@@ -1,11 +1,11 @@
 //! Charges of tasks and minutes at the price in force when the task ended (PRC-1, PRC-3, PRC-4).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 use recoup_attribution::facts::TaskValue;
 use recoup_model::organisation::Billing;
-use recoup_model::{FindingKind, Id, Organisation, Severity};
+use recoup_model::{Id, Organisation};
 use recoup_money::Amount;
 use recoup_pricing::internal::task::task_charge;
 use recoup_pricing::internal::time::{task_minutes_pico, time_charge};
@@ -184,7 +184,7 @@ impl Books<'_, '_> {
                     self.draft.balances.transfer(account, &bearer, charged.exact)?;
                 }
             }
-            self.draft.note_all(team, lines);
+            self.draft.note_priced(team, lines)?;
         }
         for (key, completed) in all {
             let tally = self.sums.tallies.entry(key).or_default();
@@ -315,20 +315,4 @@ fn first_by_time<'a>(input: &PeriodInput<'a>, agent: &str) -> &'a Organisation {
     let days = input.local_days().map(|day| &*input.history.on(day).organisation);
     let first = days.into_iter().find(|organisation| organisation.is_billed_by(agent, Billing::Time));
     first.unwrap_or(&input.history.on(input.period.first_day()).organisation)
-}
-
-/// Notes which tasks pass through for want of a price.
-pub(crate) fn note_pass_through(draft: &mut Draft) {
-    let passes = |line: &&Line| {
-        let key = &line.key;
-        key.kind == LineKind::Charge && key.billing.is_some_and(|model| model != Billing::Token) && line.price.is_none()
-    };
-    let name = |line: &Line| Some((line.key.agent.clone()?, line.key.task_type.clone()?, line.key.billing?.name()));
-    let passed: BTreeSet<_> = draft.lines().filter(passes).filter_map(name).collect();
-    for (agent, task_type, billing) in passed {
-        let detail = format!(
-            "tasks of `{agent}` for `{task_type}` billed by {billing} had no price and pass through at actual cost; a `seed_price`, or more tasks with durations, ends this"
-        );
-        draft.find(Severity::Info, FindingKind::PassThrough, &format!("{agent}/{task_type}"), detail);
-    }
 }

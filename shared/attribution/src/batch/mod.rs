@@ -283,8 +283,9 @@ impl<'r> Batch<'r> {
         self.rows.is_empty()
     }
 
-    /// Makes room for more rows.
-    pub fn reserve(&mut self, rows: usize) {
+    /// Makes room for more rows, and for the tokens of all of them together.
+    pub fn reserve(&mut self, rows: usize, tokens: usize) {
+        self.tokens.reserve(tokens);
         self.rows.reserve(rows);
         self.traces.reserve(rows);
     }

@@ -152,6 +152,7 @@ fn clo_4_the_guard_sees_every_kind_of_damage() {
     let one = Amount::from_pico(1);
     let what = |error: TieError| match error {
         TieError::Differs { what, .. } => what,
+        TieError::PartNotDone => "a part".to_owned(),
         TieError::Overflow(what) => what.to_owned(),
     };
     assert_eq!(what(damaged(&|s| s.lines.get_mut("a").unwrap()[0].exact = one)), "team/a/charge");

@@ -62,7 +62,7 @@ impl App {
         let period = request.period;
         let settled = self.settle_chain(world, Some(period)).await?;
         let Some(mut settled) = settled.into_iter().find(|settled| settled.period == period) else { return Ok(None) };
-        recoup_ledger::check(&settled.settlement)
+        recoup_ledger::check_with(&settled.settlement, &Threads)
             .map_err(|error| Refusal::computation("tie the close (CLO-4)", error))?;
         let mut findings = self.close_findings(world, request, (&settled.settlement.balances, damaged)).await?;
         findings.extend(settled.settlement.findings.iter().cloned());

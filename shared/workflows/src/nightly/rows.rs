@@ -69,7 +69,8 @@ impl<'a> Rows<'a> {
     /// Fills a batch.
     pub(super) fn fill(batch: &mut Batch<'_>, blocks: &'a [Arc<DayBlock>], single: &'a [Recorded]) -> Self {
         let events: usize = blocks.iter().map(|block| block.columns.len).sum();
-        batch.reserve(events.saturating_add(single.len()));
+        let tokens = blocks.iter().map(|block| block.columns.usage.tokens.len()).sum();
+        batch.reserve(events.saturating_add(single.len()), tokens);
         let mut starts = Vec::with_capacity(blocks.len().saturating_add(1));
         for block in blocks {
             starts.push(batch.len());

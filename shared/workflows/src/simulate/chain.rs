@@ -76,7 +76,7 @@ impl Side {
                 approvals: &approvals,
             };
             let settlement = settle_with(&input, &Threads).map_err(|error| failed(period, &error))?;
-            recoup_ledger::check(&settlement)
+            recoup_ledger::check_with(&settlement, &Threads)
                 .map_err(|error| Refusal::computation("tie a simulated month (CLO-4)", error))?;
             Ok::<_, Refusal>(settlement)
         });
