@@ -1,5 +1,5 @@
 //! A settlement while it is being made: lines are posted when they are noted, so that the two cannot differ. Completed tasks
-//! have a line a day and are posted in sums; that lines and accounts agree is looked at before a close.
+//! have a line a price version and are posted in sums; that lines and accounts agree is looked at before a close.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use crate::app::App;
 use crate::close;
 use crate::error::Refusal;
-use crate::nightly::{DAYS_AT_ONCE, Prints};
+use crate::nightly::Prints;
 use crate::packed;
 use crate::records;
 use crate::shipped::Known;
@@ -160,8 +160,10 @@ impl Fresh {
     }
 }
 
+/// Rows of all tables, and the durations of tasks that are billed by time.
 fn rows_of(facts: &DayFacts) -> usize {
-    facts.cells.len().saturating_add(facts.tasks.len()).saturating_add(facts.pools.len())
+    let times = facts.tasks.values().map(|task| task.durations_ns.len().saturating_add(task.idles_ns.len()));
+    [facts.cells.len(), facts.tasks.len(), facts.pools.len()].into_iter().chain(times).fold(0, usize::saturating_add)
 }
 
 /// Facts remembered between queries.
@@ -311,7 +313,7 @@ impl App {
         let mut days: BTreeMap<NaiveDate, DayFacts> = BTreeMap::new();
         let mut reads = JoinSet::new();
         loop {
-            while reads.len() < DAYS_AT_ONCE {
+            while reads.len() < self.days_at_once() {
                 let Some(night) = nights.next() else { break };
                 let (books, fresh) = (Arc::clone(&self.ports.books), self.fresh_facts.take(&night));
                 reads.spawn(async move {

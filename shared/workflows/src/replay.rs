@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::app::{App, World};
 use crate::close::{self, PeriodRecord};
 use crate::error::Refusal;
-use crate::nightly::{Cut, DAYS_AT_ONCE, Prints, facts_in_grain, nights_of};
+use crate::nightly::{Cut, Prints, facts_in_grain, nights_of};
 use crate::shipped::Known;
 
 impl App {
@@ -95,7 +95,7 @@ impl App {
         let mut tasks = JoinSet::new();
         let mut replayed = BTreeMap::new();
         loop {
-            while tasks.len() < DAYS_AT_ONCE {
+            while tasks.len() < self.days_at_once() {
                 let Some(day) = queue.next() else { break };
                 let (app, world) = (Arc::clone(self), Arc::clone(world));
                 tasks.spawn(async move { Ok((day, app.replay_day(&world, (day, grain), from).await?)) });

@@ -437,6 +437,7 @@ impl App {
 
     /// Ends a run that did not get its turn; that is nobody's fault.
     pub(crate) async fn run_refused(&self, run: &str, kind: &str, error: &Refusal) -> Result<(), Refusal> {
+        self.fresh_facts.clear();
         if matches!(error, Refusal::Conflict { kind: "busy" | "turn-lost", .. }) {
             return self.end_run(run, kind, Err(error.to_string())).await;
         }

@@ -32,7 +32,9 @@ impl Workers for Threads {
             }
         };
         std::thread::scope(|scope| {
-            (1..threads().min(count)).for_each(|_| drop(scope.spawn(work)));
+            // One that cannot be started leaves its parts to the others.
+            let start = |_| drop(std::thread::Builder::new().spawn_scoped(scope, work));
+            (1..threads().min(count)).for_each(start);
             work();
         });
     }

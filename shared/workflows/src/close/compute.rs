@@ -34,7 +34,7 @@ pub(super) struct Ready {
 
 /// Everything a close will write, made before anything is written.
 pub(super) struct ClosePlan {
-    /// Its lines are in the statements.
+    /// Its lines are in the documents of the statements.
     pub(super) settled: SettledPeriod,
     pub(super) manifest: Vec<u8>,
     pub(super) ready: Vec<Ready>,

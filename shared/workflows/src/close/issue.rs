@@ -93,7 +93,10 @@ impl App {
     ) -> Result<PeriodRecord, Refusal> {
         let (manifest, ready) = match made {
             Some(Made { manifest, ready }) => (manifest, ready),
-            None => (self.frozen(record.period, MANIFEST, record.manifest).await?, Vec::new()),
+            None => {
+                let path = manifest_path(record.period);
+                (self.frozen(record.period, MANIFEST, (&path, record.manifest)).await?, Vec::new())
+            }
         };
         self.write_once(&manifest_path(record.period), manifest).await?;
         let mut ready = ready.into_iter();
@@ -108,7 +111,7 @@ impl App {
                 writes.spawn(async move {
                     let bytes = match made {
                         Some(bytes) => bytes,
-                        None => app.frozen(period, &numbered(number), digest).await?,
+                        None => app.frozen(period, &numbered(number), (&path, digest)).await?,
                     };
                     app.write_once(&path, bytes).await
                 });
@@ -121,11 +124,11 @@ impl App {
     }
 
     /// A document as it was frozen, as its digest tells.
-    async fn frozen(&self, period: Period, name: &str, digest: Digest) -> Result<Vec<u8>, Refusal> {
+    async fn frozen(&self, period: Period, name: &str, (path, digest): (&str, Digest)) -> Result<Vec<u8>, Refusal> {
         let bytes = Frozen::read(self.books(), &detail_partition(period), name).await?;
         if Digest::of(&bytes) != digest {
             let detail = "it is not what was frozen; nothing was issued, restore the books from a backup".to_owned();
-            return Err(StoreError::Damaged { what: format!("the frozen document {name} of {period}"), detail }.into());
+            return Err(StoreError::Damaged { what: format!("the frozen document {path}"), detail }.into());
         }
         Ok(bytes)
     }

@@ -13,7 +13,7 @@ use recoup_money::Amount;
 use recoup_store::{Expect, Key, Write, WriteError};
 use tokio::task::JoinSet;
 
-use super::{Cut, DAYS_AT_ONCE, DIRTY, DayOutcome, DayTraces, Prints, facts_in_grain, unreadable};
+use super::{Cut, DIRTY, DayOutcome, DayTraces, Prints, facts_in_grain, unreadable};
 use crate::alerts::UnpricedModel;
 use crate::anomalies::work_puts;
 use crate::app::{App, World};
@@ -45,7 +45,7 @@ impl App {
         let mut queue = days.into_iter();
         let mut tasks = JoinSet::new();
         loop {
-            while tasks.len() < DAYS_AT_ONCE {
+            while tasks.len() < self.days_at_once() {
                 let Some(planned) = queue.next() else { break };
                 let own = closed.get(&Period::of(planned.day)).unwrap_or(world);
                 let (app, world, run) = (Arc::clone(self), Arc::clone(own), run.to_owned());

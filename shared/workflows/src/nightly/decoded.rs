@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use super::rows::DayBlock;
 
-/// Events in decoded blocks that are kept for the days to come, some 250 bytes each; a day that misses one reads it again.
-const KEPT_EVENTS_MAX: usize = 1_000_000;
+/// Bytes of decoded blocks that are kept for the days to come; a day that misses one reads it again.
+const KEPT_BYTES_MAX: usize = 352 * 1024 * 1024;
 
 /// Decoded blocks, kept while a run goes through its days.
 #[derive(Default)]
@@ -16,7 +16,7 @@ pub(crate) struct DecodedBlocks(Mutex<Kept>);
 struct Kept {
     runs: usize,
     blocks: BTreeMap<u64, Arc<DayBlock>>,
-    events: usize,
+    bytes: usize,
 }
 
 /// Blocks are kept as long as somebody has this.
@@ -58,15 +58,14 @@ impl DecodedBlocks {
 
 impl Kept {
     fn add(&mut self, seq: u64, block: &Arc<DayBlock>) {
-        let len = |block: &Arc<DayBlock>| block.columns.len;
-        self.events = self.events.saturating_add(len(block));
+        self.bytes = self.bytes.saturating_add(block.weight);
         if let Some(before) = self.blocks.insert(seq, Arc::clone(block)) {
-            self.events = self.events.saturating_sub(len(&before));
+            self.bytes = self.bytes.saturating_sub(before.weight);
         }
         // Days are done in order, so that the first blocks are done with.
-        while self.events > KEPT_EVENTS_MAX {
+        while self.bytes > KEPT_BYTES_MAX {
             let Some((_, first)) = self.blocks.pop_first() else { break };
-            self.events = self.events.saturating_sub(len(&first));
+            self.bytes = self.bytes.saturating_sub(first.weight);
         }
     }
 }
@@ -77,10 +76,8 @@ mod tests {
 
     use super::*;
 
-    fn block(len: usize) -> Arc<DayBlock> {
-        let mut columns = Columns::default();
-        columns.len = len;
-        Arc::new(DayBlock { columns, prints: Vec::new() })
+    fn block(weight: usize) -> Arc<DayBlock> {
+        Arc::new(DayBlock { columns: Columns::default(), prints: Vec::new(), weight })
     }
 
     fn held(decoded: &DecodedBlocks, seqs: &[u64]) -> Vec<bool> {
@@ -93,9 +90,9 @@ mod tests {
         decoded.add(&[1], &[block(1)]);
         assert_eq!(held(&decoded, &[1]), [false], "no run lasts");
         let keeping = decoded.keep();
-        decoded.add(&[1, 2, 3], &[block(1), block(2), block(KEPT_EVENTS_MAX - 3)]);
+        decoded.add(&[1, 2, 3], &[block(1), block(2), block(KEPT_BYTES_MAX - 3)]);
         assert_eq!(held(&decoded, &[1, 2, 3]), [true; 3]);
-        decoded.add(&[3], &[block(KEPT_EVENTS_MAX - 3)]);
+        decoded.add(&[3], &[block(KEPT_BYTES_MAX - 3)]);
         assert_eq!(held(&decoded, &[1, 2, 3]), [true; 3], "a block is counted once");
         decoded.add(&[4], &[block(1)]);
         assert_eq!(held(&decoded, &[1, 2, 3, 4]), [false, true, true, true], "the first one gives way");

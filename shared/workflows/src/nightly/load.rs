@@ -82,7 +82,7 @@ fn day_block(stored: &StoredBlock, prints: Option<Vec<Print>>, wanted: Wanted) -
     if wanted != Wanted::All && prints.as_ref().is_none_or(|prints| prints.len() != columns.len) {
         return day_block(stored, None, Wanted::All);
     }
-    Ok(DayBlock::new(columns, prints))
+    Ok(DayBlock::new(columns, prints, stored.bytes.len()))
 }
 
 /// The traces that have an event in a stretch of time, in order.

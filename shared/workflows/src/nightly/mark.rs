@@ -67,8 +67,8 @@ impl App {
         Ok(Cut(cursor.seq))
     }
 
-    /// The marks of some blocks behind one where no block has marked anything before, and the last of these blocks. Every day
-    /// that a trace reaches is marked by a block of its own, so that nobody has to ask which traces reach it.
+    /// The marks of some blocks behind one in a log that no night had looked at when this one began, and the last of these
+    /// blocks. Every day that a trace reaches is marked by a block of its own, so that nobody has to ask which traces reach it.
     async fn fresh_marks_after(
         &self,
         seq: u64,
@@ -76,26 +76,28 @@ impl App {
         known: &mut Fresh,
     ) -> Result<Option<(u64, Marks)>, Refusal> {
         let calendar = world.history.calendar();
-        let blocks = self.ports.log.blocks_after(seq, FRESH_BLOCKS_PER_STEP).await?;
+        let mut blocks = self.ports.log.blocks_after(seq, FRESH_BLOCKS_PER_STEP).await?;
         let Some(end) = blocks.last().map(|block| block.seq) else { return Ok(None) };
         let mut marks = Marks::new();
-        // Which of its two local days a block reaches only its events tell; the last one reaches the later day first.
-        for info in blocks.iter().rev() {
-            if ends_of(calendar, info.utc_day).iter().all(|day| known.contains(&(*day, info.lane))) {
-                continue;
+        let mark = |known: &mut Fresh, marks: &mut Marks, day: NaiveDate, lane: u16| {
+            if known.insert((day, lane)) {
+                marks.entry((day, lane)).or_insert_with(|| "new events".into());
             }
-            let mut days = BTreeSet::new();
-            match whole_day(calendar, info.utc_day) {
-                Some(day) => drop(days.insert(day)),
-                None => {
-                    for (_, block) in self.read_marked(world, &[*info], &mut marks).await? {
-                        days.append(&mut local_days(calendar, &block.columns.used_at_ns));
-                    }
-                }
+        };
+        for info in &blocks {
+            if let Some(day) = whole_day(calendar, info.utc_day) {
+                mark(known, &mut marks, day, info.lane);
             }
-            for day in days {
-                if known.insert((day, info.lane)) {
-                    marks.entry((day, info.lane)).or_insert_with(|| "new events".into());
+        }
+        // Which of its two local days a block reaches only its events tell; the last blocks reach the later day first.
+        blocks.reverse();
+        for some in blocks.chunks(BLOCKS_PER_STEP) {
+            let is_known =
+                |info: &BlockInfo| ends_of(calendar, info.utc_day).iter().all(|day| known.contains(&(*day, info.lane)));
+            let unknown: Vec<BlockInfo> = some.iter().filter(|info| !is_known(info)).copied().collect();
+            for (info, block) in self.read_marked(world, &unknown, &mut marks).await? {
+                for day in local_days(calendar, &block.columns.used_at_ns) {
+                    mark(known, &mut marks, day, info.lane);
                 }
             }
         }

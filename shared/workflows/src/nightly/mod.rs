@@ -28,7 +28,7 @@ pub(crate) use load::{Cut, DayTraces, Prints, group, unreadable};
 pub(crate) use settle::{SETTLED, SettledPeriod, SettledRecord, carry_past, nights_of, no_night, settled_partition};
 pub use steps::{NightPlan, SettleStep};
 
-use crate::app::World;
+use crate::app::{App, World};
 use crate::error::Refusal;
 use crate::facts::Night;
 use rows::Rows;
@@ -36,7 +36,9 @@ use rows::Rows;
 /// The partition of days that a night has to do.
 pub(crate) const DIRTY: &str = "dirty";
 /// Days worked on at the same time: while one is read, others are added up.
-pub(crate) const DAYS_AT_ONCE: usize = 3;
+const DAYS_AT_ONCE: usize = 3;
+/// The same where processes share the work: each has little memory.
+const DAYS_AT_ONCE_SHARING: usize = 2;
 
 /// Which days to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +77,13 @@ pub struct DayOutcome {
     pub cost: Amount,
     /// Whether any figure changed.
     pub changed: bool,
+}
+
+impl App {
+    /// How many days this process works on at the same time.
+    pub(crate) const fn days_at_once(&self) -> usize {
+        if self.sharing { DAYS_AT_ONCE_SHARING } else { DAYS_AT_ONCE }
+    }
 }
 
 /// Attributes every trace of a day and adds up what falls on it.

@@ -10,17 +10,28 @@ use recoup_store::block::columns::{Codes, Columns, IdBuffer, NOT_HERE, Restore, 
 pub(super) use recoup_store::block::prints::Print;
 use recoup_store::block::prints::print_of;
 
+/// What a decoded block takes however few events it has,
+const BLOCK_BYTES: usize = 4_096;
+/// what each event takes in columns of numbers,
+const EVENT_BYTES: usize = 250;
+/// and how many times longer texts are than they are stored.
+const TEXT_GROWTH: usize = 4;
+
 /// A block in columns, with what tells its events apart.
 pub(crate) struct DayBlock {
     pub(crate) columns: Columns,
     pub(crate) prints: Vec<Print>,
+    /// About how much memory it takes.
+    pub(super) weight: usize,
 }
 
 impl DayBlock {
-    /// The block with fingerprints that the store kept, or else computed.
-    pub(crate) fn new(columns: Columns, prints: Option<Vec<Print>>) -> Self {
+    /// The block with fingerprints that the store kept, or else computed. `stored_bytes`: how long it is in the store.
+    pub(crate) fn new(columns: Columns, prints: Option<Vec<Print>>, stored_bytes: usize) -> Self {
         let prints = prints.filter(|prints| prints.len() == columns.len).unwrap_or_else(|| prints_of(&columns));
-        Self { columns, prints }
+        let of_events = columns.len.saturating_mul(EVENT_BYTES);
+        let weight = BLOCK_BYTES.saturating_add(of_events).saturating_add(stored_bytes.saturating_mul(TEXT_GROWTH));
+        Self { columns, prints, weight }
     }
 
     /// The trace of each event.
