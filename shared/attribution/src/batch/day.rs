@@ -14,6 +14,7 @@ use super::work::Works;
 use crate::day::DayBuilder;
 use crate::error::AttributionError;
 use crate::facts::{DayFacts, FINDINGS_PER_KIND_MAX};
+use crate::first::first_recorded;
 use crate::grain::Grain;
 use crate::resolve::{Context, resolve};
 use crate::sum::add_count;
@@ -31,7 +32,8 @@ pub trait Source {
     fn trace_name(&self, row: usize) -> Option<Id>;
 }
 
-/// The facts of a local day (of one lane) from a batch that has every event of each trace that touches the day.
+/// The facts of a local day (of one lane) from a batch that has every event of each trace that touches the day. Of an event
+/// that is there several times the first recorded stands (EVT-2).
 ///
 /// `excluded` is as for [`resolve`](crate::resolve()). The facts are those that [`DayBuilder`] gives of the same traces,
 /// in the grain of settlements those of [`DayFacts::in_settlement_grain`].
@@ -59,7 +61,7 @@ pub fn day_facts(
         let regular = (excluded_traces.is_empty() || !is_excluded()) && night.add_regular(batch, members, source)?;
         if !regular {
             let events = members.iter().map(|row| source.recorded(place(*row)).ok_or(AttributionError::NoEvents));
-            let events: Vec<Recorded> = events.collect::<Result<_, _>>()?;
+            let events = first_recorded(events.collect::<Result<_, _>>()?);
             night.builder.add(&resolve(&events, excluded, context)?, context)?;
         }
     }

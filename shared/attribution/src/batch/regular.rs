@@ -34,6 +34,8 @@ pub(super) struct Tree {
     first_child: Vec<u32>,
     next_sibling: Vec<u32>,
     by_key: Vec<(SpanKey, u32)>,
+    /// Fingerprints of the events of the trace.
+    events: Vec<u64>,
     open: Vec<u32>,
 }
 
@@ -44,19 +46,25 @@ impl Tree {
             return false;
         }
         self.ranked.clear();
+        self.events.clear();
         for row in members {
             let rated = &rows[*row as usize];
             if !rated.regular {
                 return false;
             }
             let started_at_ns = rated.row.started_at_ns();
+            self.events.push(rated.row.identity.event);
             self.ranked.push(Ranked { started_at_ns, key: rated.row.event, row: *row });
         }
         self.ranked.sort_unstable();
-        // Fingerprints have no order, so that they cannot decide between spans that start together; an event that is
-        // there twice is for the careful way to refuse.
+        // Which of several records of an event stands is for the careful way to say.
+        self.events.sort_unstable();
+        if self.events.windows(2).any(|pair| pair[0] == pair[1]) {
+            return false;
+        }
+        // Fingerprints have no order, so that they cannot decide between spans that start together.
         let tied = |pair: &[Ranked]| {
-            let unordered = pair[0].key.is_fingerprint || pair[1].key.is_fingerprint || pair[0].key == pair[1].key;
+            let unordered = pair[0].key.is_fingerprint || pair[1].key.is_fingerprint;
             pair[0].started_at_ns == pair[1].started_at_ns && unordered
         };
         !self.ranked.windows(2).any(tied) && self.find_parents(rows) && self.in_preorder()

@@ -167,6 +167,40 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Recorded again as it is, or later with another time, cost and agent: neither changes a figure, wherever it lies.
+    #[test]
+    fn evt_2_an_event_that_is_recorded_again_changes_no_figure(
+        spans in any_trace(),
+        again in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<bool>()), 1..4),
+    ) {
+        let trace = events(spans.into_iter().map(|make| make.trace(Some("t"))));
+        let mut more = trace.clone();
+        for (which, place, conflicts) in again {
+            let mut other = which.get(&trace).clone();
+            other.recorded_at_ns += 1;
+            if conflicts {
+                other.event.used_at_ns -= 60_000_000_000;
+                other.event.tags.agent = Some("another".into());
+                other.event.usage = None;
+            }
+            more.insert(place.index(more.len() + 1), other);
+        }
+        let history = history();
+        let context = Context { history: &history, rater: &Tariffs };
+        let facts = |rows: &[Recorded], grain| {
+            let mut batch = Batch::new(&Tariffs);
+            rows.iter().for_each(|recorded| batch.push_recorded(recorded));
+            day_facts((day(1), grain), &mut batch, &BTreeSet::new(), &context, &Rows(rows)).unwrap()
+        };
+        for grain in [Grain::Query, Grain::Settlement] {
+            prop_assert_eq!(facts(&more, grain), facts(&trace, grain));
+        }
+    }
+}
+
 /// Rows that nobody may ask for.
 struct Unread;
 
