@@ -294,10 +294,22 @@ class Deployed:
                 again = json.loads(content)
                 check(again["accepted"] == 0, f"EVT-2: an exact retry was accepted: {again['accepted']}")
         check(accepted == len(lines), f"{accepted} of {len(lines)} events were accepted")
+        self.overlap(lines)
         everything = self.folder / "everything.ndjson"
         everything.write_text("\n".join(lines) + "\n")
         self.local("ingest", everything)
         print(f"     {accepted} events")
+
+    def overlap(self, lines):
+        """Events of two requests in a third, and one of them with other content: stored, and nowhere counted again."""
+        first = EVENTS_PER_REQUEST // 2
+        again = lines[first:first + EVENTS_PER_REQUEST]
+        other = json.loads(next(line for line in lines if '"usage"' in line and '"trace_id"' in line))
+        other["usage"] = {"input": 77_000_000}
+        other["tags"] = other.get("tags", {}) | {"agent": "somebody-else"}
+        for body in ("\n".join(again), json.dumps(other)):
+            status, _, content = self.ask("POST", "/v1/events", body.encode(), self.ingest_key, "application/x-ndjson")
+            check(status == 200 and json.loads(content)["rejected"] == 0, f"an overlap: {status} {content[:800]!r}")
 
     def too_large(self):
         body = b" " * 5_000_000
