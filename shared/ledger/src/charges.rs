@@ -15,7 +15,7 @@ use crate::journal::{PROVIDER, UNATTRIBUTED, variance_account};
 use crate::line::{Bearer, Line, LineKey, LineKind, PriceModel, PricedKey};
 use crate::markup::Markups;
 use crate::parts::Part;
-use crate::prices::{InternalPrices, Pairs, Rate, whole};
+use crate::prices::{ByPrice, InternalPrices, whole};
 use crate::settle::PeriodInput;
 
 /// What the period's cells and tasks add up to, beside their lines.
@@ -68,13 +68,11 @@ enum Route<'a> {
     Task(&'a Id, (&'a TaskOf, &'a Id), PriceModel),
 }
 
-/// Actual cost of what has a price, while it is summed.
-struct Offered<'p> {
-    key: PricedKey,
-    rates: Option<&'p [Option<Rate>]>,
-    /// By team.
-    actual: BTreeMap<Id, Amount>,
-    /// By team; PRC-2, PRC-4: no price applies, actual cost is charged under the billing model's name.
+/// Actual cost of what has a price, by team.
+#[derive(Default)]
+struct Actual {
+    priced: BTreeMap<Id, Amount>,
+    /// PRC-2, PRC-4: no price applies; it is charged under the billing model's name.
     passed: BTreeMap<Id, Amount>,
 }
 
@@ -90,10 +88,9 @@ struct Bought<'a> {
 }
 
 /// What cells come to, before it becomes lines.
-#[derive(Default)]
 struct Passing<'a> {
     tokens: BTreeMap<Bought<'a>, CellValue>,
-    tasks: Pairs<'a, [Option<Offered<'a>>; 2]>,
+    tasks: ByPrice<'a, 'a, Actual>,
     /// The payer of the last cells, and their direct cost.
     payer: Option<(&'a Id, Amount)>,
 }
@@ -180,7 +177,7 @@ pub(crate) fn sum_cells<'a>(
     markups: &mut Markups<'_>,
 ) -> Result<Sums, LedgerError> {
     let mut sums = Sums::default();
-    let mut passing = Passing::default();
+    let mut passing = Passing { tokens: BTreeMap::new(), tasks: ByPrice::new(prices), payer: None };
     for facts in input.facts() {
         if part.is_first() {
             sums.count_events(facts)?;
@@ -198,13 +195,12 @@ pub(crate) fn sum_cells<'a>(
             if matches!(route, Route::Tokens(_)) {
                 markups.pass_through(facts.day, cell, value.cost)?;
             }
-            passing.sum_cell(&mut sums, prices, (cell, value), route)?;
+            passing.sum_cell(&mut sums, (cell, value), route)?;
         }
         markups.end_day()?;
     }
     passing.end_payer(&mut sums)?;
-    for offered in std::mem::take(&mut passing.tasks).into_values().flatten().flatten() {
-        let Offered { key, actual, passed, .. } = offered;
+    for (key, Actual { priced: actual, passed }) in passing.tasks.into_sums() {
         if !passed.is_empty() {
             sums.passed.insert(key.clone(), passed);
         }
@@ -245,7 +241,6 @@ impl<'a> Passing<'a> {
     fn sum_cell(
         &mut self,
         sums: &mut Sums,
-        prices: &'a InternalPrices,
         (cell, value): (&'a CellKey, &CellValue),
         route: Route<'a>,
     ) -> Result<(), LedgerError> {
@@ -259,18 +254,11 @@ impl<'a> Passing<'a> {
                 Ok(())
             }
             Route::Task(team, (task, agent), model) => {
-                let [by_task, by_time] = self.tasks.entry((agent, &task.task_type)).or_default();
-                let offered = if model == PriceModel::Task { by_task } else { by_time };
-                let offered = offered.get_or_insert_with(|| {
-                    let key = PricedKey { agent: agent.clone(), task_type: task.task_type.clone(), model };
-                    let rates = prices.rates(&key);
-                    Offered { key, rates, actual: BTreeMap::new(), passed: BTreeMap::new() }
-                });
+                let of = self.tasks.of((agent, &task.task_type), model);
                 // PRC-4: a task without any duration passes through.
                 let can_be_priced = model == PriceModel::Task || task.timed;
-                let rate = offered.rates.and_then(|rates| prices.on(rates, task.ended_on));
-                let is_priced = can_be_priced && rate.is_some();
-                add(if is_priced { &mut offered.actual } else { &mut offered.passed }, team.clone(), value.cost)
+                let is_priced = can_be_priced && of.in_force(task.ended_on).is_some();
+                add(if is_priced { &mut of.sum.priced } else { &mut of.sum.passed }, team.clone(), value.cost)
             }
             // A frame has no cost; that of an unpriced event is unknown (RAT-2).
             Route::Tokens(_) if matches!(cell.item, Item::Frame | Item::Unpriced) => Ok(()),

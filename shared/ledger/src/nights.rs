@@ -8,6 +8,7 @@ use crate::error::LedgerError;
 use crate::line::PricedKey;
 use crate::parts::Alone;
 use crate::prices::{observe_days, run_nights};
+use crate::rate_card::opening_states;
 use crate::settle::PeriodInput;
 
 /// One night of one price.
@@ -34,6 +35,6 @@ pub struct PriceNight {
 pub fn price_nights(input: &PeriodInput<'_>, key: &PricedKey) -> Result<Vec<PriceNight>, LedgerError> {
     let mut nights = Vec::new();
     let observed = observe_days(input, &Alone)?;
-    run_nights(input, (&[key], &observed), |night| nights.push(night))?;
+    run_nights(input, (&[key], &observed), &opening_states(input)?, |night| nights.push(night))?;
     Ok(nights)
 }

@@ -85,25 +85,70 @@ impl InternalPrices {
         self.on(self.rates(key)?, day)
     }
 
-    /// The price of each day from the period's first on, for [`InternalPrices::on`].
-    pub(crate) fn rates(&self, key: &PricedKey) -> Option<&[Option<Rate>]> {
+    fn rates(&self, key: &PricedKey) -> Option<&[Option<Rate>]> {
         Some(self.by_day.get(key)?)
     }
 
-    /// As [`InternalPrices::in_force`], of rates that are at hand.
-    pub(crate) fn on(&self, rates: &[Option<Rate>], day: NaiveDate) -> Option<Rate> {
+    fn on(&self, rates: &[Option<Rate>], day: NaiveDate) -> Option<Rate> {
         let at = usize::try_from(day.signed_duration_since(self.first).num_days()).unwrap_or_default();
         rates.get(at).or(rates.last()).copied().flatten()
     }
 
     /// The rate at the start of the period; where there was none, the first one (LED-2).
-    pub(crate) fn at_start(&self, key: &PricedKey) -> Option<Amount> {
+    fn at_start(&self, key: &PricedKey) -> Option<Amount> {
         Some(self.versions.get(key)?.first()?.price)
     }
 
     /// Every version, by what it prices and day.
     pub(crate) fn into_versions(self) -> Vec<PriceVersion> {
         self.versions.into_values().flatten().collect()
+    }
+}
+
+/// What has a price, with what is asked of it again and again.
+pub(crate) struct Priced<'p, T> {
+    pub(crate) key: PricedKey,
+    prices: &'p InternalPrices,
+    /// From the period's first day on.
+    rates: Option<&'p [Option<Rate>]>,
+    /// The rate of the period's start.
+    pub(crate) start: Option<Amount>,
+    /// What is summed for it.
+    pub(crate) sum: T,
+}
+
+impl<T> Priced<'_, T> {
+    /// As [`InternalPrices::in_force`].
+    pub(crate) fn in_force(&self, day: NaiveDate) -> Option<Rate> {
+        self.prices.on(self.rates?, day)
+    }
+}
+
+/// A sum for everything that has a price, by agent and task type, by task and by time.
+pub(crate) struct ByPrice<'p, 'a, T> {
+    prices: &'p InternalPrices,
+    pairs: Pairs<'a, [Option<Priced<'p, T>>; 2]>,
+}
+
+impl<'p, 'a, T: Default> ByPrice<'p, 'a, T> {
+    pub(crate) fn new(prices: &'p InternalPrices) -> Self {
+        Self { prices, pairs: Pairs::default() }
+    }
+
+    pub(crate) fn of(&mut self, (agent, task_type): (&'a Id, &'a Id), model: PriceModel) -> &mut Priced<'p, T> {
+        let [by_task, by_time] = self.pairs.entry((agent, task_type)).or_default();
+        let priced = if model == PriceModel::Task { by_task } else { by_time };
+        let prices = self.prices;
+        priced.get_or_insert_with(|| {
+            let key = PricedKey { agent: agent.clone(), task_type: task_type.clone(), model };
+            let (rates, start) = (prices.rates(&key), prices.at_start(&key));
+            Priced { key, prices, rates, start, sum: T::default() }
+        })
+    }
+
+    /// Every sum, in no order.
+    pub(crate) fn into_sums(self) -> impl Iterator<Item = (PricedKey, T)> {
+        self.pairs.into_values().flatten().flatten().map(|priced| (priced.key, priced.sum))
     }
 }
 
@@ -138,9 +183,9 @@ pub(crate) fn price_period(input: &PeriodInput<'_>, workers: &dyn Workers) -> Re
     let parts = if Recovery::of(input).is_some() { 1 } else { workers.parts() };
     let keys: Vec<&PricedKey> = keys.iter().collect();
     let size = keys.len().div_ceil(parts.max(1)).max(1);
-    let mut states = rate_card::opening_states(input)?;
-    states.retain(|key, _| keys.binary_search(&key).is_err());
-    let run = |keys: &[&PricedKey]| run_nights(input, (keys, &observed), |_| {});
+    let opening = rate_card::opening_states(input)?;
+    let run = |keys: &[&PricedKey]| run_nights(input, (keys, &observed), &opening, |_| {});
+    let mut states = BTreeMap::new();
     for (own, after) in try_each(workers, keys.chunks(size), run)? {
         versions.extend(own);
         states.extend(after);
@@ -169,7 +214,7 @@ fn known_keys(input: &PeriodInput<'_>, observed: &Observed<'_>) -> BTreeSet<Pric
 }
 
 /// What has a price while its nights are run.
-struct Priced<'k> {
+struct Running<'k> {
     key: &'k PricedKey,
     state: Option<PriceState>,
     quotes: Quotes,
@@ -179,11 +224,11 @@ struct Priced<'k> {
 pub(crate) fn run_nights(
     input: &PeriodInput<'_>,
     (keys, observed): (&[&PricedKey], &Observed<'_>),
+    opening: &BTreeMap<PricedKey, PriceState>,
     mut note: impl FnMut(PriceNight),
 ) -> Result<(Versions, BTreeMap<PricedKey, PriceState>), LedgerError> {
-    let mut states = rate_card::opening_states(input)?;
-    let priced = |key| Priced { key, state: states.remove(key), quotes: Quotes::default() };
-    let mut all: Vec<Priced<'_>> = keys.iter().copied().map(priced).collect();
+    let running = |key| Running { key, state: opening.get(key).cloned(), quotes: Quotes::default() };
+    let mut all: Vec<Running<'_>> = keys.iter().copied().map(running).collect();
     let mut besides = Besides::of(input);
     for day in input.local_days() {
         for one in &mut all {
@@ -288,7 +333,7 @@ fn price_policy(organisation: &Organisation, period_starts_tomorrow: bool) -> Pr
 }
 
 /// By agent and task type.
-pub(crate) type Pairs<'a, T> = HashMap<(&'a str, &'a str), T, FxBuildHasher>; // tidy: allow(hash-order) only asked, or put in order
+type Pairs<'a, T> = HashMap<(&'a str, &'a str), T, FxBuildHasher>; // tidy: allow(hash-order) only asked, or put in order
 
 /// What the tasks of one agent and task type came to on a day.
 #[derive(Default)]

@@ -17,17 +17,8 @@ use crate::journal::{PROVIDER, team_account, variance_account};
 use crate::line::{Bearer, Line, LineKey, LineKind, PriceModel, PricedKey};
 use crate::markup::Markups;
 use crate::parts::Part;
-use crate::prices::{InternalPrices, Pairs, Rate, whole};
+use crate::prices::{ByPrice, InternalPrices, Priced, Rate, whole};
 use crate::settle::PeriodInput;
-
-/// What has a price, with what is asked of it again and again.
-struct Offered<'p> {
-    key: PricedKey,
-    rates: Option<&'p [Option<Rate>]>,
-    /// The rate of the period's start.
-    start: Option<Amount>,
-    completed: Completed,
-}
 
 /// The tasks of one payer, agent and task type that ended on one day.
 struct Ended<'a> {
@@ -84,7 +75,7 @@ pub(crate) fn charge_tasks(
 ) -> Result<(), LedgerError> {
     let mut books = Books { draft, sums, markups, minutes: Minutes::new() };
     let mut payers: BTreeMap<&Id, usize> = BTreeMap::new();
-    let mut all = Pairs::<'_, [Option<Offered<'_>>; 2]>::default();
+    let mut all = ByPrice::<'_, '_, Completed>::new(prices);
     for facts in input.facts() {
         let organisation = &input.history.on(facts.day).organisation;
         // Tasks of a day lie in order of teams.
@@ -100,16 +91,10 @@ pub(crate) fn charge_tasks(
                 |(_, payer)| payer,
             );
             last = Some((team, payer));
-            let [by_task, by_time] = all.entry((agent, &task.task_type)).or_default();
-            let offered = if model == PriceModel::Task { by_task } else { by_time };
-            let offered = offered.get_or_insert_with(|| {
-                let key = PricedKey { agent: agent.clone(), task_type: task.task_type.clone(), model };
-                let (rates, start) = (prices.rates(&key), prices.at_start(&key));
-                Offered { key, rates, start, completed: Completed::default() }
-            });
-            let rate = offered.rates.and_then(|rates| prices.on(rates, facts.day));
-            let Offered { key, start, completed, .. } = offered;
-            let ended = Ended { team, payer, day: facts.day, key, rate, start: *start, value };
+            let priced = all.of((agent, &task.task_type), model);
+            let (rate, start) = (priced.in_force(facts.day), priced.start);
+            let Priced { key, sum: completed, .. } = priced;
+            let ended = Ended { team, payer, day: facts.day, key, rate, start, value };
             match model {
                 PriceModel::Task => books.charge_completed(&ended, completed)?,
                 PriceModel::Time => {
@@ -120,8 +105,7 @@ pub(crate) fn charge_tasks(
         }
     }
     books.book_minutes()?;
-    let completed = all.into_values().flatten().flatten().map(|offered| (offered.key, offered.completed));
-    books.post_completed(completed.collect(), &payers)
+    books.post_completed(all.into_sums().collect(), &payers)
 }
 
 impl Completed {

@@ -226,11 +226,11 @@ async fn read_settlement_facts(books: &dyn Books, night: &Night) -> Result<DayFa
     let partition = facts_partition(night.day, night.lane);
     let run = night.rows();
     let head: Head = parse(night, &records::text(books, &partition, &format!("{run}/head/")).await?)?;
-    let (cells, tasks) = packed::read(books, (&partition, run), head.day).await?;
+    let (cells, tasks, pools) = packed::read(books, (&partition, run), head.day).await?;
     Ok(DayFacts {
         cells,
         tasks,
-        pools: packed::read_pools(books, (&partition, run), head.day).await?,
+        pools,
         counted: head.counted,
         context: head.context,
         price_names: head.price_names,

@@ -12,6 +12,7 @@ mod worth;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use recoup_attribution::first_recorded;
 use recoup_budgets::Counter;
 use recoup_budgets::admission::TASK_PERIOD;
 use recoup_model::{Identity, Recorded};
@@ -19,7 +20,7 @@ use recoup_store::block::decode;
 use recoup_store::{BlockName, CounterKey, LeaseName, PostError, Settlement, StoreError, TraceChange, TraceState};
 
 use self::group::{Group, steps};
-use self::worth::{Claim, Sight, Worth, first_of_each, posted_by, settlement};
+use self::worth::{Claim, Sight, Worth, posted_by, settlement};
 use crate::app::App;
 use crate::error::Refusal;
 use crate::exemptions::Unasked;
@@ -395,7 +396,7 @@ impl<'a> Wanted<'a> {
     fn compute(self, earlier: &[Recorded], sight: &Option<Sight<'_>>) -> Result<Computed, String> {
         let events = self.fresh.iter().map(|(_, recorded)| recorded).chain(earlier).cloned().collect();
         let worth = match sight {
-            Some(sight) => posted_by(&first_of_each(events), sight).map_err(|refusal| refusal.to_string())?,
+            Some(sight) => posted_by(&first_recorded(events), sight).map_err(|refusal| refusal.to_string())?,
             None => Worth::default(),
         };
         let posted = worth.posted.clone();

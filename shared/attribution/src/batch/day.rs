@@ -6,11 +6,11 @@ use chrono::NaiveDate;
 use recoup_model::period::utc_day;
 use recoup_model::{Finding, FindingKind, Id, Identity, Recorded};
 
-use super::Batch;
 use super::measure::{Measure, PayerNames, Today};
 use super::organisations::Organisations;
 use super::sums::{Sums, finding};
 use super::work::Works;
+use super::{Batch, place_of};
 use crate::day::DayBuilder;
 use crate::error::AttributionError;
 use crate::facts::{DayFacts, FINDINGS_PER_KIND_MAX};
@@ -55,21 +55,17 @@ pub fn day_facts(
             continue;
         }
         let is_excluded = || {
-            let first = members.first().and_then(|row| batch.rows.get(place(*row)));
+            let first = members.first().and_then(|row| batch.rows.get(place_of(*row)));
             first.is_some_and(|rated| excluded_traces.contains(&rated.row.identity.trace))
         };
         let regular = (excluded_traces.is_empty() || !is_excluded()) && night.add_regular(batch, members, source)?;
         if !regular {
-            let events = members.iter().map(|row| source.recorded(place(*row)).ok_or(AttributionError::NoEvents));
+            let events = members.iter().map(|row| source.recorded(place_of(*row)).ok_or(AttributionError::NoEvents));
             let events = first_recorded(events.collect::<Result<_, _>>()?);
             night.builder.add(&resolve(&events, excluded, context)?, context)?;
         }
     }
     night.finish(batch, context, source)
-}
-
-fn place(row: u32) -> usize {
-    usize::try_from(row).unwrap_or(usize::MAX)
 }
 
 struct Night<'h> {
@@ -109,7 +105,7 @@ impl<'h> Night<'h> {
     }
 
     fn is_today(&self, batch: &Batch<'_>, row: u32) -> bool {
-        let used_at_ns = batch.rows.get(place(row)).map(|rated| rated.row.used_at_ns);
+        let used_at_ns = batch.rows.get(place_of(row)).map(|rated| rated.row.used_at_ns);
         used_at_ns.is_some_and(|used_at_ns| (self.today.begin_ns..self.today.end_ns).contains(&used_at_ns))
     }
 
@@ -129,7 +125,7 @@ impl<'h> Night<'h> {
             works.add(ended, &self.measure.calls)?;
         }
         for row in members {
-            if let Some(counts) = self.counts.get_mut(place(*row)) {
+            if let Some(counts) = self.counts.get_mut(place_of(*row)) {
                 *counts = true;
             }
         }
@@ -195,7 +191,7 @@ impl<'h> Night<'h> {
         regular.finding_counts = self.notes.counts;
         regular.findings = self.notes.kept.into_values().flatten().collect();
         if let Some(works) = self.works {
-            works.into_facts(&mut regular, batch, |row| source.trace_name(place(row)))?;
+            works.into_facts(&mut regular, batch, |row| source.trace_name(place_of(row)))?;
         }
         facts.merge(regular)?;
         Ok(facts)
@@ -211,13 +207,13 @@ impl Notes {
     ) -> Result<(), AttributionError> {
         add_count(self.counts.entry(kind).or_default(), 1, "finding_counts")?;
         let kept = self.kept.entry(kind).or_default();
-        let trace = source.trace_name(place(row)).ok_or(AttributionError::NoEvents)?;
+        let trace = source.trace_name(place_of(row)).ok_or(AttributionError::NoEvents)?;
         let is_full = kept.len() >= FINDINGS_PER_KIND_MAX;
         // A subject begins with the name of its trace: most are told from the last one kept without being written.
         if is_full && kept.last().is_some_and(|last| is_beyond(&trace, &last.subject)) {
             return Ok(());
         }
-        let recorded = source.recorded(place(row)).ok_or(AttributionError::NoEvents)?;
+        let recorded = source.recorded(place_of(row)).ok_or(AttributionError::NoEvents)?;
         let subject = format!("{trace}/{}", recorded.event.event_id);
         let new = finding(kind, subject, detail);
         if !is_full {

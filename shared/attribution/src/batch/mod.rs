@@ -207,6 +207,11 @@ fn number(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
+/// A place in a table.
+fn place_of(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
 /// The events of some blocks, and those of the traces that reach beyond them, as rows.
 pub struct Batch<'r> {
     rater: &'r dyn Rater,

@@ -7,7 +7,7 @@ use recoup_model::Calendar;
 use recoup_model::organisation::{Billing, History, Organisation};
 
 use super::measure::Today;
-use super::{Name, Names};
+use super::{Name, Names, place_of};
 
 /// What one day's version of the organisation file says, by name.
 pub(super) struct View<'h> {
@@ -57,7 +57,7 @@ impl<'h> View<'h> {
 }
 
 fn put<T: Clone + Default>(list: &mut Vec<T>, name: Name, value: T) {
-    let place = usize::try_from(name).unwrap_or(usize::MAX);
+    let place = place_of(name);
     if list.len() <= place {
         list.resize(place.saturating_add(1), T::default());
     }

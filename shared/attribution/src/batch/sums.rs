@@ -9,7 +9,7 @@ use recoup_model::{Finding, FindingKind, Id, Kind, TokenClass};
 use recoup_money::{Amount, PICO_PER_UNIT};
 use rustc_hash::FxBuildHasher;
 
-use super::{Batch, Name};
+use super::{Batch, Name, place_of};
 use crate::error::AttributionError;
 use crate::facts::{
     AgentCost, CellKey, CellValue, DayFacts, Item, PoolUse, PoolUseKey, TaskKey, TaskOf, TaskValue, UserKey, UserValue,
@@ -210,13 +210,12 @@ impl Sums {
 
 /// What was looked up, by name.
 fn price_names(batch: &Batch<'_>, (products, skus): (&[bool], &[bool])) -> BTreeSet<String> {
-    let at = |place: u32| usize::try_from(place).unwrap_or(usize::MAX);
-    let bought = marked(products).filter_map(|place| batch.products.get(at(place)));
+    let bought = marked(products).filter_map(|place| batch.products.get(place_of(place)));
     let bought = bought.filter(|product| (product.provider, product.model) != (0, 0));
     let name = |product: &super::Product| {
         crate::day::price_name(batch.names.text(product.provider), batch.names.text(product.model))
     };
-    let sold = marked(skus).filter_map(|place| batch.names.text(batch.skus.get(at(place))?.sku));
+    let sold = marked(skus).filter_map(|place| batch.names.text(batch.skus.get(place_of(place))?.sku));
     bought.map(name).chain(sold.map(crate::day::sku_name)).collect()
 }
 
@@ -249,7 +248,7 @@ impl Ranks<'_, '_> {
 }
 
 fn mark(marks: &mut Vec<bool>, place: u32) {
-    let place = usize::try_from(place).unwrap_or(usize::MAX);
+    let place = place_of(place);
     if marks.len() <= place {
         marks.resize(place.saturating_add(1), false);
     }
@@ -290,16 +289,15 @@ const fn item_rank(code: ItemCode) -> (u8, ItemCode) {
 }
 
 fn item(code: ItemCode, batch: &Batch<'_>) -> Item {
-    let place = |code: u32| usize::try_from(code).unwrap_or(usize::MAX);
     match code {
         REPORTED => Item::Reported,
         FRAME => Item::Frame,
         UNITS.. => {
-            let sold = batch.skus.get(place(code.saturating_sub(UNITS))).cloned().unwrap_or_default();
+            let sold = batch.skus.get(place_of(code.saturating_sub(UNITS))).cloned().unwrap_or_default();
             let sku = batch.names.text(sold.sku).cloned().unwrap_or_else(|| Id::from(""));
             Item::Units { sku, unit: batch.names.text(sold.unit).cloned() }
         }
-        class => Item::Tokens(TokenClass::ALL.get(place(class)).copied().unwrap_or(TokenClass::Input)),
+        class => Item::Tokens(TokenClass::ALL.get(place_of(class)).copied().unwrap_or(TokenClass::Input)),
     }
 }
 

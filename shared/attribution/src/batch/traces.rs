@@ -1,7 +1,7 @@
 //! Which rows belong together: traces in order of their first row, since events that arrive together lie together.
 
-use super::number;
 use super::sums::Map;
+use super::{number, place_of};
 
 /// The traces of a batch.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +42,7 @@ impl Traces {
         };
         self.last = Some((trace, place));
         self.of_row.push(place);
-        if let Some(count) = self.counts.get_mut(at(place)) {
+        if let Some(count) = self.counts.get_mut(place_of(place)) {
             *count = count.saturating_add(1);
         }
     }
@@ -59,8 +59,8 @@ impl Traces {
         let mut ends: Vec<u32> = starts.collect();
         let mut rows = vec![0; self.of_row.len()];
         for (row, place) in (0_u32..).zip(&self.of_row) {
-            let Some(end) = ends.get_mut(at(*place)) else { continue };
-            if let Some(slot) = rows.get_mut(at(*end)) {
+            let Some(end) = ends.get_mut(place_of(*place)) else { continue };
+            if let Some(slot) = rows.get_mut(place_of(*end)) {
                 *slot = row;
             }
             *end = end.saturating_add(1);
@@ -74,12 +74,8 @@ impl Grouped {
     pub(super) fn iter(&self) -> impl Iterator<Item = &[u32]> {
         let mut start = 0;
         self.ends.iter().filter_map(move |end| {
-            let end = at(*end);
+            let end = place_of(*end);
             self.rows.get(std::mem::replace(&mut start, end)..end)
         })
     }
-}
-
-fn at(place: u32) -> usize {
-    usize::try_from(place).unwrap_or(usize::MAX)
 }

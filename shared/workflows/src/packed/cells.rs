@@ -44,7 +44,7 @@ impl Packed for Cells {
         let mut items = Codes::new();
         for (key, value) in rows {
             let task = key.task.as_ref();
-            let columns = [
+            texts.push([
                 (&mut all.team, key.team.as_ref()),
                 (&mut all.project, key.project.as_ref()),
                 (&mut all.agent, key.agent.as_ref()),
@@ -54,10 +54,7 @@ impl Packed for Cells {
                 (&mut all.task, task.map(|task| &task.task_type)),
                 (&mut all.task_agent, task.and_then(|task| task.agent.as_ref())),
                 (&mut all.pool, key.pool.as_ref()),
-            ];
-            for (at, (column, text)) in columns.into_iter().enumerate() {
-                column.push(texts.code(at, text));
-            }
+            ]);
             all.kind.push(kind_code(key.kind));
             all.item.push(items.code(Some(&key.item)));
             all.ended.push(task.map_or(0, |task| task.ended_on.signed_duration_since(day).num_days()));

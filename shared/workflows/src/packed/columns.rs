@@ -194,7 +194,14 @@ impl Texts {
         Self { codes: Codes::new(), last: [const { None }; 9] }
     }
 
-    pub(super) fn code(&mut self, column: usize, text: Option<&Id>) -> i64 {
+    /// Adds a row to columns that are always given in the same order.
+    pub(super) fn push<const N: usize>(&mut self, row: [(&mut Runs, Option<&Id>); N]) {
+        for (at, (column, text)) in row.into_iter().enumerate() {
+            column.push(self.code(at, text));
+        }
+    }
+
+    fn code(&mut self, column: usize, text: Option<&Id>) -> i64 {
         let last = self.last.get_mut(column);
         match (text, last) {
             (None, _) => 0,

@@ -39,24 +39,15 @@ pub(crate) fn puts(partition: &str, run: &str, facts: &DayFacts) -> Result<Vec<W
     Ok(puts)
 }
 
-/// Use of pools that [`puts`] stored.
-pub(crate) async fn read_pools(
-    books: &dyn Books,
-    (partition, run): (&str, &str),
-    day: NaiveDate,
-) -> Result<BTreeMap<PoolUseKey, PoolUse>, StoreError> {
-    list(partition, run, "pools", day).read::<Pools>(books).await
-}
+/// Cost cells, tasks and use of pools by what they are of.
+pub(crate) type Rows = (BTreeMap<CellKey, CellValue>, BTreeMap<TaskKey, TaskValue>, BTreeMap<PoolUseKey, PoolUse>);
 
-/// Cost cells and tasks by what they are of.
-pub(crate) type CellsAndTasks = (BTreeMap<CellKey, CellValue>, BTreeMap<TaskKey, TaskValue>);
-
-/// Cost cells and tasks that [`puts`] stored.
+/// What [`puts`] stored.
 pub(crate) async fn read(
     books: &dyn Books,
     (partition, run): (&str, &str),
     day: NaiveDate,
-) -> Result<CellsAndTasks, StoreError> {
+) -> Result<Rows, StoreError> {
     let cells = list(partition, run, "costs", day).read::<Cells>(books).await?;
     let mut tasks = list(partition, run, "tasks", day).read::<Tasks>(books).await?;
     let times = list(partition, run, "times", day).read::<Times>(books).await?;
@@ -73,7 +64,7 @@ pub(crate) async fn read(
             detail: format!("there is no task {row}"),
         });
     }
-    Ok((cells, tasks))
+    Ok((cells, tasks, list(partition, run, "pools", day).read::<Pools>(books).await?))
 }
 
 /// The puts of what only queries ask: the day's cost cells as fine as they are, and costs by user.

@@ -29,15 +29,12 @@ impl Packed for Pools {
         let mut all = Self::default();
         let mut texts = Texts::new();
         for (key, value) in rows {
-            let columns = [
+            texts.push([
                 (&mut all.pool, Some(&key.pool)),
                 (&mut all.team, key.team.as_ref()),
                 (&mut all.via, key.via.as_ref()),
                 (&mut all.agent, key.agent.as_ref()),
-            ];
-            for (at, (column, text)) in columns.into_iter().enumerate() {
-                column.push(texts.code(at, text));
-            }
+            ]);
             all.invocations.push(value.invocations);
             all.tokens.push(value.tokens);
             all.duration_ms.push(value.duration_ms);

@@ -34,9 +34,11 @@ impl Packed for Tasks {
         let mut all = Self::default();
         let mut texts = Texts::new();
         for (key, value) in rows {
-            all.team.push(texts.code(0, key.team.as_ref()));
-            all.agent.push(texts.code(1, key.agent.as_ref()));
-            all.task_type.push(texts.code(2, Some(&key.task_type)));
+            texts.push([
+                (&mut all.team, key.team.as_ref()),
+                (&mut all.agent, key.agent.as_ref()),
+                (&mut all.task_type, Some(&key.task_type)),
+            ]);
             all.tasks.push(value.tasks);
             all.completed.push(value.completed);
             all.failed.push(value.failed);

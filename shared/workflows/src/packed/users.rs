@@ -31,17 +31,14 @@ impl Packed for Users {
         let mut all = Self::default();
         let mut texts = Texts::new();
         for (key, value) in rows {
-            let columns = [
-                (&mut all.team, &key.team),
-                (&mut all.project, &key.project),
-                (&mut all.user, &key.user),
-                (&mut all.agent, &key.agent),
-                (&mut all.task_type, &key.task_type),
-                (&mut all.model, &key.model),
-            ];
-            for (at, (column, text)) in columns.into_iter().enumerate() {
-                column.push(texts.code(at, text.as_ref()));
-            }
+            texts.push([
+                (&mut all.team, key.team.as_ref()),
+                (&mut all.project, key.project.as_ref()),
+                (&mut all.user, key.user.as_ref()),
+                (&mut all.agent, key.agent.as_ref()),
+                (&mut all.task_type, key.task_type.as_ref()),
+                (&mut all.model, key.model.as_ref()),
+            ]);
             all.kind.push(kind_code(key.kind));
             all.cost.push(Pico(value.cost));
             all.events.push(count(value.events));

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use recoup_attribution::{Context, resolve};
 use recoup_budgets::{Borne, Counter, CriticalSpan, Reservations, Reserved, Watched, critical_spans, postings};
-use recoup_model::digest::content_digest;
 use recoup_model::{Identity, Recorded};
 use recoup_money::Amount;
 use recoup_store::{BlockName, CounterKey, Settlement};
@@ -44,22 +43,6 @@ pub(super) struct Worth {
     pub(super) capped: Option<Capped>,
     /// Critical work among the events of the blocks at hand, as far as no reservation admitted it.
     pub(super) unasked: Vec<Unasked>,
-}
-
-/// Of each identity the event that was recorded first (EVT-2).
-pub(super) fn first_of_each(events: Vec<Recorded>) -> Vec<Recorded> {
-    let mut first: BTreeMap<Identity, Recorded> = BTreeMap::new();
-    for recorded in events {
-        let identity = Identity::of(&recorded.event);
-        let earlier = |held: &Recorded| {
-            let rank = |one: &Recorded| (one.recorded_at_ns, content_digest(&one.event));
-            held.recorded_at_ns < recorded.recorded_at_ns || rank(held) <= rank(&recorded)
-        };
-        if !first.get(&identity).is_some_and(earlier) {
-            first.insert(identity, recorded);
-        }
-    }
-    first.into_values().collect()
 }
 
 /// What the events of a trace post by counter, and how many of them have no price.
