@@ -175,6 +175,8 @@ fn change(change: &Value) -> String {
     match of("kind").as_str() {
         "added" => format!("+ {}: {}", of("path"), of("after")),
         "removed" => format!("- {}: {}", of("path"), of("before")),
+        // A key of one team is not told what the file says.
+        _ if change["before"].is_null() => format!("~ {}: {}", of("path"), of("after")),
         _ => format!("~ {}: {} -> {}", of("path"), of("before"), of("after")),
     }
 }

@@ -143,7 +143,8 @@ impl App {
         match &month.closed {
             Some(closed) => self.opening_of(closed).await,
             None => {
-                let chain = self.settle_chain(world, None).await?;
+                let mut chain = Vec::new();
+                self.settle_chain(world, None, &mut chain).await?;
                 let found = chain.into_iter().find(|settled: &SettledPeriod| settled.period == month.period);
                 Ok(found.map(|settled| settled.opening).unwrap_or_default())
             }
@@ -191,7 +192,7 @@ fn changed_world(base: &Arc<World>, other: &History, month: &Month) -> Result<Ar
         Some(closed) => close::history_as_closed(other, closed)?,
         None => other.clone(),
     };
-    let prices = PriceBook::new(&base.catalogues, &history)
+    let prices = PriceBook::of_layers(&base.catalogues, &history)
         .map_err(|error| Refusal::invalid("invalid-simulation", "rate_card", error.to_string()))?;
     let catalogues = base.catalogues.clone();
     Ok(Arc::new(World { history, prices: Arc::new(prices), catalogues }))

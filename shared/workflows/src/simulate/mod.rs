@@ -9,13 +9,14 @@ mod chain;
 mod compare;
 mod elsewhere;
 mod overlay;
+mod own;
 mod volatility;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use recoup_ledger::{Line, LineKind};
-use recoup_model::organisation::{History, diff, parse};
+use recoup_model::organisation::{Change, History, diff, parse};
 use recoup_model::{FindingKind, Id, Period, limits};
 use recoup_money::Amount;
 use serde::{Deserialize, Serialize};
@@ -97,7 +98,7 @@ impl App {
             return Err(Refusal::TooLarge(format!("the rate card has more than {most} bytes")));
         }
         let world = self.world().await?;
-        let overlay = Overlay::read(card, &request.policy, (&world.history, team.is_none()))?;
+        let overlay = Overlay::read(card, &request.policy, (&world.history, team.as_deref()))?;
         let other = overlay.lay_over(&world.history, &self.pseudonyms)?;
         let months = choose(self.months_settled().await?, request.months)?;
         Ok(Simulation { team, world, other, months, asked: request.months })
@@ -125,7 +126,7 @@ impl App {
         let last = months.last().map(|month| month.through).unwrap_or_default();
         answer.insert("currency".into(), json!(world.history.on(last).organisation.currency));
         answer.insert("periods".into(), json!(months.iter().map(|month| month.period).collect::<Vec<_>>()));
-        answer.insert("changes".into(), changes(&world.history, other, last)?);
+        answer.insert("changes".into(), changes((&world.history, other), last, team.is_none())?);
         answer.insert("attributed_again".into(), json!(facts_differ(&world.history, other)));
         answer.insert("volatility_is".into(), json!(volatility::FORMULA));
         let mut notes = notes(months, &replayed);
@@ -219,15 +220,18 @@ fn last_day(period: Period) -> chrono::NaiveDate {
     period.days().last().unwrap_or_default()
 }
 
-/// What differs from the organisation file of the last day. People are left out of it: they stand under pseudonyms.
-fn changes(history: &History, other: &History, last: chrono::NaiveDate) -> Result<Value, Refusal> {
+/// What differs from the organisation file of the last day. People are left out of it: they stand under pseudonyms. What was
+/// there before is for those who may read the file.
+fn changes((history, other): (&History, &History), last: chrono::NaiveDate, may_read: bool) -> Result<Value, Refusal> {
     let read = |history: &History| {
         parse(&history.on(last).text).map_err(|problems| {
             let detail = problems.first().map(ToString::to_string).unwrap_or_default();
             Refusal::computation("read an organisation file", detail)
         })
     };
-    Ok(json!(diff(Some(&read(history)?), &read(other)?).into_iter().take(CHANGES_MAX).collect::<Vec<_>>()))
+    let changes = diff(Some(&read(history)?), &read(other)?).into_iter().take(CHANGES_MAX);
+    let told = |change: Change| Change { before: change.before.filter(|_| may_read), ..change };
+    Ok(json!(changes.map(told).collect::<Vec<_>>()))
 }
 
 /// What a reader has to know.

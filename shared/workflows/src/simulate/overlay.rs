@@ -11,6 +11,7 @@ use recoup_model::Digest;
 use recoup_model::organisation::{FileProblem, History, Version, parse};
 use toml::{Table, Value};
 
+use super::own;
 use crate::error::Refusal;
 use crate::organisation::under_pseudonyms;
 use crate::people::Pseudonyms;
@@ -36,11 +37,11 @@ const SETTABLE: &str = "a key of [policy], or teams.ID.KEY, agents.ID.KEY, pools
 
 /// One setting: `agents.triage.billing` = `time`.
 #[derive(Clone, Debug)]
-struct Setting {
-    section: &'static str,
+pub(super) struct Setting {
+    pub(super) section: &'static str,
     /// `None`: the section is a table, `policy`.
-    id: Option<String>,
-    path: Vec<String>,
+    pub(super) id: Option<String>,
+    pub(super) path: Vec<String>,
     /// `None`: the key is taken away.
     value: Option<Value>,
 }
@@ -57,11 +58,12 @@ fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Refusal {
 }
 
 impl Overlay {
-    /// Reads a rate card and settings, each `KEY` -> `VALUE`. `may_list`: whether a message may name what there is.
+    /// Reads a rate card and settings, each `KEY` -> `VALUE`. `only`: the one team that the key may see; its changes are those
+    /// of [`own`], and no message names what there is.
     pub(crate) fn read(
         card: Option<&str>,
         settings: &[(String, String)],
-        (history, may_list): (&History, bool),
+        (history, only): (&History, Option<&str>),
     ) -> Result<Self, Refusal> {
         if settings.len() > SETTINGS_MAX {
             return Err(Refusal::TooLarge(format!("a simulation takes at most {SETTINGS_MAX} settings")));
@@ -72,8 +74,13 @@ impl Overlay {
                 .map_err(|error| invalid("rate_card", format!("the rate card is no TOML: {}", one_line(&error))))?,
         };
         check_sections(&card)?;
-        let known = Known::of(history, &card, may_list)?;
-        let settings = settings.iter().map(|(key, value)| setting(key, value, &known)).collect::<Result<_, _>>()?;
+        let declared = Known::of(history, only.is_none())?;
+        let known = declared.with(&card);
+        let settings: Vec<_> =
+            settings.iter().map(|(key, value)| setting(key, value, &known)).collect::<Result<_, _>>()?;
+        if let Some(team) = only {
+            own::check(team, (&card, &settings), |section| declared.ids_of(section))?;
+        }
         let overlay = Self { card, settings };
         if overlay.card.is_empty() && overlay.settings.is_empty() {
             return Err(invalid("policy", format!("nothing is to be changed; name a rate card, or set {SETTABLE}")));
@@ -166,26 +173,38 @@ fn id_of(entry: &Value) -> Option<&str> {
 }
 
 /// The ids of each section, in any version or in the rate card.
+#[derive(Clone)]
 struct Known {
     ids: BTreeMap<&'static str, BTreeSet<String>>,
     may_list: bool,
 }
 
 impl Known {
-    fn of(history: &History, card: &Table, may_list: bool) -> Result<Self, Refusal> {
-        let mut ids: BTreeMap<&'static str, BTreeSet<String>> = BTreeMap::new();
-        let mut note = |file: &Table| {
-            for section in BY_ID {
-                let entries = file.get(section).and_then(Value::as_array).into_iter().flatten();
-                ids.entry(section).or_default().extend(entries.filter_map(id_of).map(str::to_owned));
-            }
-        };
+    fn of(history: &History, may_list: bool) -> Result<Self, Refusal> {
+        let mut known = Self { ids: BTreeMap::new(), may_list };
         for version in history.versions() {
             let file = toml::from_str(&version.text);
-            note(&file.map_err(|error| Refusal::computation("read a stored organisation file", error))?);
+            known.note(&file.map_err(|error| Refusal::computation("read a stored organisation file", error))?);
         }
-        note(card);
-        Ok(Self { ids, may_list })
+        Ok(known)
+    }
+
+    fn note(&mut self, file: &Table) {
+        for section in BY_ID {
+            let entries = file.get(section).and_then(Value::as_array).into_iter().flatten();
+            self.ids.entry(section).or_default().extend(entries.filter_map(id_of).map(str::to_owned));
+        }
+    }
+
+    /// With those that a rate card adds.
+    fn with(&self, card: &Table) -> Self {
+        let mut all = self.clone();
+        all.note(card);
+        all
+    }
+
+    fn ids_of(&self, section: &str) -> BTreeSet<String> {
+        self.ids.get(section).cloned().unwrap_or_default()
     }
 
     /// The id that a path begins with, and the rest: ids may contain dots.
@@ -377,7 +396,7 @@ mod tests {
 
     fn laid(card: Option<&str>, settings: &[(&str, &str)]) -> Result<History, String> {
         let settings: Vec<_> = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let overlay = Overlay::read(card, &settings, (&history(), true));
+        let overlay = Overlay::read(card, &settings, (&history(), None));
         let laid = overlay.and_then(|overlay| overlay.lay_over(&history(), &Pseudonyms::new([0; 32])));
         laid.map_err(|refusal| match refusal {
             Refusal::Problems { problems, .. } => problems.join("\n"),
@@ -419,6 +438,54 @@ mod tests {
         assert_eq!(organisation.agents.get("new").unwrap().billing, Billing::Task);
         assert_eq!(organisation.prices.len(), 1);
         assert_eq!(organisation.agents.get("guard").unwrap().shared_pool.as_deref(), Some("safety"));
+    }
+
+    #[test]
+    fn a_key_of_one_team_changes_nothing_that_would_tell_of_others() {
+        let laid = |card: Option<&str>, key: &str, value: &str| {
+            let settings: Vec<_> =
+                Some((key.to_owned(), value.to_owned())).filter(|_| !key.is_empty()).into_iter().collect();
+            Overlay::read(card, &settings, (&history(), Some("support")))
+                .map(|_| ())
+                .map_err(|refusal| refusal.to_string())
+        };
+        for key in ["variance", "half_life_days", "agents.triage.billing", "agents.triage.billing_by_team.support"] {
+            assert_eq!(laid(None, key, "1"), Ok(()), "{key}");
+        }
+        assert_eq!(laid(None, "pools.safety.basis", "tokens"), Ok(()));
+        let refused = |card: Option<&str>, key: &str| {
+            let said = laid(card, key, "support").unwrap_err();
+            assert!(
+                said.contains("decides on more than one team") && said.contains("ask someone in finance"),
+                "{said}"
+            );
+        };
+        for key in [
+            "unattributed_pool",
+            "agents.triage.shared_pool",
+            "agents.triage.team",
+            "agents.triage.billing_by_team.sales.eu",
+            "agents.triage.billing_by_team",
+            "pools.safety.percent.support",
+            "teams.support.lead",
+            "teams.sales.eu.lead",
+        ] {
+            refused(None, key);
+        }
+        for card in [
+            "[[pools]]\nid = \"leak\"\nbasis = \"fixed\"\npercent = { support = \"100\" }",
+            "[[pools]]\nid = \"new\"\nbasis = \"even\"",
+            "[[agents]]\nid = \"triage\"\nshared_pool = \"safety\"",
+            "[[agents]]\nid = \"new\"\nbilling = \"task\"",
+            "[[agents]]\nid = \"triage\"\nbilling_by_team = { \"sales.eu\" = \"task\" }",
+            "[[people]]\nid = \"u1\"\nteam = \"support\"",
+            "[[recurring]]\nid = \"r\"",
+            "[policy]\nunattributed_pool = \"safety\"",
+        ] {
+            refused(Some(card), "");
+        }
+        let card = "[[agents]]\nid = \"triage\"\nbilling_by_team = { support = \"task\" }\n[[rates]]\n[policy]\nvariance = \"absorb\"";
+        assert_eq!(laid(Some(card), "", ""), Ok(()));
     }
 
     #[test]

@@ -323,6 +323,14 @@ fn a_lead_sees_the_own_team_only() {
     let unknown =
         lead.post("/v1/simulations", &json!({ "policy": { "agents.nobody.billing": "time" } })).ok(400).text();
     assert!(!unknown.contains("declared"), "which agents there are is not told: {unknown}");
+    let told = |outcome: &Value| outcome["changes"][0].clone();
+    assert_eq!((&told(&whole)["before"], &told(&whole)["after"]), (&json!("settle"), &json!("absorb")));
+    assert_eq!((&told(&own)["before"], &told(&own)["after"]), (&Value::Null, &json!("absorb")));
+    // What another team's agent costs, moved onto the own team, would be told by the difference.
+    let leak = "[[pools]]\nid = \"leak\"\nbasis = \"fixed\"\npercent = { beta = \"100\" }\n";
+    let refused = lead.post("/v1/simulations", &json!({ "rate_card": leak })).ok(403).text();
+    assert!(refused.contains("decides on more than one team"), "{refused}");
+    client.post("/v1/simulations", &json!({ "rate_card": leak })).ok(200);
     for role in ["viewer", "ingest"] {
         let key = books.key(role, Some("beta"));
         server.client(&key).post("/v1/simulations", &policy).ok(403);
