@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::{Arguments, At};
 use crate::problem::Problem;
+use crate::wrong_json;
 use crate::{Shared, body};
 
 /// Bytes of a request for a key.
@@ -70,9 +71,7 @@ pub(crate) async fn post_key(
     let principal = shared.principal(&headers).await?;
     principal.may_administer()?;
     let bytes = body::read(&headers, request, KEY_BYTES_MAX).await?;
-    let wanted: KeyRequest = serde_json::from_slice(&bytes).map_err(|error| {
-        Problem::invalid("invalid-key", "body", format!("{error}; write {{\"role\":\"ingest\",\"team\":\"support\"}}"))
-    })?;
+    let wanted: KeyRequest = wrong_json::read(&bytes, "invalid-key", "{\"role\":\"ingest\",\"team\":\"support\"}")?;
     let role = Role::from_name(&wanted.role).ok_or_else(|| {
         let detail = format!("there is no role `{}`; use ingest, viewer, lead, finance or admin", wanted.role);
         Problem::invalid("unknown-value", "role", detail)
@@ -125,14 +124,16 @@ pub(crate) async fn post_prices(
     arguments: Arguments,
     request: Body,
 ) -> Result<Json<Imported>, Problem> {
-    shared.principal(&headers).await?.may_run()?;
+    let principal = shared.principal(&headers).await?;
+    principal.may_run()?;
     arguments.only(&["source", "from", "dry_run"])?;
     let source = arguments.text("source").unwrap_or("imported price list").to_owned();
     let dry_run = arguments.flag("dry_run")?;
     let from = arguments.parsed::<NaiveDate>("from", "a day as 2026-11-01")?;
     let today = DateTime::from_timestamp_nanos(shared.app.ports.clock.now_ns()).date_naive();
     let bytes = body::read(&headers, request, IMPORT_BYTES_MAX).await?;
-    Ok(Json(shared.app.import_prices(utf8(&bytes)?, &source, from.unwrap_or(today), dry_run).await?))
+    let holds = (from.unwrap_or(today), dry_run);
+    Ok(Json(shared.app.import_prices(&principal, utf8(&bytes)?, &source, holds).await?))
 }
 
 pub(crate) async fn get_imports(State(shared): State<Shared>, headers: HeaderMap) -> Result<Json<Value>, Problem> {

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::{Arguments, At};
 use crate::problem::Problem;
+use crate::wrong_json;
 use crate::{Shared, body, origin};
 
 /// Bytes of a request.
@@ -194,8 +195,7 @@ pub(crate) async fn post_extension(
 ) -> Result<Json<Value>, Problem> {
     let principal = shared.principal(&headers).await?;
     let bytes = body::read(&headers, request, AUTHORIZE_BYTES_MAX).await?;
-    let Longer { ttl_s } = serde_json::from_slice(&bytes)
-        .map_err(|error| Problem::invalid("invalid-request", "ttl_s", format!("{error}; write {{\"ttl_s\":900}}")))?;
+    let Longer { ttl_s } = wrong_json::read(&bytes, "invalid-request", "{\"ttl_s\":900}")?;
     let (reservation_id, expires_at) = shared.app.extend_reservation(&principal, &id, ttl_s).await?;
     Ok(Json(json!({ "reservation_id": reservation_id, "expires_at": expires_at })))
 }

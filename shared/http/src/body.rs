@@ -12,6 +12,7 @@ use recoup_workflows::Refusal;
 use serde::de::DeserializeOwned;
 
 use crate::problem::Problem;
+use crate::wrong_json;
 
 /// Bytes of a refused body that are still read.
 const DRAINED_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -23,9 +24,7 @@ pub(crate) async fn read_json<T: DeserializeOwned>(
     most: usize,
     shape: &str,
 ) -> Result<T, Problem> {
-    let bytes = read(headers, body, most).await?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| Problem::invalid("invalid-request", "body", format!("{error}; write {shape}")))
+    wrong_json::read(&read(headers, body, most).await?, "invalid-request", shape)
 }
 
 /// Reads a body of at most `most` bytes, before and after decompression (gzip, zstd or none).

@@ -22,6 +22,7 @@ mod runs;
 mod simulations;
 mod slack;
 mod statements;
+mod wrong_json;
 
 use std::ops::Deref;
 use std::sync::Arc;

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::arguments::{Arguments, At, parse};
 use crate::problem::Problem;
+use crate::wrong_json;
 use crate::{Shared, body};
 
 /// Bytes of an approval.
@@ -45,9 +46,7 @@ pub(crate) async fn post_approval(
     let principal = shared.principal(&headers).await?;
     principal.may_run()?;
     let bytes = body::read(&headers, request, APPROVAL_BYTES_MAX).await?;
-    let wanted: ApprovalRequest = serde_json::from_slice(&bytes).map_err(|error| {
-        let detail = format!("{error}; write {{\"digest\":\"..\"}} with the digest of the card that you looked at");
-        Problem::invalid("invalid-approval", "digest", detail)
-    })?;
+    let shape = "{\"digest\":\"..\"} with the digest of the card that you looked at";
+    let wanted: ApprovalRequest = wrong_json::read(&bytes, "invalid-approval", shape)?;
     Ok(Json(shared.app.approve_rate_card(&principal, period_of(&period)?, wanted.digest).await?))
 }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::{Arguments, At, parse};
 use crate::problem::Problem;
+use crate::wrong_json;
 use crate::{Shared, body, jobs};
 
 /// Bytes of a request to run something.
@@ -38,11 +39,8 @@ enum RunRequest {
 }
 
 fn read_job(bytes: &[u8]) -> Result<Job, Problem> {
-    let request: RunRequest = serde_json::from_slice(bytes).map_err(|error| {
-        let detail =
-            format!("{error}; write {{\"kind\":\"nightly\"}} or {{\"kind\":\"close\",\"period\":\"2026-10\"}}");
-        Problem::invalid("invalid-run", "body", detail)
-    })?;
+    const SHAPE: &str = "{\"kind\":\"nightly\"} or {\"kind\":\"close\",\"period\":\"2026-10\"}";
+    let request: RunRequest = wrong_json::read(bytes, "invalid-run", SHAPE)?;
     Ok(match request {
         RunRequest::Nightly { through } => Job::Nightly(jobs::through(through.as_deref())?),
         RunRequest::Close { period, plan, as_of, run_missing_nights } => Job::Close(CloseRequest {

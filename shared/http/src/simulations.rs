@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use crate::arguments::{Arguments, At, parse};
 use crate::jobs::Pauses;
 use crate::problem::Problem;
+use crate::wrong_json;
 use crate::{Shared, body};
 
 /// Bytes of a request beside its rate card, and what JSON adds to that.
@@ -40,10 +41,8 @@ struct Wanted {
 }
 
 fn read_request(bytes: &[u8]) -> Result<SimulationRequest, Problem> {
-    let wanted: Wanted = serde_json::from_slice(bytes).map_err(|error| {
-        let detail = format!("{error}; write {{\"policy\":{{\"agents.triage.billing\":\"time\"}},\"months\":3}}");
-        Problem::invalid("invalid-simulation", "body", detail)
-    })?;
+    const SHAPE: &str = "{\"policy\":{\"agents.triage.billing\":\"time\"},\"months\":3}";
+    let wanted: Wanted = wrong_json::read(bytes, "invalid-simulation", SHAPE)?;
     let months = match (&wanted.from, &wanted.to, wanted.months) {
         (None, None, months) => Months::Last(months.unwrap_or(MONTHS_DEFAULT)),
         (Some(from), Some(to), None) => {

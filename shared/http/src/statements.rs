@@ -106,7 +106,7 @@ fn team_and_format<'a>(name: &'a str, headers: &HeaderMap) -> Result<(&'a str, F
         }
         if matches!(ending, "xlsx" | "pdf") {
             let detail = format!("statements come as .json and .csv in this release, not as .{ending}");
-            return Err(Problem::unsupported(detail));
+            return Err(Problem::not_acceptable(detail));
         }
     }
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();

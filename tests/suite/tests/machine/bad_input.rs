@@ -225,7 +225,7 @@ fn questions_that_are_wrong_are_problems() {
     assert_problem(&get("/v1/runs/unknown"), 404, "not-found", None);
     assert_problem(&client.send("DELETE", "/v1/costs", &[], ""), 405, "method-not-allowed", None);
     let run = |body: Value| client.post("/v1/runs", &body);
-    assert_problem(&run(json!({ "kind": "yearly" })), 400, "invalid-run", Some("body"));
+    assert_problem(&run(json!({ "kind": "yearly" })), 400, "invalid-run", Some("kind"));
     assert_problem(&run(json!({ "kind": "close", "period": "October" })), 400, "invalid-argument", Some("period"));
     let close = json!({ "kind": "close", "period": "2026-10", "as_of": "soon" });
     assert_problem(&run(close), 400, "invalid-time", Some("as_of"));
