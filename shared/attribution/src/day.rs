@@ -64,11 +64,9 @@ impl DayBuilder {
         self
     }
 
-    /// The same, with room for the prints of so many events of the day.
-    #[must_use]
-    pub(crate) fn with_room(mut self, events: usize) -> Self {
+    /// Makes room for the prints of so many events of the day.
+    pub(crate) fn make_room(&mut self, events: usize) {
         self.counted.insert(self.facts.day, EventPrints::with_room(events));
-        self
     }
 
     /// Adds what a trace contributes to the day; nothing where it has no span on it. Each trace once.
@@ -144,6 +142,9 @@ impl DayBuilder {
             let user = self.facts.users.entry(user_key(trace, span, booking.model)).or_default();
             add_amount(&mut user.cost, cost, "users.cost")?;
             add_count(&mut user.events, first, "users.events")?;
+            if matches!(booking.rating, Rating::Unpriced(_)) {
+                add_count(&mut user.unpriced, first, "users.unpriced")?;
+            }
         }
         Ok(())
     }

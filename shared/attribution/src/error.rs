@@ -15,6 +15,9 @@ pub enum AttributionError {
     /// No event was passed.
     #[error("`events` is empty; a trace has at least one event")]
     NoEvents,
+    /// A source gave other rows than it had said.
+    #[error("the source of the batch gave other rows than it had said; give every row once, in order")]
+    RowsDiffer,
     /// Events of several traces were passed as one.
     #[error("`events` holds events of the traces `{0}` and `{1}`; pass one trace at a time")]
     SeveralTraces(String, String),

@@ -1,5 +1,7 @@
 //! The events that counted, as a manifest hashes them.
 
+use std::borrow::Cow;
+
 use recoup_model::{Digest, Identity};
 
 use crate::facts::EventSet;
@@ -7,24 +9,19 @@ use crate::facts::EventSet;
 /// Identity and content digest of an event.
 type Fingerprint = [u8; 48];
 
-/// By how many bits of their traces' fingerprints events lie apart: what lies together is sorted in a processor's cache.
-const HEAP_BITS: u32 = 8;
-
 /// Events that counted, in any order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EventPrints {
-    /// By the first bits of their traces; none before the first event.
-    heaps: Vec<Vec<Fingerprint>>,
-    /// Room that a heap is made with.
-    room: usize,
+    /// In runs of one trace each, which are in order in themselves.
+    prints: Vec<Fingerprint>,
+    /// The trace of each run, and where it begins. Traces come one after the other, so that there are few runs of one.
+    runs: Vec<(u64, usize)>,
 }
 
 impl EventPrints {
     /// With room for so many events.
-    pub(crate) const fn with_room(events: usize) -> Self {
-        // Fingerprints are spread evenly: an eighth more is enough for nearly all.
-        let even = events >> HEAP_BITS;
-        Self { heaps: Vec::new(), room: even.saturating_add(even >> 3) }
+    pub(crate) fn with_room(events: usize) -> Self {
+        Self { prints: Vec::with_capacity(events), runs: Vec::new() }
     }
 
     /// Adds an event.
@@ -33,32 +30,38 @@ impl EventPrints {
         let (first, last) = fingerprint.split_at_mut(16);
         first.copy_from_slice(&identity.to_bytes());
         last.copy_from_slice(digest);
-        if self.heaps.is_empty() {
-            let room = self.room;
-            self.heaps.resize_with(1 << HEAP_BITS, || Vec::with_capacity(room));
+        let goes_on = self.runs.last().is_some_and(|(trace, _)| *trace == identity.trace)
+            && self.prints.last().is_some_and(|before| *before <= fingerprint);
+        if !goes_on {
+            self.runs.push((identity.trace, self.prints.len()));
         }
-        let heap = identity.trace.checked_shr(u64::BITS.saturating_sub(HEAP_BITS)).unwrap_or_default();
-        if let Some(heap) = usize::try_from(heap).ok().and_then(|heap| self.heaps.get_mut(heap)) {
-            heap.push(fingerprint);
-        }
+        self.prints.push(fingerprint);
     }
 
     /// How many there are and their digest; none without an event.
-    pub(crate) fn finish(mut self) -> Option<EventSet> {
-        let count: usize = self.heaps.iter().map(Vec::len).sum();
-        if count == 0 {
+    pub(crate) fn finish(self) -> Option<EventSet> {
+        if self.prints.is_empty() {
             return None;
         }
-        let sort = |heap: &mut Vec<Fingerprint>| {
-            heap.sort_unstable_by(|one, other| order(one).cmp(&order(other)).then_with(|| one.cmp(other)));
-        };
-        self.heaps.iter_mut().for_each(sort);
-        let digest = Digest::of_parts(self.heaps.iter().map(|heap| heap.as_flattened()));
-        Some(EventSet { events: u64::try_from(count).unwrap_or(u64::MAX), digest })
+        let ends = self.runs.iter().skip(1).map(|(_, begin)| *begin).chain([self.prints.len()]);
+        let mut runs: Vec<(u64, usize, usize)> =
+            self.runs.iter().zip(ends).map(|((trace, begin), end)| (*trace, *begin, end)).collect();
+        runs.sort_unstable();
+        let parts = runs.chunk_by(|one, other| one.0 == other.0).map(|trace| self.in_order(trace));
+        let digest = Digest::of_parts(parts);
+        Some(EventSet { events: u64::try_from(self.prints.len()).unwrap_or(u64::MAX), digest })
     }
-}
 
-/// The identity as one number: no two events share it, and comparing it is comparing bytes.
-fn order(fingerprint: &Fingerprint) -> u128 {
-    fingerprint.first_chunk::<16>().map_or(0, |identity| u128::from_be_bytes(*identity))
+    /// The prints of one trace's runs as they are hashed.
+    fn in_order(&self, runs: &[(u64, usize, usize)]) -> Cow<'_, [u8]> {
+        let prints = |(_, begin, end): &(u64, usize, usize)| self.prints.get(*begin..*end).unwrap_or_default();
+        match runs {
+            [run] => Cow::Borrowed(prints(run).as_flattened()),
+            several => {
+                let mut all: Vec<Fingerprint> = several.iter().flat_map(prints).copied().collect();
+                all.sort_unstable();
+                Cow::Owned(all.into_flattened())
+            }
+        }
+    }
 }

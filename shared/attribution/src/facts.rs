@@ -112,6 +112,8 @@ pub struct UserValue {
     pub cost: Amount,
     /// Events.
     pub events: u64,
+    /// Of them those without a price: their cost is unknown, not zero (RAT-2).
+    pub unpriced: u64,
     /// Tasks (any status) whose root has these dimensions and ended on this day; under `kind` agent or the root's own.
     pub tasks: u64,
 }

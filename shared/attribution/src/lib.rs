@@ -21,6 +21,7 @@ mod notes;
 mod order;
 mod pairs;
 mod payer;
+mod reported;
 mod resolve;
 mod response;
 mod sum;

@@ -88,6 +88,7 @@ fn add_cell(sum: &mut CellValue, more: CellValue) -> Result<(), AttributionError
 fn add_user(sum: &mut UserValue, more: UserValue) -> Result<(), AttributionError> {
     add_amount(&mut sum.cost, more.cost, "users.cost")?;
     add_count(&mut sum.events, more.events, "users.events")?;
+    add_count(&mut sum.unpriced, more.unpriced, "users.unpriced")?;
     add_count(&mut sum.tasks, more.tasks, "users.tasks")
 }
 

@@ -1,6 +1,6 @@
 //! What a person should look at in a trace, in words.
 
-use recoup_model::{Basis, Finding, FindingKind, Id, Rating, Severity};
+use recoup_model::{Basis, Finding, FindingKind, Id, Rating, Severity, UnpricedReason};
 
 use crate::corrections::Corrections;
 use crate::order::Ordered;
@@ -32,6 +32,54 @@ pub(crate) const fn severity_of(kind: FindingKind) -> Severity {
     match kind {
         FindingKind::SharedResponse | FindingKind::Superseded | FindingKind::ReportedUsed => Severity::Info,
         _ => Severity::Warning,
+    }
+}
+
+/// Why a span has no price, and what ends that.
+fn without_price(span: &Span, reason: UnpricedReason) -> String {
+    let (event, day) = (&span.event, span.local_day);
+    let of_excess = span.unobserved.as_ref();
+    let provider = event.provider.as_ref().or_else(|| of_excess?.provider.as_ref());
+    let model = event.model.as_ref().or_else(|| of_excess?.model.as_ref());
+    let bought = [provider, model].into_iter().flatten().map(|name| &**name).collect::<Vec<_>>().join("/");
+    let sold = event.quantity.as_ref();
+    let sku = sold.map_or("", |sold| &*sold.sku);
+    let unit = sold.and_then(|sold| sold.unit.as_ref()).map(|unit| format!(" per `{unit}`")).unwrap_or_default();
+    match reason {
+        UnpricedReason::UnknownModel if model.is_none() => {
+            "it names no model whose price could be applied; send `provider` and `model`, or `cost`".to_owned()
+        }
+        UnpricedReason::UnknownModel => {
+            format!(
+                "no price of `{bought}` holds on {day}; import a price list, or add one to [[prices]] whose `from` is not later \
+                 and apply the file with `--effective {day}`"
+            )
+        }
+        UnpricedReason::UnknownTier => {
+            let tier = event.service_tier.as_deref().unwrap_or_default();
+            format!(
+                "no price of `{bought}` in the service tier `{tier}` holds on {day}; add one to [[prices]] and apply the file with `--effective {day}`"
+            )
+        }
+        UnpricedReason::NoRate => {
+            format!("the price of `{bought}` on {day} has no rate for a class of tokens that was used; add it")
+        }
+        UnpricedReason::UnknownSku => {
+            format!(
+                "no price of the SKU `{sku}`{unit} holds on {day}; correct the unit, or add one to [[prices]] and apply the \
+                 file with `--effective {day}`"
+            )
+        }
+        UnpricedReason::NoUsage => {
+            "it reports neither usage nor quantity nor cost; send `usage`, `sku` with `quantity`, or `cost`".to_owned()
+        }
+        UnpricedReason::NoExchangeRate => {
+            format!(
+                "no rate into the organisation's currency holds on {day}; add one to [[rates]] and apply the file with \
+                 `--effective {day}`"
+            )
+        }
+        UnpricedReason::Overflow => "its cost does not fit; look for an absurd amount or count".to_owned(),
     }
 }
 
@@ -152,12 +200,7 @@ impl<'a> Notes<'a> {
 
     fn add_rating(&mut self, at: usize, span: &Span) {
         for reason in span.unpriced() {
-            let provider = span.event.provider.as_deref().unwrap_or("-");
-            let model = span.event.model.as_deref().unwrap_or("-");
-            let sku = span.event.quantity.as_ref().map_or("-", |quantity| &*quantity.sku);
-            let detail =
-                format!("no price ({reason:?}): provider `{provider}`, model `{model}`, sku `{sku}`; add a price");
-            self.add(FindingKind::Unpriced, at, detail);
+            self.add(FindingKind::Unpriced, at, without_price(span, reason));
         }
         if let Rating::Priced { basis, disagrees, .. } = &span.own {
             if *disagrees {

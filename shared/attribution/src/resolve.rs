@@ -14,6 +14,7 @@ use crate::frames::{mark_frames, mark_invocations, mark_via};
 use crate::notes::Notes;
 use crate::order::Ordered;
 use crate::payer::find_payer;
+use crate::reported::keep_excess;
 use crate::response::second_ranks;
 use crate::sum::add_amount;
 use crate::task::find_task;
@@ -79,6 +80,7 @@ pub fn resolve(
         span.own = rate(span, context.rater)?;
     }
     find_unobserved(&mut spans, context.rater)?;
+    keep_excess(&mut spans, context.rater)?;
     sum_costs(&mut spans)?;
     mark_frames(&mut spans);
     mark_via(&mut spans);

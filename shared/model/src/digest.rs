@@ -21,7 +21,7 @@ impl Digest {
 
     /// The digest of bytes that lie in parts, as if they lay together.
     #[must_use]
-    pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+    pub fn of_parts(parts: impl IntoIterator<Item: AsRef<[u8]>>) -> Self {
         let mut hash = Sha256::new();
         parts.into_iter().for_each(|part| hash.update(part));
         Self(hash.finalize().into())

@@ -28,7 +28,7 @@ pub(crate) const NIGHTS: &str = "nights";
 /// The form in which facts for settlements are stored; a night in another form is run again.
 pub(crate) const FACTS_FORM: u32 = 5;
 /// The form in which facts for queries are stored; those in another form are made again by the next night.
-pub(crate) const QUERIES_FORM: u32 = 1;
+pub(crate) const QUERIES_FORM: u32 = 2;
 /// Days of facts remembered between queries.
 const REMEMBERED_MAX: usize = 100;
 

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 use num_bigint::BigInt;
-use recoup_attribution::batch::{Batch, Source, day_facts};
+use recoup_attribution::batch::{Batch, Feed, Source, day_facts};
 use recoup_attribution::facts::{CellKey, Item, PoolUseKey, TaskKey};
-use recoup_attribution::{Context, DayBuilder, DayFacts, Grain, reports_of, resolve, second_reports};
+use recoup_attribution::{AttributionError, Context, DayBuilder, DayFacts, Grain, reports_of, resolve, second_reports};
 use recoup_ledger::{
     Bearer, Consumer, Correction, LedgerError, Line, Opening, PeriodInput, PriceModel, PriceOrigin, PricedKey,
     Settlement, check, correct, rate_card, settle,
@@ -94,25 +94,31 @@ fn facts_from_rows(
     let touches =
         |trace: &&Vec<Recorded>| trace.iter().any(|recorded| calendar.day_of(recorded.event.used_at_ns) == night.0);
     let rows = Rows(traces.iter().filter(touches).flatten().cloned().collect());
-    let mut batch = Batch::new(context.rater);
-    rows.0.iter().for_each(|recorded| batch.push_recorded(recorded));
-    day_facts(night, &mut batch, excluded, context, &rows).unwrap()
+    day_facts(night, Batch::new(context.rater), excluded, context, &rows).unwrap()
 }
 
 /// The events behind the rows.
 struct Rows(Vec<Recorded>);
 
 impl Source for Rows {
-    fn recorded(&self, row: usize) -> Option<Recorded> {
-        self.0.get(row).cloned()
+    fn traces(&self) -> impl Iterator<Item = (u64, i64)> {
+        self.0.iter().map(|recorded| (Identity::of(&recorded.event).trace, recorded.event.used_at_ns))
     }
 
-    fn digests(&self) -> impl Iterator<Item = [u8; 32]> {
-        self.0.iter().map(|recorded| content_digest(&recorded.event).0)
+    fn fill(&self, feed: &mut Feed<'_, Self>) -> Result<(), AttributionError> {
+        (0..).zip(&self.0).try_for_each(|(row, recorded)| feed.push_recorded(row, recorded))
     }
 
-    fn trace_name(&self, row: usize) -> Option<Id> {
-        self.0.get(row).map(|recorded| recorded.event.trace_name().clone())
+    fn recorded(&self, row: u64) -> Option<Recorded> {
+        self.0.get(usize::try_from(row).ok()?).cloned()
+    }
+
+    fn digest(&self, row: u64) -> Option<[u8; 32]> {
+        Some(content_digest(&self.0.get(usize::try_from(row).ok()?)?.event).0)
+    }
+
+    fn trace_name(&self, row: u64) -> Option<Id> {
+        self.0.get(usize::try_from(row).ok()?).map(|recorded| recorded.event.trace_name().clone())
     }
 }
 

@@ -301,6 +301,7 @@ pub fn resolve(history: &History, events: &[&Recorded], excluded: &BTreeSet<Name
         span.bought = rate_event(history, &span.event);
     }
     add_unobserved(history, &mut trace);
+    keep_excess_of_frames(history, &mut trace);
     for span in &mut trace.spans {
         span.cost = span.bought.iter().map(|bought| &bought.cost).sum();
     }
@@ -398,6 +399,32 @@ fn add_unobserved(history: &History, trace: &mut Trace) {
             let (quantity, cost) = (Q::zero(), Q::zero());
             let frame = Bought { provider: None, model: None, what: What::Frame, quantity, cost, unobserved: false };
             trace.spans[at].bought.push(frame);
+        }
+    }
+}
+
+/// EVT-1: an `agent` event has no cost of its own. What one reports stands for itself and all below it: only what is more
+/// than that is bought there.
+fn keep_excess_of_frames(history: &History, trace: &mut Trace) {
+    let mut upwards: Vec<usize> = (0..trace.spans.len()).collect();
+    upwards.sort_by_key(|at| std::cmp::Reverse(trace.above(*at).len()));
+    let mut inclusive: BTreeMap<usize, Q> = BTreeMap::new();
+    for at in upwards {
+        let below: Q = trace.children(at).into_iter().map(|child| inclusive[&child].clone()).sum();
+        let span = &trace.spans[at];
+        let event = &span.event;
+        let is_frame = event.kind == Kind::Agent && event.usage.is_none() && event.quantity.is_none();
+        // What is billed in another trace was seen here all the same.
+        let seen = if span.excluded { rate_event(history, event) } else { span.bought.clone() };
+        let own: Q = if span.superseded { Q::zero() } else { seen.iter().map(|bought| &bought.cost).sum() };
+        let reports = is_frame && event.reported.is_some();
+        let more = if reports && own > below { &own - &below } else { Q::zero() };
+        inclusive.insert(at, if reports { &below + &more } else { &below + &own });
+        let span = &mut trace.spans[at];
+        if reports && span.counts() && span.bought.iter().all(|bought| bought.what == What::Reported) {
+            let whats = [(What::Reported, span_seller(&span.event)), (What::Frame, (None, None))];
+            let (what, (provider, model)) = whats[usize::from(more == Q::zero())].clone();
+            span.bought = vec![Bought { provider, model, what, quantity: Q::zero(), cost: more, unobserved: false }];
         }
     }
 }

@@ -1,11 +1,13 @@
 //! A batch added up: regular traces here, the others the careful way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use chrono::NaiveDate;
 use recoup_model::period::utc_day;
-use recoup_model::{Finding, FindingKind, Id, Identity, Recorded};
+use recoup_model::{Finding, FindingKind, Identity};
 
+use super::feed::{Feed, Source};
 use super::measure::{Measure, PayerNames, Today};
 use super::organisations::Organisations;
 use super::sums::{Sums, finding};
@@ -14,23 +16,13 @@ use super::{Batch, place_of};
 use crate::day::DayBuilder;
 use crate::error::AttributionError;
 use crate::facts::{DayFacts, FINDINGS_PER_KIND_MAX};
-use crate::first::first_recorded;
 use crate::grain::Grain;
-use crate::resolve::{Context, resolve};
+use crate::resolve::Context;
 use crate::sum::add_count;
+use crate::trace::Trace;
 
 /// Nanoseconds of a UTC day.
 const UTC_DAY_NS: i64 = 86_400_000_000_000;
-
-/// Where the events behind the rows are, by number of the row.
-pub trait Source {
-    /// The event as it is recorded; `None` for a row that is not there.
-    fn recorded(&self, row: usize) -> Option<Recorded>;
-    /// The content digest of each row, in order.
-    fn digests(&self) -> impl Iterator<Item = [u8; 32]>;
-    /// What names its trace.
-    fn trace_name(&self, row: usize) -> Option<Id>;
-}
 
 /// The facts of a local day (of one lane) from a batch that has every event of each trace that touches the day. Of an event
 /// that is there several times the first recorded stands (EVT-2).
@@ -40,35 +32,21 @@ pub trait Source {
 ///
 /// # Errors
 /// [`AttributionError`], as `resolve` and `DayBuilder` have them.
-pub fn day_facts(
+pub fn day_facts<S: Source>(
     (day, grain): (NaiveDate, Grain),
-    batch: &mut Batch<'_>,
+    mut batch: Batch<'_>,
     excluded: &BTreeSet<Identity>,
     context: &Context<'_>,
-    source: &impl Source,
+    source: &S,
 ) -> Result<DayFacts, AttributionError> {
-    let mut night = Night::new((day, grain), batch, context);
-    let excluded_traces: BTreeSet<u64> = excluded.iter().map(|identity| identity.trace).collect();
-    let traces = batch.traces.group();
-    for members in traces.iter() {
-        if !members.iter().any(|row| night.is_today(batch, *row)) {
-            continue;
-        }
-        let is_excluded = || {
-            let first = members.first().and_then(|row| batch.rows.get(place_of(*row)));
-            first.is_some_and(|rated| excluded_traces.contains(&rated.row.identity.trace))
-        };
-        let regular = (excluded_traces.is_empty() || !is_excluded()) && night.add_regular(batch, members, source)?;
-        if !regular {
-            let events = members.iter().map(|row| source.recorded(place_of(*row)).ok_or(AttributionError::NoEvents));
-            let events = first_recorded(events.collect::<Result<_, _>>()?);
-            night.builder.add(&resolve(&events, excluded, context)?, context)?;
-        }
-    }
-    night.finish(batch, context, source)
+    let night = Night::new((day, grain), &mut batch, context);
+    let mut feed = Feed::new(night, batch, excluded, context, source);
+    source.fill(&mut feed)?;
+    feed.finish()
 }
 
-struct Night<'h> {
+/// What the traces of a day come to so far.
+pub(super) struct Night<'h> {
     today: Today,
     organisations: Organisations<'h>,
     measure: Measure,
@@ -76,8 +54,8 @@ struct Night<'h> {
     works: Option<Works>,
     builder: DayBuilder,
     notes: Notes,
-    /// By row whether it belongs to a regular trace of the day, whose events all count.
-    counts: Vec<bool>,
+    /// The last UTC day that events of the day lay on.
+    utc: Option<(NaiveDate, Range<i64>)>,
 }
 
 /// Findings of regular traces: all counted, the first of each kind kept.
@@ -98,19 +76,27 @@ impl<'h> Night<'h> {
             measure: Measure::default(),
             sums: Sums::default(),
             works: batch.dearest_max.map(Works::new),
-            builder: DayBuilder::new(day).keeping(batch.dearest_max).with_room(batch.len()),
+            builder: DayBuilder::new(day).keeping(batch.dearest_max),
             notes: Notes::default(),
-            counts: vec![false; batch.len()],
+            utc: None,
         }
     }
 
-    fn is_today(&self, batch: &Batch<'_>, row: u32) -> bool {
-        let used_at_ns = batch.rows.get(place_of(row)).map(|rated| rated.row.used_at_ns);
-        used_at_ns.is_some_and(|used_at_ns| (self.today.begin_ns..self.today.end_ns).contains(&used_at_ns))
+    pub(super) fn make_room(&mut self, events: usize) {
+        self.builder.make_room(events);
+    }
+
+    pub(super) fn is_today(&self, used_at_ns: i64) -> bool {
+        (self.today.begin_ns..self.today.end_ns).contains(&used_at_ns)
+    }
+
+    /// Adds a trace that was resolved the careful way.
+    pub(super) fn add_resolved(&mut self, trace: &Trace, context: &Context<'_>) -> Result<(), AttributionError> {
+        self.builder.add(trace, context)
     }
 
     /// Adds a trace if it is regular.
-    fn add_regular(
+    pub(super) fn add_regular(
         &mut self,
         batch: &mut Batch<'_>,
         members: &[u32],
@@ -124,11 +110,7 @@ impl<'h> Night<'h> {
         if let (Some(works), Some(ended)) = (&mut self.works, self.measure.ended) {
             works.add(ended, &self.measure.calls)?;
         }
-        for row in members {
-            if let Some(counts) = self.counts.get_mut(place_of(*row)) {
-                *counts = true;
-            }
-        }
+        self.add_prints(batch, source)?;
         if self.today.grain == Grain::Query {
             self.add_findings(batch, &payer, source)?;
         }
@@ -141,7 +123,7 @@ impl<'h> Night<'h> {
         payer: &PayerNames,
         source: &impl Source,
     ) -> Result<(), AttributionError> {
-        if let Some((kind, row)) = self.measure.unpaid(payer) {
+        if let Some((kind, row)) = self.measure.unpaid(batch, payer) {
             let detail = match kind {
                 FindingKind::UnknownTeam => {
                     crate::notes::unknown_team(batch.names.text(payer.named).map_or("", |team| team))
@@ -156,33 +138,29 @@ impl<'h> Night<'h> {
         Ok(())
     }
 
-    /// Notes every event of regular traces for the manifest, in the order in which they lie.
+    /// Notes the events of the trace for the manifest, in order of their fingerprints.
     fn add_prints(&mut self, batch: &Batch<'_>, source: &impl Source) -> Result<(), AttributionError> {
-        let mut digests = source.digests();
-        let (mut day, mut last) = (None, 0..0);
-        for (rated, counts) in batch.rows.iter().zip(&self.counts) {
-            let digest = digests.next().ok_or(AttributionError::NoEvents)?;
-            if !counts {
-                continue;
-            }
+        for (_, slot) in &self.measure.tree.events {
+            let rated = batch.rows.get(place_of(*slot)).ok_or(AttributionError::RowsDiffer)?;
+            let digest = source.digest(rated.number).ok_or(AttributionError::RowsDiffer)?;
             let used_at_ns = rated.row.used_at_ns;
             let is_today = (self.today.begin_ns..self.today.end_ns).contains(&used_at_ns);
-            if is_today && !last.contains(&used_at_ns) {
+            if is_today && self.utc.as_ref().is_none_or(|(_, day)| !day.contains(&used_at_ns)) {
                 let begin_ns = used_at_ns.saturating_sub(used_at_ns.rem_euclid(UTC_DAY_NS));
-                (day, last) = (Some(utc_day(used_at_ns)), begin_ns..begin_ns.saturating_add(UTC_DAY_NS));
+                self.utc = Some((utc_day(used_at_ns), begin_ns..begin_ns.saturating_add(UTC_DAY_NS)));
             }
-            self.builder.prints_of(day.filter(|_| is_today)).add(rated.row.identity, &digest);
+            let day = self.utc.as_ref().map(|(day, _)| *day).filter(|_| is_today);
+            self.builder.prints_of(day).add(rated.row.identity, &digest);
         }
         Ok(())
     }
 
-    fn finish(
-        mut self,
+    pub(super) fn finish(
+        self,
         batch: &Batch<'_>,
         context: &Context<'_>,
         source: &impl Source,
     ) -> Result<DayFacts, AttributionError> {
-        self.add_prints(batch, source)?;
         let mut facts = self.builder.finish();
         if self.today.grain == Grain::Settlement {
             facts = facts.in_settlement_grain(context.history)?;
@@ -191,7 +169,7 @@ impl<'h> Night<'h> {
         regular.finding_counts = self.notes.counts;
         regular.findings = self.notes.kept.into_values().flatten().collect();
         if let Some(works) = self.works {
-            works.into_facts(&mut regular, batch, |row| source.trace_name(place_of(row)))?;
+            works.into_facts(&mut regular, batch, |row| source.trace_name(row))?;
         }
         facts.merge(regular)?;
         Ok(facts)
@@ -203,17 +181,17 @@ impl Notes {
         &mut self,
         kind: FindingKind,
         detail: String,
-        (source, row): (&impl Source, u32),
+        (source, row): (&impl Source, u64),
     ) -> Result<(), AttributionError> {
         add_count(self.counts.entry(kind).or_default(), 1, "finding_counts")?;
         let kept = self.kept.entry(kind).or_default();
-        let trace = source.trace_name(place_of(row)).ok_or(AttributionError::NoEvents)?;
+        let trace = source.trace_name(row).ok_or(AttributionError::RowsDiffer)?;
         let is_full = kept.len() >= FINDINGS_PER_KIND_MAX;
         // A subject begins with the name of its trace: most are told from the last one kept without being written.
         if is_full && kept.last().is_some_and(|last| is_beyond(&trace, &last.subject)) {
             return Ok(());
         }
-        let recorded = source.recorded(place_of(row)).ok_or(AttributionError::NoEvents)?;
+        let recorded = source.recorded(row).ok_or(AttributionError::RowsDiffer)?;
         let subject = format!("{trace}/{}", recorded.event.event_id);
         let new = finding(kind, subject, detail);
         if !is_full {

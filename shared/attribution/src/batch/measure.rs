@@ -21,7 +21,7 @@ const OVERFLOW: AttributionError = AttributionError::Overflow { field: "cells.co
 /// What the rules find out about a row, by position.
 #[derive(Clone, Copy)]
 pub(super) struct Spot {
-    pub(super) row: u32,
+    row: u32,
     agent: Name,
     task_type: Name,
     /// An agent that only the row's own key names is not handed down; neither is such a task type.
@@ -402,28 +402,27 @@ impl Measure {
             let tokens = tokens_of(batch, rated).iter().fold(0_u64, |sum, tokens| sum.saturating_add(*tokens));
             self.calls.add(called, tokens, rated.cost_pico)?;
         }
-        let root = self.spots[0].row;
-        let row = &batch.rows[root as usize].row;
+        let Rated { row, number: root, .. } = batch.rows[self.spots[0].row as usize];
         let (agent, task_type) = (task.agent, task.task_type);
         self.ended = Some(Ended { agent, task_type, team, trace: row.identity.trace, root, at_ns: row.used_at_ns });
         Ok(())
     }
 
-    /// The rows whose reported cost is used, of today.
-    pub(super) fn reported<'a>(&'a self, batch: &'a Batch<'_>) -> impl Iterator<Item = u32> + 'a {
-        let today = self.spots.iter().filter(|spot| spot.is_today).map(|spot| spot.row);
-        today.filter(|row| batch.rows[*row as usize].is_reported)
+    /// The source's rows whose reported cost is used, of today.
+    pub(super) fn reported<'a>(&'a self, batch: &'a Batch<'_>) -> impl Iterator<Item = u64> + 'a {
+        let today = self.spots.iter().filter(|spot| spot.is_today).map(|spot| &batch.rows[spot.row as usize]);
+        today.filter(|rated| rated.is_reported).map(|rated| rated.number)
     }
 
-    /// What a trace as a whole has to be told, with the row that it concerns.
-    pub(super) fn unpaid(&self, payer: &PayerNames) -> Option<(FindingKind, u32)> {
+    /// What a trace as a whole has to be told, with the source's row that it concerns.
+    pub(super) fn unpaid(&self, batch: &Batch<'_>, payer: &PayerNames) -> Option<(FindingKind, u64)> {
         let (kind, at) = match (payer.named, payer.team) {
             (0, _) => (FindingKind::Unattributed, 0),
             (_, 0) => (FindingKind::UnknownTeam, payer.named_at),
             _ => return None,
         };
         let spot = &self.spots[at as usize];
-        spot.is_today.then_some((kind, spot.row))
+        spot.is_today.then(|| (kind, batch.rows[spot.row as usize].number))
     }
 }
 
@@ -499,7 +498,7 @@ fn add_items(
     }
     if rated.row.sku != 0 {
         code.item = UNITS.saturating_add(rated.row.sku);
-        let quantity = batch.quantities[rated.tokens_at as usize];
+        let quantity = batch.quantities[rated.slot as usize];
         return sums.add_cell(code, rated.cost_pico, Amount::from_pico(quantity), 1);
     }
     add_tokens(sums, code, (batch, rated))
@@ -526,7 +525,7 @@ fn tokens_of<'b>(batch: &'b Batch<'_>, rated: &Rated) -> &'b [u64] {
     if rated.row.sku != 0 {
         return &[];
     }
-    let begin = rated.tokens_at as usize;
+    let begin = super::tokens_at(rated.slot);
     let count = rated.classes.count_ones() as usize;
     batch.tokens.get(begin..begin.saturating_add(count)).unwrap_or_default()
 }

@@ -5,10 +5,12 @@
 //! through [`resolve`](crate::resolve()) and [`DayBuilder`](crate::DayBuilder), where the rules are written out; both
 //! ways give the same facts, which the tests hold for traces of any shape.
 //!
-//! Whoever reads blocks fills a [`Batch`] ([`Batch::name`], [`Batch::product`], [`Batch::key`], [`Batch::push`]) and
-//! calls [`day_facts`].
+//! Whoever reads blocks is a [`Source`]: [`day_facts`] asks it which traces its rows belong to, then for the rows, which it
+//! gives to a [`Feed`]. A trace is added up when its last row came, so that few rows are held at a time, however many a day
+//! has.
 
 mod day;
+mod feed;
 mod measure;
 mod organisations;
 mod regular;
@@ -22,10 +24,10 @@ use recoup_model::{
 };
 use recoup_money::{Currency, PICO_PER_UNIT, mul_div_half_even};
 
-pub use self::day::{Source, day_facts};
+pub use self::day::day_facts;
+pub use self::feed::{Feed, Source};
 
 use self::sums::Map;
-use self::traces::Traces;
 use crate::work::DEAREST_MAX;
 
 /// A place in the table of names; 0: no name.
@@ -33,6 +35,9 @@ pub type Name = u32;
 
 /// Tariffs of one product that are remembered; a product changes its price now and then, not daily.
 const TARIFFS_PER_PRODUCT_MAX: usize = 16;
+
+/// Classes of tokens that a row may have.
+const CLASSES: usize = TokenClass::ALL.len();
 
 /// An id as a number. Ids of 16 lower-case hexadecimal digits are the number they write, which has their order; others
 /// are the fingerprint of [`Identity`], which has none.
@@ -127,9 +132,11 @@ pub struct Consumption<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Rated {
     row: Row,
+    /// What the source calls it.
+    number: u64,
     cost_pico: i64,
-    /// Where its tokens begin, or its quantity is.
-    tokens_at: u32,
+    /// Where its tokens or its quantity are.
+    slot: u32,
     classes: u16,
     tariff: u32,
     is_reported: bool,
@@ -180,10 +187,6 @@ impl Names {
         place
     }
 
-    fn find(&self, text: &str) -> Name {
-        self.places.get(text).copied().unwrap_or_default()
-    }
-
     /// By name its place among all of them in order of their texts, from 1; 0 for no name.
     fn ranks(&self) -> Vec<u32> {
         let mut order: Vec<(&Id, usize)> = self.texts.iter().zip(1..).collect();
@@ -212,12 +215,14 @@ fn place_of(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// The events of some blocks, and those of the traces that reach beyond them, as rows.
+/// The events of traces that are not complete as rows, and tables of what rows name.
 pub struct Batch<'r> {
     rater: &'r dyn Rater,
     reporting: Option<Currency>,
+    /// By slot; a slot is used again when its trace is done.
     rows: Vec<Rated>,
-    traces: Traces,
+    free: Vec<u32>,
+    /// By slot, [`CLASSES`] each.
     tokens: Vec<u64>,
     names: Names,
     products: Vec<Product>,
@@ -229,6 +234,7 @@ pub struct Batch<'r> {
     skus: Vec<Sku>,
     sku_places: Map<Sku, u32>,
     unit_tariffs: Vec<Vec<UnitTariff>>,
+    /// By slot.
     quantities: Vec<i128>,
     keys: Vec<KeyNames>,
     key_places: Map<KeyNames, u32>,
@@ -244,7 +250,7 @@ impl<'r> Batch<'r> {
             rater,
             reporting: rater.reporting_currency(),
             rows: Vec::new(),
-            traces: Traces::default(),
+            free: Vec::new(),
             tokens: Vec::new(),
             names: Names::default(),
             products: vec![Product::default()],
@@ -274,25 +280,6 @@ impl<'r> Batch<'r> {
     pub const fn without_work(mut self) -> Self {
         self.dearest_max = None;
         self
-    }
-
-    /// Rows so far: the number of the next one.
-    #[must_use]
-    pub const fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// Whether it has no row.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
-    /// Makes room for more rows, and for the tokens of all of them together.
-    pub fn reserve(&mut self, rows: usize, tokens: usize) {
-        self.tokens.reserve(tokens);
-        self.rows.reserve(rows);
-        self.traces.reserve(rows);
     }
 
     /// The place of a name.
@@ -346,8 +333,8 @@ impl<'r> Batch<'r> {
         place
     }
 
-    /// Adds an event that was read in full.
-    pub fn push_recorded(&mut self, recorded: &Recorded) {
+    /// Puts an event that was read in full into a slot.
+    fn put_recorded(&mut self, number: u64, recorded: &Recorded) -> u32 {
         let Recorded { event, origin, .. } = recorded;
         let identity = Identity::of(event);
         let duration_ms = event.duration_ms.map(u32::try_from);
@@ -385,24 +372,38 @@ impl<'r> Batch<'r> {
         let reported = event.reported.map(|reported| (reported.amount.pico(), reported.currency));
         let quantity_pico = event.quantity.as_ref().map_or(0, |sold| sold.quantity.pico());
         let classes = event.usage.as_ref().map(classes);
-        self.push(row, &Consumption { classes, tokens: &tokens, quantity_pico, reported });
+        self.put((number, row), &Consumption { classes, tokens: &tokens, quantity_pico, reported })
     }
 
-    /// Adds an event, whose number is that of calls before.
-    pub fn push(&mut self, row: Row, used: &Consumption<'_>) {
-        let tokens_at = number(if row.sku == 0 { self.tokens.len() } else { self.quantities.len() });
+    /// Puts an event into a slot.
+    fn put(&mut self, (number, row): (u64, Row), used: &Consumption<'_>) -> u32 {
         let rating = if row.irregular { None } else { self.rate(&row, used) };
         let (cost_pico, tariff) = rating.unwrap_or_default();
-        let regular = rating.is_some() && tokens_at < u32::MAX;
         let metered = used.classes.is_some() || row.sku != 0;
         let (is_reported, classes) = (!metered && used.reported.is_some(), used.classes.unwrap_or(0));
+        let regular = rating.is_some();
+        let slot = self.slot_for(Rated { row, number, cost_pico, slot: 0, classes, tariff, is_reported, regular });
         if row.sku == 0 {
-            self.tokens.extend_from_slice(used.tokens);
-        } else {
-            self.quantities.push(used.quantity_pico);
+            let held = self.tokens.get_mut(tokens_at(slot)..).unwrap_or_default();
+            held.iter_mut().zip(used.tokens).for_each(|(held, tokens)| *held = *tokens);
+        } else if let Some(held) = self.quantities.get_mut(place_of(slot)) {
+            *held = used.quantity_pico;
         }
-        self.traces.push(row.identity.trace);
-        self.rows.push(Rated { row, cost_pico, tokens_at, classes, tariff, is_reported, regular });
+        slot
+    }
+
+    fn slot_for(&mut self, rated: Rated) -> u32 {
+        if let Some(slot) = self.free.pop()
+            && let Some(held) = self.rows.get_mut(place_of(slot))
+        {
+            *held = Rated { slot, ..rated };
+            return slot;
+        }
+        let slot = number(self.rows.len());
+        self.rows.push(Rated { slot, ..rated });
+        self.tokens.resize(self.tokens.len().saturating_add(CLASSES), 0);
+        self.quantities.push(0);
+        slot
     }
 
     /// Cost and tariff, as [`Rater::rate`] would give them; `None` where only it can.
@@ -490,6 +491,11 @@ impl<'r> Batch<'r> {
         self.tariffs_of.get_mut(product)?.push(place);
         Some(place)
     }
+}
+
+/// Where the tokens of a slot begin.
+fn tokens_at(slot: u32) -> usize {
+    place_of(slot).saturating_mul(CLASSES)
 }
 
 /// The places of the classes whose bits are set, in class order.

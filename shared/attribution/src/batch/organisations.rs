@@ -32,10 +32,9 @@ impl<'h> View<'h> {
         }
         let mut people = BTreeMap::new();
         for (user, person) in &organisation.people {
-            // Nobody who sent nothing can be a root's user.
-            let user = names.find(user);
-            if let Some(team) = person.team.as_ref().filter(|_| user != 0) {
-                people.insert(user, names.place(team));
+            // Their events may come later.
+            if let Some(team) = &person.team {
+                people.insert(names.place(user), names.place(team));
             }
         }
         Self { organisation, pools, teams, people }

@@ -34,8 +34,8 @@ pub(super) struct Tree {
     first_child: Vec<u32>,
     next_sibling: Vec<u32>,
     by_key: Vec<(SpanKey, u32)>,
-    /// Fingerprints of the events of the trace.
-    events: Vec<u64>,
+    /// Fingerprints of the events of the trace, in order, with their rows.
+    pub(super) events: Vec<(u64, u32)>,
     open: Vec<u32>,
 }
 
@@ -53,13 +53,13 @@ impl Tree {
                 return false;
             }
             let started_at_ns = rated.row.started_at_ns();
-            self.events.push(rated.row.identity.event);
+            self.events.push((rated.row.identity.event, *row));
             self.ranked.push(Ranked { started_at_ns, key: rated.row.event, row: *row });
         }
         self.ranked.sort_unstable();
         // Which of several records of an event stands is for the careful way to say.
         self.events.sort_unstable();
-        if self.events.windows(2).any(|pair| pair[0] == pair[1]) {
+        if self.events.windows(2).any(|pair| pair[0].0 == pair[1].0) {
             return false;
         }
         // Fingerprints have no order, so that they cannot decide between spans that start together.

@@ -1,81 +1,138 @@
-//! Which rows belong together: traces in order of their first row, since events that arrive together lie together.
+//! Which rows belong together: a trace is ready with its last row, and its rows then make room for others.
 
 use super::sums::Map;
 use super::{number, place_of};
 
-/// The traces of a batch.
+/// No row.
+const NONE: u32 = u32::MAX;
+
+/// The traces whose rows are to come.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Traces {
-    places: Map<u64, u32>,
-    /// By place: how many rows.
-    counts: Vec<u32>,
-    /// By row: the place of its trace.
+    /// By row in the order in which they come: the place of its trace.
     of_row: Vec<u32>,
-    /// The trace of the last row with its place.
-    last: Option<(u64, u32)>,
+    /// By place.
+    open: Vec<Open>,
+    /// How many rows came.
+    came: usize,
+    /// By slot: the slot of the next row of its trace.
+    links: Vec<u32>,
+    /// Slots of the trace that became ready last, in the order in which its rows came.
+    ready: Vec<u32>,
 }
 
-/// Rows by trace.
-pub(super) struct Grouped {
-    rows: Vec<u32>,
-    ends: Vec<u32>,
+/// A trace whose rows are not all there.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    /// Rows that are still to come; of a trace that is not wanted none are waited for.
+    missing: u32,
+    is_wanted: bool,
+    first: u32,
+    last: u32,
 }
 
 impl Traces {
-    pub(super) fn reserve(&mut self, rows: usize) {
-        self.of_row.reserve(rows);
-    }
-
-    /// Adds the next row.
-    #[inline]
-    pub(super) fn push(&mut self, trace: u64) {
-        let place = match self.last {
-            Some((last, place)) if last == trace => place,
-            _ => {
-                let next = number(self.counts.len());
-                let place = *self.places.entry(trace).or_insert(next);
-                if place == next {
-                    self.counts.push(0);
+    /// Plans for rows that come in this order: the trace of each, and whether it makes its trace a wanted one.
+    pub(super) fn of(rows: impl Iterator<Item = (u64, bool)>) -> Self {
+        let mut traces = Self { of_row: Vec::with_capacity(rows.size_hint().0), ..Self::default() };
+        let mut places: Map<u64, u32> = Map::default();
+        // Events that arrive together lie together.
+        let mut last: Option<(u64, u32)> = None;
+        for (trace, wanted) in rows {
+            let place = match last {
+                Some((last, place)) if last == trace => place,
+                _ => {
+                    let next = number(traces.open.len());
+                    let place = *places.entry(trace).or_insert(next);
+                    if place == next {
+                        traces.open.push(Open { missing: 0, is_wanted: false, first: NONE, last: NONE });
+                    }
+                    place
                 }
-                place
+            };
+            last = Some((trace, place));
+            traces.of_row.push(place);
+            if let Some(open) = traces.open.get_mut(place_of(place)) {
+                open.missing = open.missing.saturating_add(1);
+                open.is_wanted |= wanted;
             }
-        };
-        self.last = Some((trace, place));
-        self.of_row.push(place);
-        if let Some(count) = self.counts.get_mut(place_of(place)) {
-            *count = count.saturating_add(1);
         }
+        for open in traces.open.iter_mut().filter(|open| !open.is_wanted) {
+            open.missing = 0;
+        }
+        traces
     }
 
-    /// The rows of each trace, in order.
-    pub(super) fn group(&self) -> Grouped {
-        let mut next = 0_u32;
-        let starts = self.counts.iter().map(|count| {
-            let start = next;
-            next = next.saturating_add(*count);
-            start
-        });
-        // A start moves on with each row of its trace, and is the end when all of them are there.
-        let mut ends: Vec<u32> = starts.collect();
-        let mut rows = vec![0; self.of_row.len()];
-        for (row, place) in (0_u32..).zip(&self.of_row) {
-            let Some(end) = ends.get_mut(place_of(*place)) else { continue };
-            if let Some(slot) = rows.get_mut(place_of(*end)) {
-                *slot = row;
-            }
-            *end = end.saturating_add(1);
+    /// Rows that were planned for.
+    pub(super) const fn rows(&self) -> usize {
+        self.of_row.len()
+    }
+
+    /// Whether the next row is of a wanted trace.
+    pub(super) fn wants_next(&self) -> bool {
+        let place = self.of_row.get(self.came).copied().unwrap_or(NONE);
+        self.open.get(place_of(place)).is_some_and(|open| open.is_wanted)
+    }
+
+    /// Passes the next row by.
+    pub(super) const fn skip(&mut self) {
+        self.came = self.came.saturating_add(1);
+    }
+
+    /// The next row came and lies in a slot. Gives the slots of its trace if it was the last one; `None` where no row was to
+    /// come.
+    pub(super) fn push(&mut self, slot: u32) -> Option<&[u32]> {
+        let place = *self.of_row.get(self.came)?;
+        let open = self.open.get_mut(place_of(place))?;
+        self.came = self.came.saturating_add(1);
+        open.missing = open.missing.checked_sub(1)?;
+        if self.links.len() <= place_of(slot) {
+            self.links.resize(place_of(slot).saturating_add(1), NONE);
         }
-        Grouped { rows, ends }
+        *self.links.get_mut(place_of(slot))? = NONE;
+        match open.first {
+            NONE => open.first = slot,
+            _ => *self.links.get_mut(place_of(open.last))? = slot,
+        }
+        open.last = slot;
+        self.ready.clear();
+        if open.missing == 0 {
+            let mut next = open.first;
+            while next != NONE {
+                self.ready.push(next);
+                next = self.links.get(place_of(next)).copied().unwrap_or(NONE);
+            }
+        }
+        Some(&self.ready)
+    }
+
+    /// Whether every row came.
+    pub(super) fn is_done(&self) -> bool {
+        self.came == self.of_row.len() && self.open.iter().all(|open| open.missing == 0)
     }
 }
 
-impl Grouped {
-    /// The rows of one trace after the other.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &[u32]> {
-        let mut start = 0;
-        self.ends.iter().filter_map(move |end| {
-            let end = place_of(*end);
-            self.rows.get(std::mem::replace(&mut start, end)..end)
-        })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_is_ready_with_its_last_row() {
+        let mut traces = Traces::of([(7, false), (8, false), (7, true), (9, true)].into_iter());
+        assert!(traces.wants_next());
+        assert_eq!(traces.push(0), Some(&[][..]));
+        assert!(!traces.wants_next(), "no row of it is wanted");
+        traces.skip();
+        assert_eq!(traces.push(1), Some(&[0, 1][..]));
+        assert!(!traces.is_done());
+        assert_eq!(traces.push(0), Some(&[0][..]), "the slot was free again");
+        assert!(traces.is_done());
+        assert_eq!(traces.push(0), None, "one row too many");
+    }
+
+    #[test]
+    fn a_row_of_a_trace_that_is_not_wanted_is_one_too_many() {
+        let mut traces = Traces::of([(7, false)].into_iter());
+        assert_eq!(traces.push(0), None);
     }
 }

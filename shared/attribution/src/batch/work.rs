@@ -24,8 +24,8 @@ pub(super) struct Ended {
     pub(super) task_type: Name,
     pub(super) team: Name,
     pub(super) trace: u64,
-    /// The row of its root.
-    pub(super) root: u32,
+    /// The source's row of its root.
+    pub(super) root: u64,
     pub(super) at_ns: i64,
 }
 
@@ -110,7 +110,7 @@ impl Works {
         self,
         facts: &mut DayFacts,
         batch: &Batch<'_>,
-        trace_name: impl Fn(u32) -> Option<Id>,
+        trace_name: impl Fn(u64) -> Option<Id>,
     ) -> Result<(), AttributionError> {
         let name = |name: Name| batch.names.text(name).cloned();
         let models = |calls: &mut dyn Iterator<Item = (Called, Calls)>| {

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use recoup_attribution::batch::{Batch, Source, day_facts};
-use recoup_attribution::{Context, DayBuilder, DayFacts, Grain, resolve};
+use recoup_attribution::batch::{Batch, Feed, Source, day_facts};
+use recoup_attribution::{AttributionError, Context, DayBuilder, DayFacts, Grain, resolve};
 use recoup_model::digest::content_digest;
 use recoup_model::{
     Event, Id, Identity, Kind, PriceQuery, Rater, Rating, Recorded, Status, Tags, Tariff, TokenClass, UnitTariff,
@@ -41,15 +41,32 @@ impl Rater for Tariffs {
 
 struct Rows<'a>(&'a [Recorded]);
 
+/// The trace of each event and when it was used.
+fn traces_of(events: &[Recorded]) -> impl Iterator<Item = (u64, i64)> {
+    events.iter().map(|recorded| (Identity::of(&recorded.event).trace, recorded.event.used_at_ns))
+}
+
 impl Source for Rows<'_> {
-    fn recorded(&self, row: usize) -> Option<Recorded> {
-        self.0.get(row).cloned()
+    fn traces(&self) -> impl Iterator<Item = (u64, i64)> {
+        traces_of(self.0)
     }
-    fn digests(&self) -> impl Iterator<Item = [u8; 32]> {
-        self.0.iter().map(|recorded| content_digest(&recorded.event).0)
+    fn fill(&self, feed: &mut Feed<'_, Self>) -> Result<(), AttributionError> {
+        for (row, recorded) in (0..).zip(self.0) {
+            match feed.wants_next() {
+                true => feed.push_recorded(row, recorded)?,
+                false => feed.skip(),
+            }
+        }
+        Ok(())
     }
-    fn trace_name(&self, row: usize) -> Option<Id> {
-        Some(self.0[row].event.trace_name().clone())
+    fn recorded(&self, row: u64) -> Option<Recorded> {
+        self.0.get(usize::try_from(row).ok()?).cloned()
+    }
+    fn digest(&self, row: u64) -> Option<[u8; 32]> {
+        Some(content_digest(&self.0.get(usize::try_from(row).ok()?)?.event).0)
+    }
+    fn trace_name(&self, row: u64) -> Option<Id> {
+        Some(self.0.get(usize::try_from(row).ok()?)?.event.trace_name().clone())
     }
 }
 
@@ -61,10 +78,9 @@ fn both(of_october: u32, traces: &[Vec<Recorded>], excluded: &BTreeSet<Identity>
         careful.add(&resolve(trace, excluded, &context).unwrap(), &context).unwrap();
     }
     let rows: Vec<Recorded> = traces.concat();
-    let mut batch = Batch::new(&Tariffs);
-    rows.iter().for_each(|recorded| batch.push_recorded(recorded));
-    let fast = day_facts((day(of_october), Grain::Query), &mut batch, excluded, &context, &Rows(&rows)).unwrap();
-    let coarse = day_facts((day(of_october), Grain::Settlement), &mut batch, excluded, &context, &Rows(&rows)).unwrap();
+    let facts =
+        |grain| day_facts((day(of_october), grain), Batch::new(&Tariffs), excluded, &context, &Rows(&rows)).unwrap();
+    let (fast, coarse) = (facts(Grain::Query), facts(Grain::Settlement));
     let careful = careful.finish();
     assert_eq!(careful.in_settlement_grain(&history).unwrap(), coarse);
     (careful, fast)
@@ -191,9 +207,7 @@ proptest! {
         let history = history();
         let context = Context { history: &history, rater: &Tariffs };
         let facts = |rows: &[Recorded], grain| {
-            let mut batch = Batch::new(&Tariffs);
-            rows.iter().for_each(|recorded| batch.push_recorded(recorded));
-            day_facts((day(1), grain), &mut batch, &BTreeSet::new(), &context, &Rows(rows)).unwrap()
+            day_facts((day(1), grain), Batch::new(&Tariffs), &BTreeSet::new(), &context, &Rows(rows)).unwrap()
         };
         for grain in [Grain::Query, Grain::Settlement] {
             prop_assert_eq!(facts(&more, grain), facts(&trace, grain));
@@ -201,32 +215,76 @@ proptest! {
     }
 }
 
-/// Rows that nobody may ask for.
-struct Unread;
+/// Rows that nobody may ask for once they were given.
+struct Unread(Vec<Recorded>);
 
 impl Source for Unread {
-    fn recorded(&self, row: usize) -> Option<Recorded> {
+    fn traces(&self) -> impl Iterator<Item = (u64, i64)> {
+        traces_of(&self.0)
+    }
+    fn fill(&self, feed: &mut Feed<'_, Self>) -> Result<(), AttributionError> {
+        (0..).zip(&self.0).try_for_each(|(row, recorded)| feed.push_recorded(row, recorded))
+    }
+    fn recorded(&self, row: u64) -> Option<Recorded> {
         unreachable!("row {row} was read in full")
     }
-    fn digests(&self) -> impl Iterator<Item = [u8; 32]> {
-        std::iter::repeat([0; 32])
+    fn digest(&self, _: u64) -> Option<[u8; 32]> {
+        Some([0; 32])
     }
-    fn trace_name(&self, _: usize) -> Option<Id> {
+    fn trace_name(&self, _: u64) -> Option<Id> {
         Some("t".into())
     }
+}
+
+/// A source that says two rows and gives one, or three.
+struct Wrong(Vec<Recorded>, usize);
+
+impl Source for Wrong {
+    fn traces(&self) -> impl Iterator<Item = (u64, i64)> {
+        traces_of(&self.0)
+    }
+    fn fill(&self, feed: &mut Feed<'_, Self>) -> Result<(), AttributionError> {
+        let mut rows = (0..).zip(self.0.iter().cycle()).take(self.1);
+        rows.try_for_each(|(row, recorded)| feed.push_recorded(row, recorded))
+    }
+    fn recorded(&self, _: u64) -> Option<Recorded> {
+        None
+    }
+    fn digest(&self, _: u64) -> Option<[u8; 32]> {
+        Some([0; 32])
+    }
+    fn trace_name(&self, _: u64) -> Option<Id> {
+        None
+    }
+}
+
+#[test]
+fn evt_2_no_row_is_lost_or_counted_that_a_source_did_not_announce() {
+    let history = history();
+    let context = Context { history: &history, rater: &Tariffs };
+    let trace = events([
+        span("root").frame("triage").team("support").lasts(60),
+        span("call").below("root").tokens(100).lasts(5),
+    ]);
+    let facts = |given| {
+        let source = Wrong(trace.clone(), given);
+        day_facts((day(1), Grain::Query), Batch::new(&Tariffs), &BTreeSet::new(), &context, &source)
+    };
+    assert!(facts(2).is_ok());
+    assert_eq!(facts(1), Err(AttributionError::RowsDiffer));
+    assert_eq!(facts(3), Err(AttributionError::RowsDiffer));
 }
 
 #[test]
 fn a_regular_trace_is_not_read_in_full() {
     let history = history();
     let context = Context { history: &history, rater: &Tariffs };
-    let mut batch = Batch::new(&Tariffs);
     let trace = events([
         span("root").frame("triage").team("support").task("resolve").status(Status::Ok).lasts(60),
         span("call").below("root").agent("guardrail").tokens(100).lasts(5).ends(-40),
     ]);
-    trace.iter().for_each(|recorded| batch.push_recorded(recorded));
-    let facts = day_facts((day(1), Grain::Query), &mut batch, &BTreeSet::new(), &context, &Unread).unwrap();
+    let batch = Batch::new(&Tariffs);
+    let facts = day_facts((day(1), Grain::Query), batch, &BTreeSet::new(), &context, &Unread(trace)).unwrap();
     assert_eq!(facts.tasks.values().map(|task| task.completed).sum::<u64>(), 1);
     assert_eq!(facts.pools.values().map(|used| used.tokens).sum::<u64>(), 100);
 }

@@ -166,3 +166,22 @@ fn atr_2_siblings_are_first_frames_and_an_agent_span_always_starts_one() {
     assert_eq!(pico(agents["B"].inclusive), 3_000);
     assert_eq!((pico(agents["A"].inclusive), pico(agents["A"].reentrant)), (7_000, 4_000));
 }
+
+#[test]
+fn evt_1_what_a_frame_reports_is_the_cost_of_all_at_and_below_it() {
+    let frame = |cost: i128| span("f").frame("triage").reported(cost);
+    let call = |name: &str| span(name).below("f").tokens(3);
+    for (reported, below, own) in [(6_000, 2, 0), (5_000, 2, 0), (7_500, 2, 1_500), (3_000, 0, 3_000), (0, 1, 0)] {
+        let calls = ["a", "b"].into_iter().take(below).map(call);
+        let trace = resolved([frame(reported)].into_iter().chain(calls));
+        assert_eq!(pico(find(&trace, "f").exclusive), own, "{reported} over {below} calls");
+        assert_eq!(pico(trace.cost), own + 3_000 * below as i128, "nothing is billed twice");
+        let marked = usize::from(own > 0);
+        assert_eq!(subjects(&trace, FindingKind::ReportedUsed).len(), marked);
+    }
+    // Frames in frames: each is billed what those below it do not explain.
+    let trace =
+        resolved([frame(10_000), span("g").below("f").frame("writer").reported(4_000), span("a").below("g").tokens(3)]);
+    assert_eq!(["f", "g", "a"].map(|name| pico(find(&trace, name).exclusive)), [6_000, 1_000, 3_000]);
+    assert_eq!(pico(trace.cost), 10_000);
+}

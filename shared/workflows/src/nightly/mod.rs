@@ -107,23 +107,25 @@ pub(crate) fn facts_keeping(
 fn attribute(
     world: &World,
     day: (NaiveDate, Grain),
-    (loaded, mut batch): (&DayTraces, Batch<'_>),
+    (loaded, batch): (&DayTraces, Batch<'_>),
 ) -> Result<DayFacts, Refusal> {
     let context = Context { history: &world.history, rater: world.prices.as_ref() };
-    let rows = Rows::fill(&mut batch, &loaded.blocks, &loaded.beyond);
-    day_facts(day, &mut batch, &loaded.excluded, &context, &rows)
+    let rows = Rows::new(&loaded.blocks, &loaded.beyond);
+    day_facts(day, batch, &loaded.excluded, &context, &rows)
         .map_err(|error| Refusal::computation("attribute a day", error))
 }
 
 /// The first and the last period that is not closed: from the first with facts, or the one after the last closed before
-/// it, to the last with facts, or the one that is being closed. A month without events in between is a month too.
+/// it, to the last with facts, or the one that is being closed. A month without events in between is a month too; before the
+/// first with facts only one that has bills, where it is being closed.
 pub(crate) fn open_span(
     nights: &[(Night, u64)],
     closed: &[Period],
-    closing: Option<Period>,
+    (closing, has_bills): (Option<Period>, impl Fn(Period) -> bool),
 ) -> Option<(Period, Period)> {
     let with_facts: BTreeSet<Period> = nights.iter().map(|(night, _)| Period::of(night.day)).collect();
-    let known = with_facts.first().copied().into_iter().chain(closed.first().copied()).min()?;
+    let billed = closing.filter(|period| has_bills(*period));
+    let known = with_facts.first().copied().into_iter().chain(closed.first().copied()).chain(billed).min()?;
     let closing = closing.filter(|period| *period >= known && !closed.contains(period));
     let open: BTreeSet<Period> =
         with_facts.into_iter().filter(|period| !closed.contains(period)).chain(closing).collect();

@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use recoup_attribution::batch::{Batch, Consumption, Name, Row, Source, SpanKey};
+use recoup_attribution::AttributionError;
+use recoup_attribution::batch::{Batch, Consumption, Feed, Name, Row, Source, SpanKey};
 use recoup_model::digest::content_digest;
 use recoup_model::{Id, Identity, Kind, Recorded};
 use recoup_store::block::columns::{Codes, Columns, IdBuffer, NOT_HERE, Restore, TextColumn, TextRef, USAGE_REPORTED};
@@ -66,42 +67,29 @@ pub(super) fn identity_of(print: &Print) -> Identity {
     Identity { trace: half(0), event: half(8) }
 }
 
-/// The events behind the rows of a batch: those of the blocks in order, then single ones.
+/// The events behind the rows of a batch: those of the blocks in order, then single ones. The number of a row has that of its
+/// block in the upper half and its place there in the lower one; single events lie as if in one more block.
 pub(super) struct Rows<'a> {
     blocks: &'a [Arc<DayBlock>],
-    /// The number of each block's first row, and at the end that of the first single event.
-    starts: Vec<usize>,
     single: &'a [Recorded],
     /// What was read in full, by block: the events of one share their texts.
     restores: RefCell<Vec<Option<Restore<'a>>>>,
 }
 
 impl<'a> Rows<'a> {
-    /// Fills a batch.
-    pub(super) fn fill(batch: &mut Batch<'_>, blocks: &'a [Arc<DayBlock>], single: &'a [Recorded]) -> Self {
-        let events: usize = blocks.iter().map(|block| block.columns.len).sum();
-        let tokens = blocks.iter().map(|block| block.columns.usage.tokens.len()).sum();
-        batch.reserve(events.saturating_add(single.len()), tokens);
-        let mut starts = Vec::with_capacity(blocks.len().saturating_add(1));
-        for block in blocks {
-            starts.push(batch.len());
-            push_block(batch, block);
-        }
-        starts.push(batch.len());
-        single.iter().for_each(|recorded| batch.push_recorded(recorded));
-        let restores = RefCell::new(blocks.iter().map(|_| None).collect());
-        Self { blocks, starts, single, restores }
+    pub(super) fn new(blocks: &'a [Arc<DayBlock>], single: &'a [Recorded]) -> Self {
+        Self { blocks, single, restores: RefCell::new(blocks.iter().map(|_| None).collect()) }
     }
 
-    /// The block of a row and its place there.
-    fn find(&self, row: usize) -> Option<(&'a DayBlock, usize)> {
-        let (block, at) = self.place(row)?;
-        Some((self.blocks.get(block)?.as_ref(), at))
+    /// The number of the first row of a block.
+    fn first(block: usize) -> u64 {
+        u64::try_from(block).unwrap_or(u64::MAX) << u32::BITS
     }
 
-    fn place(&self, row: usize) -> Option<(usize, usize)> {
-        let block = self.starts.partition_point(|start| *start <= row).checked_sub(1)?;
-        Some((block, row.checked_sub(*self.starts.get(block)?)?)).filter(|_| block < self.blocks.len())
+    /// The block of a row, or one behind the last, and its place there.
+    fn place(row: u64) -> (usize, usize) {
+        let place = |half: u64| usize::try_from(half).unwrap_or(usize::MAX);
+        (place(row >> u32::BITS), place(row & u64::from(u32::MAX)))
     }
 
     fn restored(&self, block: usize, at: usize) -> Option<Recorded> {
@@ -109,35 +97,46 @@ impl<'a> Rows<'a> {
         let columns = &self.blocks.get(block)?.columns;
         restores.get_mut(block)?.get_or_insert_with(|| columns.restore()).event(at)
     }
-
-    fn single(&self, row: usize) -> Option<&'a Recorded> {
-        self.single.get(row.checked_sub(*self.starts.last()?)?)
-    }
 }
 
 impl Source for Rows<'_> {
-    fn recorded(&self, row: usize) -> Option<Recorded> {
-        match self.place(row) {
-            Some((block, at)) => self.restored(block, at),
-            None => self.single(row).cloned(),
+    fn traces(&self) -> impl Iterator<Item = (u64, i64)> {
+        let stored = self.blocks.iter().flat_map(|block| block.traces().zip(block.columns.used_at_ns.iter().copied()));
+        let single = self.single.iter().map(|one| (Identity::of(&one.event).trace, one.event.used_at_ns));
+        stored.chain(single)
+    }
+
+    fn fill(&self, feed: &mut Feed<'_, Self>) -> Result<(), AttributionError> {
+        for (number, block) in self.blocks.iter().enumerate() {
+            push_block(feed, block, Self::first(number))?;
+        }
+        let first = Self::first(self.blocks.len());
+        (0..).zip(self.single).try_for_each(|(at, one)| feed.push_recorded(first.saturating_add(at), one))
+    }
+
+    fn recorded(&self, row: u64) -> Option<Recorded> {
+        match Self::place(row) {
+            (block, at) if block < self.blocks.len() => self.restored(block, at),
+            (_, at) => self.single.get(at).cloned(),
         }
     }
 
-    fn digests(&self) -> impl Iterator<Item = [u8; 32]> {
-        let stored = self.blocks.iter().flat_map(|block| &block.prints);
-        let stored = stored.map(|print| print.last_chunk::<32>().copied().unwrap_or_default());
-        stored.chain(self.single.iter().map(|recorded| content_digest(&recorded.event).0))
+    fn digest(&self, row: u64) -> Option<[u8; 32]> {
+        match Self::place(row) {
+            (block, at) if block < self.blocks.len() => self.blocks.get(block)?.prints.get(at)?.last_chunk().copied(),
+            (_, at) => Some(content_digest(&self.single.get(at)?.event).0),
+        }
     }
 
-    fn trace_name(&self, row: usize) -> Option<Id> {
-        match self.find(row) {
-            Some((block, at)) => {
-                let columns = &block.columns;
+    fn trace_name(&self, row: u64) -> Option<Id> {
+        match Self::place(row) {
+            (block, at) if block < self.blocks.len() => {
+                let columns = &self.blocks.get(block)?.columns;
                 let named = columns.trace_id.get(at).map(Id::from);
                 named
                     .or_else(|| Some(Id::from(columns.id(*columns.event_id.get(at)?).as_str(&mut IdBuffer::default()))))
             }
-            None => self.single(row).map(|recorded| Id::clone(recorded.event.trace_name())),
+            (_, at) => self.single.get(at).map(|one| Id::clone(one.event.trace_name())),
         }
     }
 }
@@ -259,11 +258,17 @@ impl<'c> Block<'c> {
     }
 }
 
-fn push_block(batch: &mut Batch<'_>, block: &DayBlock) {
+/// Gives the rows of a block, of which the first has this number.
+fn push_block(feed: &mut Feed<'_, Rows<'_>>, block: &DayBlock, first: u64) -> Result<(), AttributionError> {
     let columns = &block.columns;
-    let translated = Block::new(batch, columns);
+    let translated = Block::new(feed.batch(), columns);
     let mut last = ((0, 0, 0), 0);
-    for (event, print) in block.prints.iter().enumerate() {
+    for ((event, print), number) in block.prints.iter().enumerate().zip(first..) {
+        if !feed.wants_next() {
+            feed.skip();
+            continue;
+        }
+        let batch = feed.batch();
         let identity = identity_of(print);
         let names = (translated.provider.get(event), translated.model.get(event), translated.service_tier.get(event));
         if names != last.0 {
@@ -271,7 +276,7 @@ fn push_block(batch: &mut Batch<'_>, block: &DayBlock) {
         }
         let quantity = columns.quantity.get(event);
         let sku = quantity.map_or(0, |_| batch.sku(translated.sku.get(event), translated.unit.get(event)));
-        let Some(row) = translated.row(event, identity, (last.1, sku)) else { continue };
+        let row = translated.row(event, identity, (last.1, sku)).ok_or(AttributionError::RowsDiffer)?;
         let classes = columns.usage.classes.get(event).copied().unwrap_or_default();
         let start = columns.usage.starts.get(event).and_then(|start| usize::try_from(*start).ok()).unwrap_or_default();
         let used = usize::try_from((classes & !USAGE_REPORTED).count_ones()).unwrap_or_default();
@@ -279,6 +284,7 @@ fn push_block(batch: &mut Batch<'_>, block: &DayBlock) {
         let reported = columns.reported.get(event).map(|reported| (reported.amount.pico(), reported.currency));
         let classes = (classes & USAGE_REPORTED != 0).then_some(classes & !USAGE_REPORTED);
         let quantity_pico = quantity.map_or(0, recoup_money::Amount::pico);
-        batch.push(row, &Consumption { classes, tokens, quantity_pico, reported });
+        feed.push(number, row, &Consumption { classes, tokens, quantity_pico, reported })?;
     }
+    Ok(())
 }

@@ -20,6 +20,7 @@ pub(super) struct Users {
     kind: Runs,
     cost: Vec<Pico>,
     events: Runs,
+    unpriced: Runs,
     tasks: Runs,
 }
 
@@ -42,6 +43,7 @@ impl Packed for Users {
             all.kind.push(kind_code(key.kind));
             all.cost.push(Pico(value.cost));
             all.events.push(count(value.events));
+            all.unpriced.push(count(value.unpriced));
             all.tasks.push(count(value.tasks));
         }
         all.texts = texts.codes.values;
@@ -51,10 +53,10 @@ impl Packed for Users {
     fn unpack(self, _: NaiveDate, rows: &mut Vec<(UserKey, UserValue)>) -> Option<()> {
         let text = |code| value_of(&self.texts, code);
         let names = [&self.team, &self.project, &self.user, &self.agent, &self.task_type, &self.model];
-        let others = [&self.kind, &self.events, &self.tasks];
+        let others = [&self.kind, &self.events, &self.unpriced, &self.tasks];
         all_are(names.into_iter().chain(others).map(Runs::len), self.cost.len())?;
         let [mut team, mut project, mut user, mut agent, mut task_type, mut model] = names.map(Runs::rows);
-        let [mut kind, mut events, mut tasks] = others.map(Runs::rows);
+        let [mut kind, mut events, mut unpriced, mut tasks] = others.map(Runs::rows);
         rows.reserve(self.cost.len());
         for cost in &self.cost {
             let key = UserKey {
@@ -66,8 +68,9 @@ impl Packed for Users {
                 model: text(model.next()?)?,
                 kind: kind_of(kind.next()?)?,
             };
-            let [events, tasks] = [events.next()?, tasks.next()?].map(u64::try_from);
-            rows.push((key, UserValue { cost: cost.0, events: events.ok()?, tasks: tasks.ok()? }));
+            let [events, unpriced, tasks] = [events.next()?, unpriced.next()?, tasks.next()?].map(u64::try_from);
+            let (events, unpriced, tasks) = (events.ok()?, unpriced.ok()?, tasks.ok()?);
+            rows.push((key, UserValue { cost: cost.0, events, unpriced, tasks }));
         }
         Some(())
     }
@@ -98,7 +101,8 @@ mod tests {
             model,
             kind,
         };
-        let value = |cost: &str, events, tasks| UserValue { cost: cost.parse().unwrap(), events, tasks };
+        let value =
+            |cost: &str, events, tasks| UserValue { cost: cost.parse().unwrap(), events, unpriced: events / 3, tasks };
         let rows = vec![
             (key(None, "u_1", None, Kind::Agent), value("0", 0, 1)),
             (key(name("a"), "u_1", name("m"), Kind::Llm), value("-0.000000000001", 7, 0)),
@@ -109,7 +113,7 @@ mod tests {
         let mut read = Vec::new();
         serde_json::from_str::<Users>(&text).unwrap().unpack(day, &mut read).unwrap();
         assert_eq!(read, rows);
-        let cut = Users { events: Runs::default(), ..packed };
+        let cut = Users { unpriced: Runs::default(), ..packed };
         assert_eq!(cut.unpack(day, &mut Vec::new()), None, "a column is missing");
     }
 }
