@@ -12,10 +12,13 @@ use crate::catalogue::{Catalogue, CatalogueError};
 use crate::entry::{EntryError, LongContext, ModelPrice, PriceEntry, Priced, RateTable, Rates, Tier, UnitPrice};
 use crate::exchange::Exchange;
 
-/// Prices events (RAT-1): the organisation's own price, else the first catalogue that has one.
+/// Prices events (RAT-1): the organisation's own price, else that of the first layer of catalogues that has one.
 #[derive(Clone, Debug)]
 pub struct PriceBook {
+    /// Of all layers, in order.
     catalogues: Vec<Arc<Catalogue>>,
+    /// How many catalogues each layer has.
+    layers: Vec<usize>,
     segments: Vec<Segment>,
 }
 
@@ -55,12 +58,22 @@ pub enum PriceBookError {
 }
 
 impl PriceBook {
-    /// The prices of `catalogues`, in order of precedence (shipped first, then imported), below those of the
-    /// organisation.
+    /// The prices of `catalogues`, in order of precedence, below those of the organisation.
     ///
     /// # Errors
     /// [`PriceBookError`] names the version of the organisation file and the price.
     pub fn new(catalogues: &[Arc<Catalogue>], history: &History) -> Result<Self, PriceBookError> {
+        let each = catalogues.iter().map(|catalogue| vec![Arc::clone(catalogue)]);
+        Self::of_layers(&each.collect::<Vec<_>>(), history)
+    }
+
+    /// The prices of layers of catalogues, in order of precedence (shipped first, then imported), below those of the
+    /// organisation. Catalogues of one layer are lists that grow: of what they say of a name the price that began last
+    /// holds, and of two that began together that of the later list.
+    ///
+    /// # Errors
+    /// As [`PriceBook::new`].
+    pub fn of_layers(layers: &[Vec<Arc<Catalogue>>], history: &History) -> Result<Self, PriceBookError> {
         let calendar = history.calendar();
         let starts: BTreeSet<Option<NaiveDate>> =
             history.versions().iter().map(|version| version.effective).chain([None]).collect();
@@ -68,7 +81,28 @@ impl PriceBook {
             let from_ns = start.map_or(i64::MIN, |day| calendar.day_start_ns(day));
             Segment::of(from_ns, history.on(start.unwrap_or(NaiveDate::MIN)))
         });
-        Ok(Self { catalogues: catalogues.to_vec(), segments: segments.collect::<Result<_, _>>()? })
+        let segments = segments.collect::<Result<_, _>>()?;
+        Ok(Self { catalogues: layers.concat(), layers: layers.iter().map(Vec::len).collect(), segments })
+    }
+
+    fn layers(&self) -> impl Iterator<Item = &[Arc<Catalogue>]> {
+        let mut rest = self.catalogues.as_slice();
+        self.layers.iter().filter_map(move |length| {
+            let (layer, others) = rest.split_at_checked(*length)?;
+            rest = others;
+            Some(layer)
+        })
+    }
+
+    /// What the layers say at an instant: `find` looks into one catalogue.
+    fn listed<'a, T>(
+        &'a self,
+        find: impl Fn(&'a Catalogue) -> Option<(&'a PriceEntry, T)>,
+    ) -> Option<(&'a PriceEntry, T)> {
+        // `max_by_key` gives the last of equal ones.
+        self.layers().find_map(|layer| {
+            layer.iter().filter_map(|catalogue| find(catalogue)).max_by_key(|(entry, _)| entry.from_ns)
+        })
     }
 
     /// The catalogues in order of precedence.
@@ -99,7 +133,7 @@ impl PriceBook {
     ) -> Option<(&'a PriceEntry, &'a ModelPrice)> {
         let own = segment.own.model(provider, name, at_ns);
         own.or_else(|| {
-            let listed = self.catalogues.iter().find_map(|catalogue| catalogue.model(provider, name, at_ns));
+            let listed = self.listed(|catalogue| catalogue.model(provider, name, at_ns));
             let canonical = listed.map(|(_, price)| &*price.model).filter(|model| *model != name);
             canonical.and_then(|model| segment.own.model(provider, model, at_ns)).or(listed)
         })
@@ -113,7 +147,7 @@ impl PriceBook {
         at_ns: i64,
     ) -> Option<(&'a PriceEntry, &'a UnitPrice)> {
         let own = segment.own.unit(sku, unit, at_ns);
-        own.or_else(|| self.catalogues.iter().find_map(|catalogue| catalogue.unit(sku, unit, at_ns)))
+        own.or_else(|| self.listed(|catalogue| catalogue.unit(sku, unit, at_ns)))
     }
 
     /// Digest of everything that a looked-up name (`model:PROVIDER/MODEL` or `sku:SKU`) can come to cost at any time:
@@ -127,6 +161,7 @@ impl PriceBook {
         let currencies: BTreeSet<Currency> =
             found.listed.iter().chain(found.own.values().flatten()).map(|(currency, _)| *currency).collect();
         let mut lines: Vec<String> = found.listed.into_iter().map(|(_, line)| line).collect();
+        lines.extend(found.together.then(|| "the last to begin".to_owned()));
         for (from_ns, own) in found.own {
             lines.push(format!("own from {from_ns}"));
             lines.extend(own.into_iter().map(|(_, line)| line));
@@ -194,13 +229,17 @@ impl PriceBook {
             let lines = own(&segment.own).into_iter().map(|(entry, text)| (entry.currency, text.to_owned()));
             (segment.from_ns, lines.collect())
         };
-        Found { listed: ranked.collect(), own: changes(self.segments.iter().map(owned)) }
+        // A name of which several lists of a layer tell: the price that began last holds.
+        let together = self.layers().any(|layer| layer.iter().filter(|list| !listed(list).is_empty()).count() > 1);
+        Found { together, listed: ranked.collect(), own: changes(self.segments.iter().map(owned)) }
     }
 }
 
 /// What can price a name, as (currency, canonical text).
 #[derive(Default)]
 struct Found {
+    /// Whether several lists of one layer tell of it.
+    together: bool,
     listed: Vec<(Currency, String)>,
     own: BTreeMap<i64, Vec<(Currency, String)>>,
 }

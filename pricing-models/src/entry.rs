@@ -120,7 +120,8 @@ impl Tier {
 }
 
 /// The rate of a class: as written, else the one that RAT-1 supplies (input for cache classes, output for reasoning).
-pub(crate) fn rate_of(rates: &Rates, class: TokenClass) -> Option<Amount> {
+#[must_use]
+pub fn rate_of(rates: &Rates, class: TokenClass) -> Option<Amount> {
     let supplied = match class {
         TokenClass::CacheRead | TokenClass::CacheWrite5m | TokenClass::CacheWrite1h => Some(TokenClass::Input),
         TokenClass::Reasoning => Some(TokenClass::Output),

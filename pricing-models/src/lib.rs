@@ -22,4 +22,4 @@ mod wide;
 pub use book::{PriceBook, PriceBookError};
 pub use catalogue::{Catalogue, CatalogueError};
 pub use check::{Compared, Disagreement, check};
-pub use entry::{EntryError, LongContext, ModelPrice, PriceEntry, Priced, RateTable, Rates, Tier, UnitPrice};
+pub use entry::{EntryError, LongContext, ModelPrice, PriceEntry, Priced, RateTable, Rates, Tier, UnitPrice, rate_of};

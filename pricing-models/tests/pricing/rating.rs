@@ -94,6 +94,41 @@ fn rat_1_earlier_catalogues_win_and_later_ones_fill_gaps() {
 }
 
 #[test]
+fn rat_1_of_lists_that_grow_the_price_that_began_last_holds() {
+    let list = |from: &str, price: &str| {
+        let text = LARGE.replace("\"large\"", "\"new\"").replace("large-latest", "new-latest");
+        let text = text.replace("2026-01-01", from).replace("\"3\"", &format!("\"{price}\""));
+        assert!(text.contains(from) && text.contains(price), "{text}");
+        Arc::new(catalogue(&text))
+    };
+    let shipped = Arc::new(catalogue(LARGE));
+    let imports = vec![list("2026-02-01", "4"), list("2026-11-01", "7"), list("2026-10-01", "5")];
+    let book = |imports: &[Arc<Catalogue>]| {
+        PriceBook::of_layers(&[vec![Arc::clone(&shipped)], imports.to_vec()], &no_prices()).unwrap()
+    };
+    let all = book(&imports);
+    for (at, expected) in [("2026-09-30", "4"), ("2026-10-01", "5"), ("2026-10-31", "5"), ("2026-11-01", "7")] {
+        for name in ["new", "new-latest"] {
+            let at = format!("{at}T00:00:00Z");
+            assert_eq!(cost(&all, &at_model(name, &at)).unwrap(), expected, "{name} at {at}");
+        }
+    }
+    let again = [imports.clone(), vec![list("2026-11-01", "8")]].concat();
+    assert_eq!(cost(&book(&again), &at_model("new", "2026-11-02T00:00:00Z")).unwrap(), "8", "the later list corrects");
+    // What a list adds to a layer of its own fills gaps only.
+    let alone: Vec<_> = imports.iter().map(|list| vec![Arc::clone(list)]).collect();
+    let gaps = PriceBook::of_layers(&alone, &no_prices()).unwrap();
+    assert_eq!(cost(&gaps, &at_model("new", "2026-11-02T00:00:00Z")).unwrap(), "4");
+    // Nights know that the rule came to matter.
+    let name = "model:example/new";
+    assert_ne!(all.name_digest(name), gaps.name_digest(name));
+    assert_eq!(
+        book(&imports.iter().take(1).cloned().collect::<Vec<_>>()).name_digest("model:example/large"),
+        all.name_digest("model:example/large")
+    );
+}
+
+#[test]
 fn rat_1_a_sku_is_priced_in_its_unit_or_when_the_event_names_none() {
     let book = book(catalogue(SEARCH));
     let rate = |unit| book.rate(&Event { kind: Kind::Tool, quantity: searches("2.5", unit), ..event() });

@@ -57,8 +57,16 @@ pub struct World {
     pub history: History,
     /// Catalogue, imported and own prices.
     pub prices: Arc<PriceBook>,
-    /// Every catalogue in order of precedence, the shipped one first.
-    pub catalogues: Vec<Arc<Catalogue>>,
+    /// Every catalogue, in layers in order of precedence: the shipped one, then the imported lists.
+    pub catalogues: Vec<Vec<Arc<Catalogue>>>,
+}
+
+impl World {
+    /// The imported lists, oldest first. Of a closed month's world: those that its close knew.
+    #[must_use]
+    pub fn imported(&self) -> &[Arc<Catalogue>] {
+        self.catalogues.get(1).map(Vec::as_slice).unwrap_or_default()
+    }
 }
 
 /// Every workflow is a method of the application.
@@ -236,9 +244,8 @@ impl App {
             kind: "no-organisation",
             detail: "no organisation file was applied yet; run `recoup apply recoup.toml`".into(),
         })?;
-        let mut catalogues = vec![Arc::clone(self.shipped()?)];
-        catalogues.extend(imported);
-        let prices = PriceBook::new(&catalogues, &history)
+        let catalogues = vec![vec![Arc::clone(self.shipped()?)], imported];
+        let prices = PriceBook::of_layers(&catalogues, &history)
             .map_err(|error| Refusal::computation("put the prices together", error))?;
         let world = Arc::new(World { history, prices: Arc::new(prices), catalogues });
         self.remember_world(&world, changes);
@@ -265,7 +272,7 @@ impl App {
             let versions = organisation::digests(self.books()).await?;
             let imports = self.imports().await?;
             let ours = world.history.versions().iter().map(|version| version.digest);
-            Ok::<_, Refusal>(ours.eq(versions) && world.catalogues.len() == imports.len().saturating_add(1))
+            Ok::<_, Refusal>(ours.eq(versions) && world.imported().len() == imports.len())
         };
         match tokio::time::timeout(LOOK_WITHIN, look).await {
             Ok(Ok(holds)) => holds,

@@ -10,6 +10,7 @@ use recoup_store::{Books, Expect, Key};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::access::Principal;
 use crate::app::App;
 use crate::error::Refusal;
 use crate::records;
@@ -98,25 +99,32 @@ impl App {
     /// Reads LiteLLM's `model_prices_and_context_window.json`; keeps it unless `dry_run`. Prices hold from `from`.
     ///
     /// # Errors
-    /// When the file cannot be read at all.
+    /// [`Refusal::Forbidden`]; a file that cannot be read at all, or of which nothing is understood.
     pub async fn import_prices(
         &self,
+        principal: &Principal,
         text: &str,
         source: &str,
-        from: NaiveDate,
-        dry_run: bool,
+        (from, dry_run): (NaiveDate, bool),
     ) -> Result<Imported, Refusal> {
+        principal.may_run()?;
         if text.len() > IMPORT_BYTES_MAX {
             return Err(Refusal::TooLarge(format!("the price list has more than {IMPORT_BYTES_MAX} bytes")));
         }
         let read = litellm::read(text, from).map_err(|error| {
             Refusal::invalid("invalid-price-list", "body", format!("the price list cannot be read: {error}"))
         })?;
+        if read.entries.is_empty() && !dry_run {
+            let detail = "no price in the list is understood, so that there is nothing to keep; send \
+                          model_prices_and_context_window.json of LiteLLM, or see why with `dry_run`";
+            return Err(Refusal::invalid("invalid-price-list", "body", detail));
+        }
         let theirs = Catalogue::from_entries(source, read.entries.clone())
             .map_err(|error| Refusal::invalid("invalid-price-list", "body", error.to_string()))?;
         let disagreements = recoup_pricing::check(self.shipped()?, &theirs, self.now_ns());
         let entries = u64::try_from(read.entries.len()).unwrap_or(u64::MAX);
-        let import = if dry_run { None } else { Some(self.keep_import(&theirs, read.entries, source).await?) };
+        let import =
+            if dry_run { None } else { Some(self.keep_import(principal, &theirs, (read.entries, source)).await?) };
         Ok(Imported {
             import,
             entries,
@@ -128,9 +136,9 @@ impl App {
 
     async fn keep_import(
         &self,
+        principal: &Principal,
         catalogue: &Catalogue,
-        entries: Vec<PriceEntry>,
-        source: &str,
+        (entries, source): (Vec<PriceEntry>, &str),
     ) -> Result<ImportRecord, Refusal> {
         let earlier = records::all::<ImportRecord>(self.books(), CATALOGUE, "").await?;
         let digest = catalogue.digest();
@@ -148,7 +156,9 @@ impl App {
         let puts = records::list_puts(&entries_partition(number, digest), "", entries)?;
         records::write_in_groups(self.books(), puts).await?;
         let key = Key::new(CATALOGUE, format!("{number:06}"));
-        self.books().write(vec![records::put(key, &import, Expect::Absent)?]).await?;
+        let detail = json!({ "source": source, "entries": import.entries, "digest": digest });
+        let audit = self.audit_put(principal, "prices-imported", &number.to_string(), detail)?;
+        self.books().write(vec![records::put(key, &import, Expect::Absent)?, audit]).await?;
         self.forget_world();
         Ok(import)
     }

@@ -25,7 +25,7 @@ impl App {
     ) -> Result<Arc<World>, Refusal> {
         let history = close::history_as_closed(&world.history, closed)?;
         let catalogues = self.catalogues_of(world, closed, known).await?;
-        let prices = PriceBook::new(&catalogues, &history)
+        let prices = PriceBook::of_layers(&catalogues, &history)
             .map_err(|error| Refusal::computation("put the prices of a closed month together", error))?;
         Ok(Arc::new(World { history, prices: Arc::new(prices), catalogues }))
     }

@@ -98,13 +98,14 @@ impl App {
         Ok(Arc::new(catalogue))
     }
 
-    /// The catalogues of a closed month, in order of precedence.
+    /// The catalogues of a closed month, in layers in order of precedence: the shipped one, the lists that were imported by the
+    /// close, then each that came later by itself, as it prices only what had no price.
     pub(crate) async fn catalogues_of(
         &self,
         world: &World,
         closed: &PeriodRecord,
         known: Known<'_>,
-    ) -> Result<Vec<Arc<Catalogue>>, Refusal> {
+    ) -> Result<Vec<Vec<Arc<Catalogue>>>, Refusal> {
         let current = self.shipped()?.digest();
         let digest = closed.shipped.unwrap_or(current);
         let (imports, latest) = match known {
@@ -113,7 +114,7 @@ impl App {
             Known::Since => (usize::MAX, current),
         };
         if digest == current && latest == current {
-            return Ok(world.catalogues.iter().take(imports.saturating_add(1)).cloned().collect());
+            return Ok(in_layers(self.shipped()?, world, (closed.imports, imports)));
         }
         let versions = self.shipped_versions().await?;
         let at_the_close = versions.iter().find(|version| version.digest == digest).ok_or_else(|| {
@@ -121,13 +122,12 @@ impl App {
             Refusal::computation("price a closed month", detail)
         })?;
         let shipped = self.shipped_of(at_the_close).await?;
-        let mut catalogues = vec![Arc::clone(&shipped)];
-        catalogues.extend(world.catalogues.iter().skip(1).take(closed.imports).cloned());
+        let mut catalogues = in_layers(&shipped, world, (closed.imports, closed.imports));
         let number =
             versions.iter().find(|version| version.digest == latest).map_or(u32::MAX, |version| version.number);
         let later = self.later_catalogues(world, closed, (at_the_close, &shipped)).await?;
         let came = later.into_iter().filter(|one| one.import.map_or(one.number <= number, |import| import < imports));
-        catalogues.extend(came.map(|one| one.catalogue));
+        catalogues.extend(came.map(|one| vec![one.catalogue]));
         Ok(catalogues)
     }
 
@@ -140,7 +140,7 @@ impl App {
         (at_the_close, shipped): (&ShippedRecord, &Catalogue),
     ) -> Result<Vec<Later>, Refusal> {
         let imports: Vec<ImportRecord> = self.imports().await?;
-        let lists = imports.into_iter().zip(world.catalogues.iter().skip(1)).enumerate().skip(closed.imports);
+        let lists = imports.into_iter().zip(world.imported()).enumerate().skip(closed.imports);
         let mut later: Vec<Later> = lists
             .map(|(at, (import, list))| Later {
                 since: import.imported_at,
@@ -160,6 +160,18 @@ impl App {
         later.sort_by(|a, b| a.since.cmp(&b.since));
         Ok(later)
     }
+}
+
+/// A shipped catalogue, the lists imported by a close, and each of those up to another number that came later.
+fn in_layers(
+    shipped: &Arc<Catalogue>,
+    world: &World,
+    (by_the_close, until): (usize, usize),
+) -> Vec<Vec<Arc<Catalogue>>> {
+    let imported = world.imported();
+    let (known, later) = imported.split_at(by_the_close.min(imported.len()));
+    let later = later.iter().take(until.saturating_sub(by_the_close)).map(|list| vec![Arc::clone(list)]);
+    [vec![Arc::clone(shipped)], known.to_vec()].into_iter().chain(later).collect()
 }
 
 /// Prices that came after a close.
