@@ -12,6 +12,7 @@ mod worth;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use chrono::NaiveDate;
 use recoup_attribution::first_recorded;
 use recoup_budgets::Counter;
 use recoup_budgets::admission::TASK_PERIOD;
@@ -121,8 +122,7 @@ impl App {
         let mut sight = self.sight().await?;
         let mut open: Vec<u64> = events.keys().copied().collect();
         if let (Again::Yes, Some(sight)) = (again, &mut sight) {
-            let days: BTreeSet<_> = names.iter().map(|name| name.utc_day).collect();
-            let days: Vec<_> = days.into_iter().collect();
+            let days = self.days_of_traces(names.iter().map(|name| name.utc_day).collect(), &open).await?;
             sight.excluded = self.excluded_reports(&sight.world, &days, &open, Cut::NONE).await?.0;
         }
         if let (Again::No, Some(sight)) = (again, &mut sight) {
@@ -151,6 +151,20 @@ impl App {
         }
         self.look_after(&outcome).await?;
         Ok(outcome)
+    }
+
+    /// Some UTC days, and the others on which traces of them, in order, have events: a trace is computed as a whole.
+    async fn days_of_traces(
+        &self,
+        mut utc_days: BTreeSet<NaiveDate>,
+        traces: &[u64],
+    ) -> Result<Vec<NaiveDate>, Refusal> {
+        let asked: Vec<_> = utc_days.iter().copied().collect();
+        for lane in 0..self.lanes {
+            let beyond = self.ports.log.traces_beyond(asked.clone(), lane).await?.into_iter();
+            utc_days.extend(beyond.filter(|(trace, _)| traces.binary_search(trace).is_ok()).map(|(_, day)| day));
+        }
+        Ok(utc_days.into_iter().collect())
     }
 
     /// Looks at the budgets and the capped tasks that something was posted to. A budget that cannot be looked at now is found by

@@ -150,3 +150,39 @@ async fn bud_1_a_step_that_takes_long_stops_within_a_day_and_the_next_goes_on_th
     assert!(left.is_sorted_by(|one, next| one >= next), "{left:?}");
     assert_eq!(counters(&stage).await, counters(&whole).await);
 }
+
+/// EVT-2, BUD-1: a call that a gateway and an SDK report counts once, also where the SDK's trace goes on the next day.
+#[tokio::test]
+async fn evt_2_a_recount_counts_a_call_reported_twice_once_however_long_its_trace_is() {
+    let call = |event: &str, trace: &str, parent: Option<&str>, at: &str| {
+        json!({
+            "event_id": event, "trace_id": trace, "parent_id": parent, "used_at": at, "kind": "llm", "provider": "example",
+            "model": "known", "response_id": "r1", "usage": { "input": 1_000, "output": 0 },
+            "tags": { "agent": "triage", "team": "support" },
+        })
+    };
+    let root = |at: &str| {
+        json!({
+            "event_id": "root", "trace_id": "sdk", "used_at": at, "kind": "agent",
+            "tags": { "agent": "triage", "team": "support" },
+        })
+    };
+    let counted = async |events: &[Value]| {
+        let stage = Stage::bare();
+        let app = stage.alone();
+        app.apply_organisation(&format!("{ORGANISATION}{BUDGETS}"), None, false).await.unwrap();
+        stage.ingest(&app, events).await;
+        for _ in 0..2 {
+            app.nightly(&Principal::operator(), &app.new_run().unwrap(), Through::All).await.unwrap();
+        }
+        counters(&stage).await[0]
+    };
+    let [noon, next] = ["2026-10-06T12:00:00Z", "2026-10-07T12:00:00Z"];
+    let gateway = call("g", "gateway", None, noon);
+    let once = counted(std::slice::from_ref(&gateway)).await;
+    assert!(!once.is_zero());
+    for end in [noon, next] {
+        let events = [gateway.clone(), call("c", "sdk", Some("root"), noon), root(end)];
+        assert_eq!(counted(&events).await, once, "the root ends at {end}");
+    }
+}

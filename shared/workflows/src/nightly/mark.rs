@@ -23,6 +23,8 @@ const DAY_NS: i64 = 86_400_000_000_000 - 1;
 const BLOCKS_PER_STEP: usize = 32;
 /// Blocks looked at in one step where none was looked at before.
 const FRESH_BLOCKS_PER_STEP: usize = 256;
+/// Why a day is marked that has no new event itself.
+const REACHED: &str = "new events of a trace that reaches this day";
 /// Steps taken at the same time.
 const STEPS_AT_ONCE: usize = 2;
 
@@ -96,7 +98,7 @@ impl App {
                 |info: &BlockInfo| ends_of(calendar, info.utc_day).iter().all(|day| known.contains(&(*day, info.lane)));
             let unknown: Vec<BlockInfo> = some.iter().filter(|info| !is_known(info)).copied().collect();
             for (info, block) in self.read_marked(world, &unknown, &mut marks).await? {
-                for day in local_days(calendar, &block.columns.used_at_ns) {
+                for day in local_days(calendar, block.columns.used_at_ns.iter().copied()) {
                     mark(known, &mut marks, day, info.lane);
                 }
             }
@@ -158,12 +160,15 @@ impl App {
         }
         let mut unreadable_days = Marks::new();
         for (info, block) in self.read_marked(world, &unknown, &mut unreadable_days).await? {
-            mark(&info, local_days(calendar, &block.columns.used_at_ns), &mut block.traces());
+            mark(&info, local_days(calendar, block.columns.used_at_ns.iter().copied()), &mut block.traces());
         }
         marks.append(&mut unreadable_days);
         for (lane, (mut days, mut fresh)) in lanes {
             fresh.sort_unstable();
             fresh.dedup();
+            for utc_day in &days {
+                self.mark_within(world, (*utc_day, lane), (&fresh, &mut marks)).await?;
+            }
             let beyond = self.ports.log.traces_beyond(days.iter().copied().collect(), lane).await?;
             let beyond: BTreeSet<u64> =
                 beyond.into_iter().map(|(trace, _)| trace).filter(|trace| fresh.binary_search(trace).is_ok()).collect();
@@ -175,12 +180,39 @@ impl App {
             for (identity, recorded) in related.iter().chain(&partners) {
                 let day = calendar.day_of(recorded.event.used_at_ns);
                 let lane = u16::try_from(identity.trace.checked_rem(u64::from(self.lanes)).unwrap_or_default());
-                marks
-                    .entry((day, lane.unwrap_or_default()))
-                    .or_insert_with(|| "new events of a trace that reaches this day".into());
+                marks.entry((day, lane.unwrap_or_default())).or_insert_with(|| REACHED.into());
             }
         }
         Ok(marks)
+    }
+
+    /// Marks the local days that traces with new events reach inside one UTC day: what reaches other UTC days is known by the
+    /// log, what reaches the other local day of the same one only the events tell.
+    async fn mark_within(
+        &self,
+        world: &World,
+        (utc_day, lane): (NaiveDate, u16),
+        (fresh, marks): (&[u64], &mut Marks),
+    ) -> Result<(), Refusal> {
+        let calendar = world.history.calendar();
+        let is_marked = |marks: &Marks| ends_of(calendar, utc_day).iter().all(|day| marks.contains_key(&(*day, lane)));
+        if is_marked(marks) {
+            return Ok(());
+        }
+        for some in self.ports.log.blocks_of_day(utc_day, lane).await?.chunks(BLOCKS_PER_STEP) {
+            for (_, block) in self.read_marked(world, some, marks).await? {
+                let of_fresh = block.traces().zip(&block.columns.used_at_ns);
+                let of_fresh =
+                    of_fresh.filter(|(trace, _)| fresh.binary_search(trace).is_ok()).map(|(_, at_ns)| *at_ns);
+                for day in local_days(calendar, of_fresh) {
+                    marks.entry((day, lane)).or_insert_with(|| REACHED.into());
+                }
+            }
+            if is_marked(marks) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Reads new blocks. The days of one that cannot be read are marked, and stay so until it can (CLO-1); the others
@@ -271,12 +303,12 @@ fn ends_of(calendar: Calendar, utc_day: NaiveDate) -> [NaiveDate; 2] {
 }
 
 /// The local days of some instants, most of which follow each other closely.
-fn local_days(calendar: Calendar, instants_ns: &[i64]) -> BTreeSet<NaiveDate> {
+fn local_days(calendar: Calendar, instants_ns: impl IntoIterator<Item = i64>) -> BTreeSet<NaiveDate> {
     let mut days = BTreeSet::new();
     let mut last = 0..0;
     for instant_ns in instants_ns {
-        if !last.contains(instant_ns) {
-            let day = calendar.day_of(*instant_ns);
+        if !last.contains(&instant_ns) {
+            let day = calendar.day_of(instant_ns);
             let (begin_ns, end_ns) = calendar.day_bounds_ns(day);
             last = begin_ns..end_ns;
             days.insert(day);
