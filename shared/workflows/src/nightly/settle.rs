@@ -9,10 +9,10 @@ use std::sync::Arc;
 use chrono::NaiveDate;
 use recoup_attribution::DayFacts;
 use recoup_ledger::{
-    Balances, Booked, Carried, Correction, Opening, PeriodInput, PoolRecord, PriceVersion, Settlement, Totals,
-    VarianceRecord, each, settle_with,
+    Balances, Booked, Carried, Correction, LedgerError, Opening, PeriodInput, PoolRecord, PriceVersion, Settlement,
+    Totals, VarianceRecord, each, settle_with,
 };
-use recoup_model::organisation::{VariancePolicy, Version};
+use recoup_model::organisation::{Recurring, VariancePolicy, Version};
 use recoup_model::{Digest, Finding, Period};
 use recoup_store::{Expect, Key};
 use serde::{Deserialize, Serialize};
@@ -86,30 +86,42 @@ pub(crate) fn nights_of(nights: &[(Night, u64)], period: Period) -> BTreeMap<Str
 }
 
 impl App {
-    /// Settles and publishes every open period.
+    /// Settles and publishes every open period; those before one that cannot be settled too.
     pub(super) async fn settle_open_periods(&self, world: &World) -> Result<Vec<SettledPeriod>, Refusal> {
-        let settled = self.settle_chain(world, None).await?;
+        let mut settled = Vec::new();
+        let outcome = self.settle_chain(world, None, &mut settled).await;
         for period in &settled {
             self.publish(world, period).await?;
         }
-        Ok(settled)
+        outcome.map(|()| settled)
     }
 
-    /// Settles every open period in calendar order; writes no figure. A period is settled to its end if it is `closing` or
-    /// a later one has begun, else to its last night: days without events take their part in smoothing and in bills.
+    /// Settles every open period in calendar order, up to the one that is `closing`; writes no figure. A period is settled to
+    /// its end if it is `closing` or a later one has begun, else to its last night: days without events take their part in
+    /// smoothing and in bills.
     pub(crate) async fn settle_chain(
         &self,
         world: &World,
         closing: Option<Period>,
-    ) -> Result<Vec<SettledPeriod>, Refusal> {
+        settled: &mut Vec<SettledPeriod>,
+    ) -> Result<(), Refusal> {
         let nights = self.nights().await?;
         let closed = close::period_records(self.books()).await?;
         let closed_only: Vec<Period> = closed.iter().filter(|r| r.is_closed()).map(|r| r.period).collect();
-        let Some((first, last)) = super::open_span(&nights, &closed_only, closing) else { return Ok(Vec::new()) };
+        let has_bills = |period: Period| {
+            let version = world.history.on(period.days().last().unwrap_or_default());
+            let runs = |bill: &Recurring| bill.from < period.next().first_day();
+            let runs_on = |bill: &&Recurring| bill.to.is_none_or(|to| to > period.first_day());
+            version.organisation.recurring.iter().filter(runs_on).any(runs)
+        };
+        let Some((first, last)) = super::open_span(&nights, &closed_only, (closing, has_bills)) else {
+            return Ok(());
+        };
+        // What comes after it has no part in it, and may have a fault of its own.
+        let last = closing.map_or(last, |closing| last.min(closing));
         let last_night = nights.iter().map(|(night, _)| night.day).max().unwrap_or_default();
         let booked_in = closed_only.last().map(|period| period.next());
         let (mut before, mut carried) = self.left_behind(world, &closed, first).await?;
-        let mut settled = Vec::new();
         let mut period = first;
         for number in 0.. {
             if period > last {
@@ -145,7 +157,7 @@ impl App {
             period = period.next();
         }
         self.fresh_facts.clear();
-        Ok(settled)
+        Ok(())
     }
 
     /// What the closed periods before `first` left behind: the prices of the last of them, and what all of them owe.
@@ -187,8 +199,7 @@ impl App {
             corrections,
             approvals: &approvals,
         };
-        let settlement =
-            settle_with(&input, &Threads).map_err(|error| Refusal::computation("settle a period", error))?;
+        let settlement = settle_with(&input, &Threads).map_err(|error| not_settled((period, through), error))?;
         let price_rows = rows_of(&settlement.prices)?;
         let corrections = corrections.to_vec();
         let counted = |(day, facts): (&NaiveDate, &DayFacts)| (*day, only_counted(facts));
@@ -363,6 +374,21 @@ impl App {
     pub(crate) async fn current_prices(&self, record: &SettledRecord) -> Result<Vec<PriceVersion>, Refusal> {
         let prefix = format!("{}/{}/", record.period, record.prices_run);
         Ok(records::list(self.books(), PRICES, &prefix).await?)
+    }
+}
+
+/// Why a period cannot be settled. What a file says wrongly has to be corrected for the days that it was wrong on.
+fn not_settled((period, through): (Period, NaiveDate), error: LedgerError) -> Refusal {
+    match error {
+        LedgerError::ClosedPools { .. } | LedgerError::UnknownPool { .. } => Refusal::Conflict {
+            kind: "period-not-settled",
+            detail: format!(
+                "{period} cannot be settled: {error}. A month takes its pools from the organisation file of its last day: apply \
+                 the corrected file with `--effective {}`, or up to {through}, and run the night again",
+                period.first_day()
+            ),
+        },
+        error => Refusal::computation("settle a period", format!("{period}: {error}")),
     }
 }
 

@@ -144,6 +144,36 @@ fn atr_1_a_version_on_the_root_s_day_moves_the_whole_trace() {
     assert_eq!(verified_teams(&books, &closed, month), ["marketing"]);
 }
 
+/// CLO-5, ATR-1: a late root on the next local day, but on the same UTC day, moves what lay before midnight too.
+#[test]
+fn clo_5_a_late_root_reaches_the_other_local_day_of_its_utc_day() {
+    let month = Month::before_today(1);
+    assert!(SMALL.contains("Europe/Berlin"));
+    let at = |day: u32, time: &str| format!("{}T{time}:00Z", month.day(day));
+    // Midnight in Berlin is at 22:00 or 23:00 UTC, so that both lie on the UTC day of the 10th.
+    let child = call("b", "t", &at(10, "21:30"), json!({ "parent_id": "root" }));
+    let other = call("x", "u", &at(10, "23:30"), json!({ "tags": { "team": "support", "agent": "writer" } }));
+    let late = root("t", &at(10, "23:40"), json!({ "team": "marketing", "agent": "writer" }));
+    let price = pico("0.0045");
+    // In turns: the other local day has a night already, or gets its first event together with the root.
+    for together in [false, true] {
+        let books = Books::of(SMALL);
+        let (first, then) =
+            if together { (vec![&child], vec![&other, &late]) } else { (vec![&child, &other], vec![&late]) };
+        books.ingest(&lines(first)).ended(0);
+        books.json(&["nightly", "--all"]);
+        assert_eq!(cost_of(&books, month, &json!("unattributed")), price);
+        books.ingest(&lines(then)).ended(0);
+        let outcome = books.json(&["nightly", "--all"]);
+        assert_eq!(days(&outcome), [10, 11].map(|day| month.day(day).to_string()), "{outcome}");
+        let teams = ["marketing", "support", "unattributed"].map(|team| cost_of(&books, month, &json!(team)));
+        assert_eq!(teams, [price, price, 0]);
+        let closed = books.close(month);
+        assert_ties(&closed);
+        assert_eq!(verified_teams(&books, &closed, month), ["marketing", "support"]);
+    }
+}
+
 const NEW_MODEL: &str = "nobody-priced-this";
 
 /// Thirty tasks whose call without a price is of the day before their end, and two later ones that cost nothing.
@@ -244,6 +274,71 @@ fn pool_5_a_month_without_events_holds_its_bill() {
         assert!(verified_teams(&books, &closed, month).contains(&"marketing".to_owned()), "its owner has the bill");
     }
     assert_eq!(days(&books.json(&["nightly", "--all"])), Vec::<String>::new());
+}
+
+/// POOL-5: a month with a bill and no event is a month, also where no event came before it.
+#[test]
+fn pool_5_a_first_month_without_events_holds_its_bill() {
+    let [before, first] = [3, 2].map(Month::before_today);
+    let books = Books::of(&format!(
+        "{SMALL}\n[[recurring]]\nid = \"rent\"\nagent = \"writer\"\namount = \"310\"\nperiod = \"month\"\nfrom = \"{}\"\n",
+        first.first()
+    ));
+    let at = noon(Month::before_today(1).day(3));
+    books.ingest(&lines([&call("b", "t", &at, json!({}))])).ended(0);
+    books.json(&["nightly", "--all"]);
+    let refused = books.run(&["--json", "close", &before.to_string(), "--as-of", &before.closable()]).ended(1).json();
+    assert_eq!(refused["closed"], false, "no bill ran in it: {refused}");
+    let closed = books.close(first);
+    assert_ties(&closed);
+    assert_eq!(pico(closed["totals"]["priced_cost"].as_str().unwrap()), pico("310"), "{closed}");
+    assert_eq!(verified_teams(&books, &closed, first), ["marketing"]);
+}
+
+/// POOL-2, CLO-1: pools that serve only each other keep their own month from being settled, and no other one; what is said
+/// helps.
+#[test]
+fn pool_2_pools_that_serve_only_each_other_stop_their_month_alone() {
+    let [sound, closed_pools] = [2, 1].map(Month::before_today);
+    let pools = |method: &str| {
+        ["y", "z"].map(|name| {
+            format!(
+                "[[agents]]\nid = \"{name}\"\nshared_pool = \"{name}\"\n[[pools]]\nid = \"{name}\"\ngroup = \"g\"\n\
+                 basis = \"tokens\"\nmethod = \"{method}\"\n"
+            )
+        })
+    };
+    let organisation = |method: &str| format!("{SMALL}\n{}", pools(method).concat());
+    let books = Books::of(&organisation("reciprocal"));
+    let at = noon(closed_pools.day(2));
+    let below = |id: &str, parent: &str, agent: &str, kind: Value| {
+        let mut event = call(id, "t", &at, json!({ "parent_id": parent, "tags": { "agent": agent } }));
+        if kind == "agent" {
+            event.retain(|name, _| !["usage", "model", "provider"].contains(&name.as_str()));
+        }
+        event.insert("kind".into(), kind);
+        event
+    };
+    let mut events = vec![
+        call("a", "u", &noon(sound.day(2)), json!({ "tags": { "agent": "writer", "team": "support" } })),
+        root("t", &at, json!({ "team": "support", "agent": "triage" })),
+    ];
+    for (outer, inner) in [("y", "z"), ("z", "y")] {
+        events.push(below(&format!("{outer}-frame"), "root", outer, json!("agent")));
+        events.push(below(&format!("{inner}-call"), &format!("{outer}-frame"), inner, json!("llm")));
+    }
+    books.ingest(&lines(&events)).ended(0);
+    let said = books.run(&["nightly", "--all"]).said();
+    for words in
+        ["y, z serve only each other", &closed_pools.to_string(), &format!("--effective {}", closed_pools.first())]
+    {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let close = ["--json", "close", &sound.to_string(), "--as-of", &sound.closable()];
+    assert_ties(&books.run(&close).ended(0).json());
+    books.apply(&organisation("direct"), &["--effective", &closed_pools.first().to_string()]).ended(0);
+    books.json(&["nightly", "--all"]);
+    assert_ties(&books.close(closed_pools));
 }
 
 /// Plan and close are refused, for the block of that day.
