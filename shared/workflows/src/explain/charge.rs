@@ -13,6 +13,8 @@ use super::bills::{BilledTo, arithmetic, bills_of};
 use super::case::Case;
 use super::lens::{Lens, What, minutes_of};
 use super::price::explain_version;
+use super::provider::ProviderPrice;
+use super::rates;
 use super::route::{Destination, key_of_line};
 use super::step::{Explained, Row, Step, Table, overflow, plus, sum};
 use crate::error::Refusal;
@@ -146,29 +148,28 @@ pub(crate) fn cell_names(key: &CellKey) -> Vec<String> {
 }
 
 fn explain_tokens(found: &mut Explained, case: &Case, (asked, lens): (Asked<'_>, &Lens<'_>)) -> Result<(), Refusal> {
-    found.step(provider_prices(case, asked.line));
+    let bounds = case.world.history.calendar().period_bounds_ns(case.period());
+    let prices = super::provider::prices(&case.world, asked.line, bounds);
+    found.step(provider_prices(asked.line, &prices));
     let read: Vec<_> = by_day(case, lens)?;
     let quantity = sum(read.iter().map(|(_, one)| one.quantity))?;
     found.tie("the quantity", quantity, asked.line.quantity.unwrap_or_default());
     let (cells, total) = cells_step(case, lens, asked.rows)?;
     found.readded = total;
-    found.step(
-        cells
-            .say("actual cost is passed through: the line is the sum of its cells")
-            .calculate(format!("sum of the cells = {total}")),
-    );
+    let cells = cells.say("actual cost is passed through: the line is the sum of its cells");
+    let cells = rates::arithmetic(case, lens, &prices)?.into_iter().fold(cells, Step::calculate);
+    found.step(cells.calculate(format!("sum of the cells = {total}")));
     Ok(())
 }
 
 /// The provider's prices that the events of a line could have, with the time they hold (RAT-1).
-fn provider_prices(case: &Case, line: &Line) -> Step {
+fn provider_prices(line: &Line, prices: &[ProviderPrice]) -> Step {
     let step = Step::new("provider price", &["RAT-1", "MON-1"]);
     let key = &line.key;
     if key.class.is_none() && key.sku.is_none() {
         return step.say("its source reported the cost: there was no price or no usage");
     }
-    let bounds = case.world.history.calendar().period_bounds_ns(case.period());
-    let mut rows = super::provider::rows(&case.world, line, bounds);
+    let mut rows: Vec<Vec<String>> = prices.iter().map(ProviderPrice::row).collect();
     let of = match key.class {
         Some(TokenClass::Reasoning) => "a missing reasoning rate means the output rate",
         Some(_) => "a missing cache rate means the input rate",

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use chrono::NaiveDate;
 use recoup_attribution::{Context, Grain, resolve};
 use recoup_ledger::{Bearer, Correction, Line, LineKey};
 use recoup_model::{Id, Identity, Period};
 use recoup_money::Amount;
+use recoup_store::BlockInfo;
 
 use super::case::Case;
 use super::changed;
@@ -109,26 +111,46 @@ impl App {
     ) -> Result<(), Refusal> {
         let calendar = again.world.history.calendar();
         let utc_days: BTreeSet<_> = original.period.days().flat_map(|day| calendar.utc_days(day)).collect();
+        // An event of another month may change who pays for a trace of this one: a root that came late.
+        let mut reaching: BTreeSet<u64> = BTreeSet::new();
+        let mut other_days: BTreeSet<NaiveDate> = BTreeSet::new();
+        for lane in 0..self.lanes {
+            let beyond = self.ports.log.traces_beyond(utc_days.iter().copied().collect(), lane).await?;
+            reaching.extend(beyond.iter().map(|(trace, _)| *trace));
+            other_days.extend(beyond.into_iter().map(|(_, day)| day));
+        }
         let mut late: BTreeSet<u64> = BTreeSet::new();
         let mut after = original.cut;
         loop {
             let blocks = self.ports.log.blocks_after(after, BLOCKS_PER_STEP).await?;
             let Some(last) = blocks.last() else { break };
             after = last.seq;
-            let ours = blocks.iter().filter(|block| block.seq <= booked_in.cut && utc_days.contains(&block.utc_day));
-            let read = self.read_columns(ours.map(|block| block.seq).collect(), Prints::Stored).await?;
-            late.extend(read.iter().flat_map(|block| block.traces()));
+            let is_ours = |block: &&BlockInfo| utc_days.contains(&block.utc_day) || other_days.contains(&block.utc_day);
+            let ours: Vec<_> = blocks.iter().filter(|block| block.seq <= booked_in.cut).filter(is_ours).collect();
+            let read = self.read_columns(ours.iter().map(|block| block.seq).collect(), Prints::Stored).await?;
+            for (info, block) in ours.iter().zip(&read) {
+                let is_inside = utc_days.contains(&info.utc_day);
+                late.extend(block.traces().filter(|trace| is_inside || reaching.contains(trace)));
+            }
             if after >= booked_in.cut {
                 break;
             }
         }
         let (rows, others) = self.late_rows(&late, (original, booked_in, again), asked).await?;
-        let says = format!(
-            "traces that got events between the two closes (blocks {} to {}); what they cost in {} now, and before",
-            original.cut.saturating_add(1),
-            booked_in.cut,
-            original.period
-        );
+        let says = if rows.is_empty() && others == 0 {
+            format!(
+                "no trace of {} got an event between the two closes: prices that came later, or exchange rates, made the \
+                 difference",
+                original.period
+            )
+        } else {
+            format!(
+                "traces that got events between the two closes (blocks {} to {}); what they cost in {} now, and before",
+                original.cut.saturating_add(1),
+                booked_in.cut,
+                original.period
+            )
+        };
         let mut step = Step::new("late events", &["LED-4"]).say(says);
         if others > 0 {
             step = step.say(format!("{others} more are paid by other teams; they change shares of pools and prices"));

@@ -147,6 +147,35 @@ fn clo_2_every_kind_of_line_is_explained_to_the_last_picounit() {
     }
 }
 
+/// Each product is that of its factors, and all of them are the line.
+#[track_caller]
+fn assert_multiplied(cells: &Value, line: &Value) {
+    let said: Vec<&str> = cells["arithmetic"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+    let (sum, parts) = said.split_last().unwrap();
+    assert_eq!(*sum, format!("sum of the cells = {}", line["exact"].as_str().unwrap()));
+    assert!(!parts.is_empty(), "{said:?}");
+    let mut together = 0;
+    for part in parts {
+        let Some((factors, product)) = part.split_once(" = ") else {
+            let (_, cost) = part.split_once(" for ").unwrap();
+            together += pico(cost.split(':').next().unwrap());
+            continue;
+        };
+        let product = pico(product.split(' ').next().unwrap());
+        let (factors, per) = factors.split_once(" / ").unwrap_or((factors, "1"));
+        let (quantity, price) = factors.split(", each").next().unwrap().split_once(" x ").unwrap();
+        let per: i128 = per.split(',').next().unwrap().parse().unwrap();
+        let exact = pico(quantity) * pico(price) / 1_000_000_000_000 / per;
+        // Each event is rounded by itself.
+        let events: i128 = if part.contains("rounded") { 100_000 } else { 0 };
+        assert!((exact - product).abs() <= events, "{part}: {exact}");
+        together += product;
+    }
+    assert_eq!(together, pico(line["exact"].as_str().unwrap()), "{said:?}");
+    let has_price = !line["class"].is_null() || !line["sku"].is_null();
+    assert!(!has_price || parts.iter().any(|part| part.contains(" x ")), "a price is applied: {said:?}");
+}
+
 /// The steps of a kind of line say what they have to.
 #[track_caller]
 fn assert_by_kind(found: &Value, line: &Value) {
@@ -160,6 +189,7 @@ fn assert_by_kind(found: &Value, line: &Value) {
             let cells = step(found, "cells")["table"]["total"].as_array().unwrap();
             assert_eq!(cells.last().unwrap(), &line["exact"], "{found}");
             assert!(step(found, "blocks")["table"]["rows_in_all"].as_u64() > Some(0), "{found}");
+            assert_multiplied(step(found, "cells"), line);
         }
         ("charge", _) if !line["price"].is_null() && text("unit") != "idle minute" => {
             let price = step(found, "price");

@@ -1,0 +1,78 @@
+//! What passed through, price by price: which of the provider's prices each cell was rated at, and the multiplication.
+
+use std::collections::BTreeMap;
+
+use recoup_attribution::facts::CellValue;
+use recoup_model::Id;
+use recoup_money::{Amount, PICO_PER_UNIT};
+
+use super::case::Case;
+use super::lens::Lens;
+use super::provider::ProviderPrice;
+use super::step::plus;
+use crate::error::Refusal;
+
+/// Cells that one price explains, or none alone.
+#[derive(Default)]
+struct Rated {
+    quantity: Amount,
+    cost: Amount,
+}
+
+/// The arithmetic of what a lens reads, a line a price. A cell that no single price explains, as its events were of several
+/// tiers or contexts, is told as such.
+pub(crate) fn arithmetic(case: &Case, lens: &Lens<'_>, prices: &[ProviderPrice]) -> Result<Vec<String>, Refusal> {
+    let currency = case.world.history.on(case.through()).organisation.currency;
+    let calendar = case.world.history.calendar();
+    let mut by_price: BTreeMap<Option<usize>, Rated> = BTreeMap::new();
+    for (day, facts) in &case.days {
+        let (begin_ns, end_ns) = calendar.day_bounds_ns(*day);
+        for (_, value) in lens.cells(facts) {
+            let holds = |price: &ProviderPrice| price.from_ns < end_ns && price.to_ns.is_none_or(|to| begin_ns < to);
+            let fits = |price: &ProviderPrice| price.currency == currency && holds(price) && explains(price, value);
+            let rated = by_price.entry(prices.iter().position(fits)).or_default();
+            plus(&mut rated.quantity, value.quantity)?;
+            plus(&mut rated.cost, value.cost)?;
+        }
+    }
+    let mut lines = Vec::new();
+    // What no price explains comes first in the map and last in the text.
+    let alone = by_price.remove(&None);
+    for (price, rated) in by_price.iter().filter_map(|(place, rated)| Some((prices.get((*place)?)?, rated))) {
+        lines.push(multiplied(price, rated));
+    }
+    if let Some(rated) = alone.filter(|rated| !rated.cost.is_zero() || !rated.quantity.is_zero()) {
+        let why = match prices {
+            [] => "as its source reported",
+            [one, ..] if one.currency != currency => "each event converted by the rate of its day",
+            _ => "of several of these prices on one day; the events of the traces below tell which",
+        };
+        lines.push(format!("{} for {}: {why}", rated.quantity, rated.cost));
+    }
+    Ok(lines)
+}
+
+/// Whether quantity times price is the cost, but for the rounding of each event.
+fn explains(price: &ProviderPrice, value: &CellValue) -> bool {
+    let tolerance = i128::from(value.events.max(1)).checked_mul(price.per);
+    let difference = || {
+        let product = recoup_money::mul_div_half_even(value.quantity.pico(), price.rate.pico(), PICO_PER_UNIT)?;
+        value.cost.pico().checked_mul(price.per)?.checked_sub(product)
+    };
+    difference().zip(tolerance).is_some_and(|(difference, tolerance)| difference.abs() <= tolerance)
+}
+
+fn multiplied(price: &ProviderPrice, rated: &Rated) -> String {
+    let per = if price.per == 1 { String::new() } else { format!(" / {}", price.per) };
+    let terms = format!("{} x {}{per}", rated.quantity, price.rate);
+    let product = recoup_money::mul_div_half_even(rated.quantity.pico(), price.rate.pico(), PICO_PER_UNIT)
+        .and_then(|product| product.checked_div(price.per));
+    let named: Vec<&Id> = price.of.iter().collect();
+    let named: Vec<&str> = named.iter().map(|part| &***part).collect();
+    let of = if named.is_empty() { String::new() } else { format!(" ({})", named.join(", ")) };
+    if product == Some(rated.cost.pico()) {
+        format!("{terms} = {}{of}", rated.cost)
+    } else {
+        format!("{terms}, each event rounded to a picounit, = {}{of}", rated.cost)
+    }
+}
