@@ -9,6 +9,7 @@ use recoup_model::{Digest, Id, Period, TokenClass};
 use recoup_money::{Amount, Currency, round_statement};
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::canonical::canonical_json;
 use crate::manifest::Manifest;
 
 /// Why a statement could not be made.
@@ -25,7 +26,15 @@ pub enum DocumentError {
         /// The manifest's month.
         manifest: Period,
     },
+    /// A line that JSON does not hold.
+    #[error("a line of the statement of `{0}` cannot be written: {1}")]
+    Unwritable(Id, String),
 }
+
+/// Behind it stand a statement's lines.
+const LINES_KEY: &[u8] = b"\"lines\":[";
+/// Most lines are shorter.
+const LINE_BYTES: usize = 200;
 
 /// What a statement was made from, in short.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,10 +105,10 @@ struct InOrder<'a> {
     unit: Option<&'a Id>,
 }
 
-impl Serialize for StatementLine {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl<'a> InOrder<'a> {
+    fn of(line: &'a Line, amount: &'a str) -> Self {
         // Without `..`: a new field has to be printed too.
-        let Line { key, quantity, price, exact, method, basis, ratio } = &self.line;
+        let Line { key, quantity, price, exact, method, basis, ratio } = line;
         let LineKey {
             kind,
             agent,
@@ -116,9 +125,9 @@ impl Serialize for StatementLine {
             original_kind,
             markup,
         } = key;
-        let in_order = InOrder {
+        Self {
             agent: agent.as_ref(),
-            amount: &self.amount,
+            amount,
             basis: basis.as_ref(),
             billing: billing.map(Billing::name),
             class: *class,
@@ -138,8 +147,13 @@ impl Serialize for StatementLine {
             sku: sku.as_ref(),
             task_type: task_type.as_ref(),
             unit: unit.as_ref(),
-        };
-        in_order.serialize(serializer)
+        }
+    }
+}
+
+impl Serialize for StatementLine {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        InOrder::of(&self.line, &self.amount).serialize(serializer)
     }
 }
 
@@ -197,21 +211,55 @@ impl Statement {
         revision: u32,
         manifest: &Manifest,
     ) -> Result<Self, DocumentError> {
-        let lines = settlement.lines.get(team).cloned().unwrap_or_default();
-        Self::of_lines((team, lines), settlement, version, revision, manifest)
+        let lines = settlement.lines.get(team).map(Vec::as_slice).unwrap_or_default();
+        let (statement, amounts) = Self::without_lines((team, lines), settlement, version, revision, manifest)?;
+        let printed = lines.iter().cloned().zip(amounts);
+        let currency = statement.currency;
+        let lines = printed.map(|(line, units)| StatementLine { line, amount: currency.format_minor(units) }).collect();
+        Ok(Self { lines, ..statement })
     }
 
-    /// As [`Statement::build`], of lines that were taken out of the settlement: a month may have a million of them.
+    /// The canonical JSON of [`Statement::build`], of lines that were taken out of the settlement, with the statement itself
+    /// but for its lines: a month may have a million of them.
     ///
     /// # Errors
     /// As [`Statement::build`].
-    pub fn of_lines(
-        (team, lines): (&Id, Vec<Line>),
+    pub fn document(
+        (team, lines): (&Id, &[Line]),
         settlement: &Settlement,
         version: &Version,
         revision: u32,
         manifest: &Manifest,
-    ) -> Result<Self, DocumentError> {
+    ) -> Result<(Self, Vec<u8>), DocumentError> {
+        let (statement, amounts) = Self::without_lines((team, lines), settlement, version, revision, manifest)?;
+        let text = canonical_json(&statement);
+        // No text has it, as quotes stand escaped in texts.
+        let place = text.windows(LINES_KEY.len()).position(|bytes| bytes == LINES_KEY);
+        let place = place.map_or(text.len(), |at| at.saturating_add(LINES_KEY.len()));
+        let (before, after) = text.split_at(place);
+        let mut document = Vec::with_capacity(text.len().saturating_add(lines.len().saturating_mul(LINE_BYTES)));
+        document.extend_from_slice(before);
+        for (at, (line, units)) in lines.iter().zip(amounts).enumerate() {
+            if at > 0 {
+                document.push(b',');
+            }
+            // Fields in order, no floats, no blanks: this is canonical.
+            let amount = statement.currency.format_minor(units);
+            serde_json::to_writer(&mut document, &InOrder::of(line, &amount))
+                .map_err(|error| DocumentError::Unwritable(team.clone(), error.to_string()))?;
+        }
+        document.extend_from_slice(after);
+        Ok((statement, document))
+    }
+
+    /// The statement but for its lines, and the amount of each in minor units.
+    fn without_lines(
+        (team, lines): (&Id, &[Line]),
+        settlement: &Settlement,
+        version: &Version,
+        revision: u32,
+        manifest: &Manifest,
+    ) -> Result<(Self, Vec<i128>), DocumentError> {
         if settlement.period != manifest.period {
             return Err(DocumentError::OtherPeriod { settlement: settlement.period, manifest: manifest.period });
         }
@@ -224,10 +272,9 @@ impl Statement {
         let known = organisation.teams.get(team);
         let mode = known.map_or(Mode::Showback, |known| known.mode);
         let unpriced_events = settlement.unpriced_events.get(&Some(team.clone())).copied().unwrap_or_default();
-        let corrected = corrected(&lines, &amounts).ok_or_else(overflow)?;
+        let corrected = corrected(lines, &amounts).ok_or_else(overflow)?;
         let notes = notes(mode, unpriced_events, (corrected, currency));
-        let printed = lines.into_iter().zip(amounts);
-        Ok(Self {
+        let statement = Self {
             statement: format!("{}-{team}", settlement.period),
             revision,
             organisation: organisation.name.clone(),
@@ -236,7 +283,7 @@ impl Statement {
             period: settlement.period,
             currency,
             mode: mode_name(mode).to_owned(),
-            lines: printed.map(|(line, units)| StatementLine { line, amount: currency.format_minor(units) }).collect(),
+            lines: Vec::new(),
             exact_total,
             total: currency.format_minor(total),
             unpriced_events,
@@ -248,7 +295,8 @@ impl Statement {
                 rules: manifest.rules,
             },
             notes,
-        })
+        };
+        Ok((statement, amounts))
     }
 }
 

@@ -180,7 +180,13 @@ fn statement(mode: Mode) -> Statement {
     let facts = facts();
     let manifest = manifest(&history, &[&facts]);
     let settlement = settle(&history, &[(facts.day, facts)].into(), &[correction()]);
-    Statement::build(&id("support"), &settlement, history.on(october(31)), 1, &manifest).unwrap()
+    let statement = Statement::build(&id("support"), &settlement, history.on(october(31)), 1, &manifest).unwrap();
+    // What a close writes without building the lines first are the same bytes (CLO-5).
+    let of_team = (&id("support"), &*settlement.lines["support"]);
+    let (head, bytes) = Statement::document(of_team, &settlement, history.on(october(31)), 1, &manifest).unwrap();
+    assert_eq!(String::from_utf8(bytes), String::from_utf8(canonical_json(&statement)));
+    assert_eq!(head, Statement { lines: Vec::new(), ..statement.clone() });
+    statement
 }
 
 /// Compares with a golden file; with `RECOUP_WRITE_GOLDEN` set it writes the file instead.

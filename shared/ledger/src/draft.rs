@@ -67,7 +67,13 @@ impl Draft {
 
     fn append(&mut self, team: &Id, mut lines: Vec<Line>) {
         match self.lines.get_mut(team) {
-            Some(noted) => noted.append(&mut lines),
+            Some(noted) => {
+                // The longer one stays where it is.
+                if noted.len() < lines.len() {
+                    std::mem::swap(noted, &mut lines);
+                }
+                noted.append(&mut lines);
+            }
             None if lines.is_empty() => {}
             None => drop(self.lines.insert(team.clone(), lines)),
         }

@@ -31,7 +31,7 @@ mod variance;
 
 pub use carry::Carried;
 pub use check::{TieError, check, check_with};
-pub use close::{CloseFacts, close_findings};
+pub use close::{CloseFacts, close_findings, not_charged};
 pub use correct::{Booked, Correction, correct};
 pub use error::LedgerError;
 pub use journal::{Balances, Entry, post};

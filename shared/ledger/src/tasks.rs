@@ -153,7 +153,9 @@ impl Books<'_, '_> {
         let unit = Id::from("task");
         for (team, payer) in payers {
             let bearer = team_account(team, LineKind::Charge);
-            let mut lines = Vec::new();
+            let of_team = all.iter().filter_map(|(_, completed)| completed.teams.get(*payer)?.as_ref());
+            let count = of_team.fold(0_usize, |count, charged| count.saturating_add(charged.lines.len()));
+            let mut lines = Vec::with_capacity(count);
             for ((key, completed), account) in all.iter_mut().zip(&accounts) {
                 let Some(Some(charged)) = completed.teams.get_mut(*payer) else { continue };
                 let before = lines.len();

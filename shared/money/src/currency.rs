@@ -85,11 +85,14 @@ impl Currency {
     /// A count of minor units as printed on a statement, always with the currency's digits: `1234` cents is `12.34`.
     #[must_use]
     pub fn format_minor(self, units: i128) -> String {
-        let sign = if units < 0 { "-" } else { "" };
         let digits = usize::try_from(self.minor_digits).unwrap_or_default();
-        let text = format!("{:0>width$}", units.unsigned_abs(), width = digits.saturating_add(1));
-        let (whole, fraction) = text.split_at(text.len().saturating_sub(digits));
-        if digits == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
+        let sign = usize::from(units < 0);
+        let width = digits.saturating_add(1).saturating_add(sign);
+        let mut text = format!("{units:0width$}");
+        if digits > 0 {
+            text.insert(text.len().saturating_sub(digits), '.');
+        }
+        text
     }
 }
 

@@ -1,10 +1,11 @@
 //! The organisation file: apply a version, show the difference, keep every version.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{Days, NaiveDate};
 use recoup_model::organisation::{
-    Change, FileProblem, History, Organisation, Version, check_succession, diff, parse, parse_with_notices,
+    Change, FileProblem, History, Organisation, OwnPrice, Version, check_succession, diff, parse, parse_with_notices,
 };
 use recoup_model::{Calendar, Digest, Id, limits};
 use recoup_store::{Books, Expect, Key};
@@ -131,6 +132,45 @@ fn refuse(problems: &[FileProblem]) -> Refusal {
     }
 }
 
+/// Days and ids that a notice names.
+const NOTICED_MAX: usize = 5;
+
+/// What whoever applied a file may not expect: versions that hold again after it, and prices that begin before it holds.
+fn with_notices(applied: Applied, history: Option<&History>, text: &str) -> Applied {
+    let (Some(history), Some(effective)) = (history, applied.effective) else { return applied };
+    let mut notices = applied.notices;
+    let later: BTreeSet<NaiveDate> = history.versions().iter().filter_map(|version| version.effective).collect();
+    for day in later.range(effective..).filter(|day| **day > effective).take(NOTICED_MAX) {
+        let version = history.on(*day).number;
+        notices.push(format!(
+            "version {version}, which was applied before, holds again from {day} on; where this file is to hold then too, \
+             apply it again with `--effective {day}`"
+        ));
+    }
+    let begins_ns = history.calendar().day_start_ns(effective);
+    let known = &history.on(effective).organisation.prices;
+    let prices = parse(text).map(|parsed| parsed.prices).unwrap_or_default();
+    let early: Vec<&OwnPrice> =
+        prices.iter().filter(|price| price.from_ns < begins_ns && !known.contains(price)).collect();
+    if let Some(first_ns) = early.iter().map(|price| price.from_ns).min() {
+        let name = |price: &&OwnPrice| {
+            let parts = [&price.provider, &price.model, &price.sku].into_iter().flatten();
+            parts.map(|part| &**part).collect::<Vec<_>>().join("/")
+        };
+        let names: BTreeSet<String> = early.iter().map(name).collect();
+        let named: Vec<&str> = names.iter().take(NOTICED_MAX).map(String::as_str).collect();
+        let more = names.len().saturating_sub(named.len());
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let from = history.calendar().day_of(first_ns);
+        notices.push(format!(
+            "the file holds from {effective} on, and its new prices (of {}{more}) price nothing before that day; where they \
+             are to, from {from} on, apply it with `--effective {from}`, or the first day that is not in a closed month",
+            named.join(", ")
+        ));
+    }
+    Applied { notices, ..applied }
+}
+
 impl App {
     /// Applies an organisation file, or only shows what it would change.
     ///
@@ -146,7 +186,8 @@ impl App {
         dry_run: bool,
     ) -> Result<Applied, Refusal> {
         let history = load(self.books(), &self.pseudonyms).await?;
-        self.apply_over(history.as_ref(), text, Wanted { effective, dry_run, noted: None }).await
+        let applied = self.apply_over(history.as_ref(), text, Wanted { effective, dry_run, noted: None }).await?;
+        Ok(with_notices(applied, history.as_ref(), text))
     }
 
     /// The same for somebody, who is told of in the audit record.
@@ -164,7 +205,9 @@ impl App {
         let history = load(self.books(), &self.pseudonyms).await?;
         let noted =
             Noted { principal, action: "organisation-applied", target: "organisation".to_owned(), detail: json!({}) };
-        self.apply_over(history.as_ref(), text, Wanted { effective, dry_run, noted: Some(noted) }).await
+        let wanted = Wanted { effective, dry_run, noted: Some(noted) };
+        let applied = self.apply_over(history.as_ref(), text, wanted).await?;
+        Ok(with_notices(applied, history.as_ref(), text))
     }
 
     /// What is wrong with schedules that go by other clocks than the organisation's days: nights would begin before a day is

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{Datelike, NaiveDate};
-use recoup_attribution::facts::{DayFacts, Item};
+use recoup_attribution::facts::{DayFacts, Item, UserValue};
 use recoup_attribution::{Context, resolve};
 use recoup_ledger::PriceVersion;
 use recoup_model::period::format_instant;
@@ -146,6 +146,7 @@ impl Paging {
 struct CostSum {
     cost: Amount,
     events: u64,
+    unpriced: u64,
     tasks: u64,
 }
 
@@ -186,11 +187,11 @@ fn overflow() -> Refusal {
     Refusal::computation("add up costs", "the sum overflows")
 }
 
-fn add(groups: &mut Groups, key: Vec<Option<String>>, cost: Amount, events: u64, tasks: u64) -> Result<(), Refusal> {
-    let sum = groups.entry(key).or_default();
-    sum.cost = sum.cost.checked_add(cost).ok_or_else(overflow)?;
-    sum.events = sum.events.saturating_add(events);
-    sum.tasks = sum.tasks.saturating_add(tasks);
+fn add(sum: &mut CostSum, more: &UserValue) -> Result<(), Refusal> {
+    sum.cost = sum.cost.checked_add(more.cost).ok_or_else(overflow)?;
+    sum.events = sum.events.saturating_add(more.events);
+    sum.unpriced = sum.unpriced.saturating_add(more.unpriced);
+    sum.tasks = sum.tasks.saturating_add(more.tasks);
     Ok(())
 }
 
@@ -209,13 +210,14 @@ fn add_day(groups: &mut Groups, facts: &DayFacts, by: &[Dimension], team: Option
             kind: key.kind.name(),
             day,
         };
-        add(groups, grain.key(by), value.cost, value.events, value.tasks)?;
+        add(groups.entry(grain.key(by)).or_default(), value)?;
     }
     Ok(())
 }
 
 impl App {
-    /// Cost, events and tasks by any dimensions: the ground truth, before pools are shared out.
+    /// Cost, events and tasks by any dimensions: the ground truth, before pools are shared out. Events without a price are
+    /// counted apart: their cost is not in it.
     ///
     /// # Errors
     /// [`Refusal::Forbidden`] for a key that may not read.
@@ -232,9 +234,8 @@ impl App {
             add_day(&mut groups, facts, by, team)?;
         }
         let total = Amount::checked_sum(groups.values().map(|sum| sum.cost)).ok_or_else(overflow)?;
-        let (events, tasks) = groups.values().fold((0_u64, 0_u64), |(events, tasks), sum| {
-            (events.saturating_add(sum.events), tasks.saturating_add(sum.tasks))
-        });
+        let count = |of: fn(&CostSum) -> u64| groups.values().fold(0_u64, |count, sum| count.saturating_add(of(sum)));
+        let (events, unpriced, tasks) = (count(|sum| sum.events), count(|sum| sum.unpriced), count(|sum| sum.tasks));
         let mut sorted: Vec<_> = groups.into_iter().collect();
         if !by.contains(&Dimension::Day) {
             sorted.sort_by(|a, b| b.1.cost.cmp(&a.1.cost).then_with(|| a.0.cmp(&b.0)));
@@ -244,6 +245,7 @@ impl App {
             let mut row: Map<String, Value> = names.zip(key.into_iter().map(|part| json!(part))).collect();
             row.insert("cost".into(), json!(sum.cost));
             row.insert("events".into(), json!(sum.events));
+            row.insert("unpriced".into(), json!(sum.unpriced));
             row.insert("tasks".into(), json!(sum.tasks));
             Value::Object(row)
         });
@@ -252,7 +254,9 @@ impl App {
             self.name_users(&mut page.rows).await?;
         }
         let currency = self.organisation_today().await?.currency;
-        page.total = Some(json!({ "cost": total, "events": events, "tasks": tasks, "currency": currency }));
+        page.total = Some(json!({
+            "cost": total, "events": events, "unpriced": unpriced, "tasks": tasks, "currency": currency,
+        }));
         Ok(page)
     }
 

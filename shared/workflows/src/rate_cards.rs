@@ -126,7 +126,12 @@ impl App {
             role: principal.role,
             rows: found.card.rows,
         };
-        match self.books().write(vec![records::put(approval_key(period, digest), &approval, Expect::Absent)?]).await {
+        let detail = json!({ "digest": digest });
+        let writes = vec![
+            records::put(approval_key(period, digest), &approval, Expect::Absent)?,
+            self.audit_put(principal, "rate-card-approved", &period.to_string(), detail)?,
+        ];
+        match self.books().write(writes).await {
             // Somebody else has approved the same card meanwhile: theirs stays.
             Ok(()) | Err(WriteError::Conflict(_)) => Ok(shown(&self.find_card(period).await?)),
             Err(error) => Err(error.into()),

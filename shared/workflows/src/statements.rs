@@ -123,11 +123,17 @@ impl App {
     ) -> Result<Issued, Refusal> {
         principal.may_see_team(team)?;
         let all = self.list_statements(principal, Some(period)).await?;
-        let ours = all.into_iter().filter(|issued| issued.team == team);
-        let wanted = ours.filter(|issued| revision.is_none_or(|revision| issued.revision == revision));
-        wanted.max_by_key(|issued| issued.revision).ok_or_else(|| {
-            let detail = format!("no statement was issued for {team} in {period}; close the month with `recoup close`");
-            Refusal::NotFound(detail)
+        let mut ours: Vec<Issued> = all.into_iter().filter(|issued| issued.team == team).collect();
+        ours.sort_by_key(|issued| issued.revision);
+        let last = ours.last().map(|issued| issued.revision);
+        let mut wanted = ours.into_iter().filter(|issued| revision.is_none_or(|revision| issued.revision == revision));
+        wanted.next_back().ok_or_else(|| {
+            Refusal::NotFound(match (revision, last) {
+                (Some(revision), Some(last)) => {
+                    format!("the statement of {team} in {period} has no revision {revision}; the last one is {last}")
+                }
+                _ => format!("no statement was issued for {team} in {period}; close the month with `recoup close`"),
+            })
         })
     }
 

@@ -68,6 +68,7 @@ impl App {
             "task": trace.task.as_ref().map(task_json),
             "cost": trace.cost,
             "currency": currency,
+            "unpriced": trace.spans.iter().filter(|span| span.counts() && span.unpriced().next().is_some()).count(),
             "agents": agents_json(&trace, &context)?,
             "spans": spans.map(|span| span_json(&sources, &context, (&trace, span))).collect::<Vec<_>>(),
             "spans_in_all": trace.spans.len(),
@@ -226,6 +227,13 @@ pub(crate) fn event_json(trace: &Trace, span: &Span) -> Value {
     put(&mut row, "supersedes", json!(event.supersedes));
     put(&mut row, "reservation_id", json!(event.reservation_id));
     let payer = json!({ "team": trace.payer.team, "project": trace.payer.project });
-    put(&mut row, "recoup", json!({ "payer": payer, "exclusive": span.exclusive, "counts": span.counts() }));
+    let unpriced = span.unpriced().next();
+    // What has no price costs what nobody knows, not nothing (RAT-2).
+    let exclusive = Some(span.exclusive).filter(|cost| unpriced.is_none() || !cost.is_zero());
+    let mut ours = json!({ "payer": payer, "exclusive": exclusive, "counts": span.counts() });
+    if let (Some(reason), Some(ours)) = (unpriced, ours.as_object_mut()) {
+        ours.insert("unpriced".into(), json!(reason));
+    }
+    put(&mut row, "recoup", ours);
     Value::Object(row)
 }

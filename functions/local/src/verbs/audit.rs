@@ -14,8 +14,8 @@ const ITEMS_MAX: usize = 3;
 /// Days shown when none is named.
 const DAYS_DEFAULT: u64 = 31;
 
-/// Lists what people did: limits, acknowledgements, extensions, reviews, keys, organisation files, and what critical work was
-/// let through for. The newest entry is the last.
+/// Lists what people did: closes, rate cards, price lists, limits, acknowledgements, extensions, reviews, keys, organisation
+/// files, and what critical work was let through for. The newest entry is the last.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Who is a person, else an API key, else the operator at this machine; from is the

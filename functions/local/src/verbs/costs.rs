@@ -87,14 +87,27 @@ impl Costs {
             return screen.line("no costs in these days; run `recoup nightly` after events came, or name other days");
         }
         screen.table(&self.grid(found))?;
+        if unpriced(&found.total) > 0 {
+            screen.line(format!(
+                "\n{} of these events have no price: their cost is not known and in no figure here; see `recoup unpriced`",
+                unpriced(&found.total)
+            ))?;
+        }
         if found.more { screen.line(self.limit.hint()) } else { Ok(()) }
     }
 
     fn grid(&self, found: &Rows) -> Grid {
         let names = self.by.iter().map(|dimension| Column::Name(dimension.name()));
-        let figures = ["cost", "events", "tasks"].map(Column::Figure);
-        let mut grid = Grid::new(names.chain(figures).collect::<Vec<_>>());
-        let figures = |row: &Value| [money_field(row, "cost", 4), field(row, "events"), field(row, "tasks")];
+        // A column that says 0 in every row says nothing.
+        let any = unpriced(&found.total) > 0;
+        let figures = ["cost", "events"].into_iter().chain(any.then_some("unpriced")).chain(["tasks"]);
+        let mut grid = Grid::new(names.chain(figures.map(Column::Figure)).collect::<Vec<_>>());
+        let figures = |row: &Value| {
+            let unknown = unpriced(row) > 0 && field(row, "cost") == "0";
+            let cost = if unknown { "-".to_owned() } else { money_field(row, "cost", 4) };
+            let figures = [cost, field(row, "events")].into_iter();
+            figures.chain(any.then(|| field(row, "unpriced"))).chain([field(row, "tasks")])
+        };
         for row in &found.rows {
             let names = self.by.iter().map(|dimension| or_dash(field(row, dimension.name())));
             grid.row(names.chain(figures(row)).collect::<Vec<_>>());
@@ -103,6 +116,11 @@ impl Costs {
         grid.sum(label.chain(figures(&found.total)).collect::<Vec<_>>());
         grid
     }
+}
+
+/// Events of a row without a price.
+fn unpriced(row: &Value) -> u64 {
+    row.get("unpriced").and_then(Value::as_u64).unwrap_or(0)
 }
 
 fn or_dash(text: String) -> String {

@@ -51,6 +51,8 @@ fn grid(rows: &[Value]) -> Grid {
         let of = |pointer: &str| row.pointer(pointer).map(crate::table::plain).unwrap_or_default();
         let model = field(row, "model");
         let counts = row.pointer("/recoup/counts").and_then(Value::as_bool) != Some(false);
+        let unpriced = of("/recoup/unpriced");
+        let cost = money_field(row.get("recoup").unwrap_or(&Value::Null), "exclusive", 6);
         grid.row([
             field(row, "used_at"),
             field(row, "trace_id"),
@@ -58,8 +60,12 @@ fn grid(rows: &[Value]) -> Grid {
             field(row, "kind"),
             of("/tags/agent"),
             if model.is_empty() { field(row, "sku") } else { model },
-            money_field(row.get("recoup").unwrap_or(&Value::Null), "exclusive", 6),
-            if counts { String::new() } else { "does not count".to_owned() },
+            if cost.is_empty() { "-".to_owned() } else { cost },
+            match (counts, unpriced.as_str()) {
+                (false, _) => "does not count".to_owned(),
+                (true, "") => String::new(),
+                (true, reason) => format!("no price ({})", reason.replace('_', " ")),
+            },
         ]);
     }
     grid

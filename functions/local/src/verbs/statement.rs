@@ -153,8 +153,11 @@ pub(crate) fn what(line: &Value) -> String {
     let mut parts = Vec::new();
     match (of("pool"), of("model"), of("sku"), of("bucket")) {
         (pool, ..) if !pool.is_empty() => {
-            let share = percent(&of("ratio")).map(|share| format!(" {share}")).unwrap_or_default();
-            parts.push(format!("pool {pool}:{share} by {}", of("basis")));
+            // A correction is the difference of two shares and has neither.
+            let by = Some(of("basis")).filter(|basis| !basis.is_empty()).map(|basis| format!("by {basis}"));
+            let shown: Vec<String> = percent(&of("ratio")).into_iter().chain(by).collect();
+            let colon = if shown.is_empty() { "" } else { ": " };
+            parts.push(format!("pool {pool}{colon}{}", shown.join(" ")));
         }
         (_, model, ..) if !model.is_empty() => {
             parts.push(format!("{model} {}", of("class")).trim_end().to_owned());
@@ -177,7 +180,7 @@ pub(crate) fn what(line: &Value) -> String {
 pub(crate) fn percent(ratio: &str) -> Option<String> {
     let (part, whole) = ratio.split_once('/').unwrap_or((ratio, "1"));
     let (part, whole): (i128, i128) = (part.parse().ok()?, whole.parse().ok()?);
-    let hundredths = part.checked_mul(10_000)?.checked_div_euclid(whole)?;
+    let hundredths = recoup_money::div_half_even(part.checked_mul(10_000)?, whole)?;
     Some(format!("{}.{:02} %", hundredths.checked_div(100)?, hundredths.checked_rem(100)?.unsigned_abs()))
 }
 
@@ -191,6 +194,7 @@ mod tests {
     fn pool_1_a_share_is_shown_in_per_cent() {
         assert_eq!(percent("3/5").as_deref(), Some("60.00 %"));
         assert_eq!(percent("1/3").as_deref(), Some("33.33 %"));
+        assert_eq!(percent("2/3").as_deref(), Some("66.67 %"), "rounded, not cut off");
         assert_eq!(percent("1").as_deref(), Some("100.00 %"));
         assert_eq!(percent("1/0"), None);
         assert_eq!(percent(""), None);

@@ -84,7 +84,13 @@ fn heading(trace: &Value) -> String {
     let also = ["user", "project"].map(|name| (name, of(name))).into_iter().filter(|(_, value)| !value.is_empty());
     let also: String = also.map(|(name, value)| format!(", {name} {value}")).collect();
     let mut lines = vec![
-        format!("trace {}  {} {}", field(trace, "trace_id"), field(trace, "cost"), field(trace, "currency")),
+        format!(
+            "trace {}  {} {}{}",
+            field(trace, "trace_id"),
+            field(trace, "cost"),
+            field(trace, "currency"),
+            unpriced(trace)
+        ),
         format!("paid by {team}{also}: {}", because(&of("source"))),
     ];
     if trace.get("root_arrived").and_then(Value::as_bool) == Some(false) {
@@ -96,17 +102,27 @@ fn heading(trace: &Value) -> String {
     }
     if let Some(task) = trace.get("task").filter(|task| !task.is_null()) {
         let of = |name| field(task, name);
+        let status = of("status");
         lines.push(format!(
             "task {} of {}: {}, ended on {}, {} s active, {} s idle",
             of("task_type"),
             of("agent"),
-            of("status"),
+            if status.is_empty() { "no status" } else { &status },
             of("ended_on"),
             seconds(&of("active_ns")),
             seconds(&of("idle_ns"))
         ));
     }
     lines.join("\n")
+}
+
+/// What its cost lacks.
+fn unpriced(trace: &Value) -> String {
+    match trace.get("unpriced").and_then(Value::as_u64).unwrap_or(0) {
+        0 => String::new(),
+        1 => ", and one event without a price, whose cost is not known".to_owned(),
+        events => format!(", and {events} events without a price, whose cost is not known"),
+    }
 }
 
 /// Nanoseconds as seconds, to the millisecond.

@@ -149,7 +149,7 @@ fn ano_1_there_is_a_list_of_anomalies() {
 fn bud_2_a_limit_is_set_and_its_alerts_are_seen_and_acknowledged() {
     let books = Folder::new();
     books.spend("e1", "60", "");
-    assert_eq!(books.run(&["alerts"]).exits(0).stdout, "no such alert\n");
+    assert_eq!(books.run(&["alerts"]).exits(0).stdout, "there is no such alert: nothing to look at\n");
     let tried = books.run(&["budgets", "set", "team:support", "--limit", "64", "--effective", "today", "--dry-run"]);
     let tried = tried.exits(0).stdout;
     assert!(tried.contains("limit: 100 -> 64") && tried.contains("nothing was written"), "{tried}");
@@ -234,7 +234,7 @@ fn bud_6_what_one_person_asks_for_another_approves() {
     assert!(with_key(&["budgets", "decline", id]).exits(2).stderr.contains("approved already, by finn"));
     let listed = with_key(&["budgets", "extensions", "--state", "approved"]).exits(0).stdout;
     assert!(has_line(&listed, &[id, "50"]), "{listed}");
-    assert!(with_key(&["budgets", "extensions", "--state", "pending"]).exits(0).stdout.contains("no such request"));
+    assert!(with_key(&["budgets", "extensions", "--state", "pending"]).exits(0).stdout.contains("nobody has asked"));
     let budgets = with_key(&["budgets", "--json"]).exits(0).json();
     assert_eq!((&budgets["rows"][0]["limit"], &budgets["rows"][0]["base_limit"]), (&"150".into(), &"100".into()));
     assert!(with_key(&["authorize", "--team", "support", "--amount", "1"]).exits(2).stderr.contains("`ingest`"));

@@ -1,7 +1,9 @@
-use recoup_ledger::{Bearer, CloseFacts, Correction, LineKind, TieError, check, close_findings, correct, settle};
+use recoup_ledger::{
+    Bearer, CloseFacts, Correction, LineKind, TieError, check, close_findings, correct, not_charged, settle,
+};
 use recoup_model::organisation::{PoolBasis, PoolMethod, VariancePolicy};
 use recoup_model::{Calendar, FindingKind};
-use recoup_money::Amount;
+use recoup_money::{Amount, Currency};
 
 use crate::world::{Span, Trace, World, amount, day, id, lines, october, organisation, pool, with_seed};
 
@@ -164,4 +166,21 @@ fn clo_4_the_guard_sees_every_kind_of_damage() {
     assert_eq!(what(damaged(&|s| s.balances.transfer("markup", "carried", one).unwrap())), "markup");
     assert_eq!(what(damaged(&|s| s.totals.corrections = one)), "what is corrected");
     assert_eq!(what(damaged(&|s| drop(s.lines.remove(&id("b"))))), "the sum of all lines");
+}
+
+#[test]
+fn rat_2_atr_1_a_close_is_told_what_no_statement_holds() {
+    let mut world = world(VariancePolicy::Settle);
+    let mut settlement = world.settle();
+    assert_eq!(not_charged(&settlement, Currency::USD), []);
+    let spans = vec![span("0.25")];
+    world.add(&Trace { team: None, agent: "tok", ended: None, completed: false, active_ns: None, idle_ns: 0, spans });
+    settlement = world.settle();
+    settlement.unpriced_events = [(None, 2), (Some(id("a")), 5)].into();
+    let found = not_charged(&settlement, Currency::USD);
+    let kinds: Vec<_> = found.iter().map(|finding| (finding.kind, finding.severity, &*finding.subject)).collect();
+    let warning = recoup_model::Severity::Warning;
+    assert_eq!(kinds, [(FindingKind::Unpriced, warning, "2026-10"), (FindingKind::Unattributed, warning, "2026-10")]);
+    assert!(found[0].detail.starts_with("7 events or bills have no price"), "{}", found[0].detail);
+    assert!(found[1].detail.starts_with("0.25 of 36.75 USD names no known team"), "{}", found[1].detail);
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 use recoup_documents::{Manifest, Statement, canonical_json};
-use recoup_ledger::{Balances, CloseFacts, Line, Settlement, Totals, close_findings, each};
+use recoup_ledger::{Balances, CloseFacts, Line, Settlement, Totals, close_findings, each, not_charged};
 use recoup_model::organisation::Version;
 use recoup_model::{Digest, Finding, FindingKind, Id, Period, Severity};
 use recoup_money::Amount;
@@ -60,13 +60,15 @@ impl App {
         (cut, damaged): (Cut, &[(String, String)]),
     ) -> Result<Option<ClosePlan>, Refusal> {
         let period = request.period;
-        let settled = self.settle_chain(world, Some(period)).await?;
+        let mut settled = Vec::new();
+        self.settle_chain(world, Some(period), &mut settled).await?;
         let Some(mut settled) = settled.into_iter().find(|settled| settled.period == period) else { return Ok(None) };
         recoup_ledger::check_with(&settled.settlement, &Threads)
             .map_err(|error| Refusal::computation("tie the close (CLO-4)", error))?;
         let mut findings = self.close_findings(world, request, (&settled.settlement.balances, damaged)).await?;
-        findings.extend(settled.settlement.findings.iter().cloned());
         let version = world.history.on(period.days().last().unwrap_or_default());
+        findings.extend(not_charged(&settled.settlement, version.organisation.currency));
+        findings.extend(settled.settlement.findings.iter().cloned());
         let manifest = Manifest::build(period, &world.history, &settled.days, world.prices.digest())
             .with_inputs(&settled.opening, &settled.corrections)
             .with_rate_card(settled.settlement.rate_card);
@@ -80,7 +82,7 @@ impl App {
             findings,
             rounding,
             organisation_versions,
-            imports: world.catalogues.len().saturating_sub(1),
+            imports: world.imported().len(),
             cut,
         }))
     }
@@ -188,11 +190,10 @@ fn make_statement(
     version: &Version,
     manifest: &Manifest,
 ) -> Result<Ready, Refusal> {
-    let mut statement = Statement::of_lines((&team, lines), settlement, version, 1, manifest)
+    let (statement, bytes) = Statement::document((&team, &lines), settlement, version, 1, manifest)
         .map_err(|error| Refusal::computation("write a statement", error))?;
-    let bytes = canonical_json(&statement);
-    // They are in the bytes, and by far the largest part of the close.
-    statement.lines = Vec::new();
+    // By far the largest part of the close.
+    drop(lines);
     let (digest, frozen) = (Digest::of(&bytes), Frozen::of(&bytes)?);
     Ok(Ready { team: team.to_string(), statement, frozen, digest, bytes })
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::NaiveDate;
+use recoup_model::period::format_instant;
 use recoup_model::{Finding, Period};
 use recoup_store::Key;
 use serde::Serialize;
@@ -96,13 +97,18 @@ impl App {
             Begun::Planned { parts } => return planned(parts),
             Begun::Fresh => self.publish_alerts().await,
         }
-        let as_of_ns = Some(request.as_of_ns.unwrap_or_else(|| self.now_ns()));
-        let request = CloseRequest { as_of_ns, ..request };
+        let as_of_ns = request.as_of_ns.unwrap_or_else(|| self.now_ns());
+        let request = CloseRequest { as_of_ns: Some(as_of_ns), ..request };
         let held = records::get::<PeriodRecord>(self.books(), &period_key(request.period)).await?;
         let (cut, parts) = match held {
             Some((record, _)) => (Cut(record.cut), Vec::new()),
             None => self.parts_of_close(run, &request).await?,
         };
+        if !request.plan {
+            let as_of = format_instant(as_of_ns);
+            let detail = json!({ "run": run, "as_of": as_of, "run_missing_nights": request.run_missing_nights });
+            self.audit(principal, "close-started", &request.period.to_string(), detail).await?;
+        }
         let steps = parts.iter().map(Part::steps).sum();
         let head = PlanHead { parts: parts.len(), steps, cut: cut.0, close: Some(request) };
         self.keep_plan(run, &parts, &head).await?;

@@ -94,6 +94,11 @@ fn versions_hold_from_their_day() {
     assert_eq!((&third["version"], &third["effective"]), (&json!(3), &json!(today().succ_opt().unwrap().to_string())));
     let same = books.apply(&dearer("4.00"), &[]).ended(0).json();
     assert_eq!(same["applied"], false, "{same}");
+    // What was applied for later days holds again from then on, and whoever applies for earlier ones is told.
+    let first = today().to_string();
+    let fourth = books.apply(&dearer("5.00"), &["--effective", &first]).ended(0).json();
+    let again = format!("version 3, which was applied before, holds again from {} on", today().succ_opt().unwrap());
+    assert!(fourth["notices"].to_string().contains(&again), "{fourth}");
 }
 
 /// LED-4: no version begins inside a closed period.

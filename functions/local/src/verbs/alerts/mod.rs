@@ -97,7 +97,7 @@ impl Alerts {
 
     async fn list(&self, desk: &Desk) -> Result<(), Failure> {
         let ask = Ask::get(&["v1", "alerts"]).with_some("state", self.state.map(State::name));
-        desk.list(ask, self.limit, "no such alert", grid).await
+        desk.list(ask, self.limit, "there is no such alert: nothing to look at", grid).await
     }
 }
 

@@ -108,7 +108,7 @@ impl Extensions {
             return desk.screen.document(found.to_json().to_string().as_bytes());
         }
         if found.rows.is_empty() {
-            return desk.screen.line("there is no such request for more");
+            return desk.screen.line("nobody has asked for more");
         }
         desk.screen.table(&grid(&found.rows))
     }

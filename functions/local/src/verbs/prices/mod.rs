@@ -20,7 +20,7 @@ use crate::table::{Column, Grid, field, moment, money_field, plain};
 /// Names that are given for a reason why something was not understood.
 const EXAMPLES_MAX: usize = 3;
 /// What a list without rows says.
-const NO_PRICE: &str = "no such price";
+const NO_PRICE: &str = "there is no such price; nights make those of tasks, `recoup prices import` adds others";
 /// Disagreements that are listed.
 const DISAGREEMENTS_MAX: usize = 40;
 
