@@ -18,6 +18,9 @@ const EVENT_BYTES: usize = 250;
 /// and how many times longer texts are than they are stored.
 const TEXT_GROWTH: usize = 4;
 
+/// Products of a block that are found without looking them up.
+const PRODUCTS_KNOWN: usize = 64;
+
 /// A block in columns, with what tells its events apart.
 pub(crate) struct DayBlock {
     pub(crate) columns: Columns,
@@ -262,7 +265,7 @@ impl<'c> Block<'c> {
 fn push_block(feed: &mut Feed<'_, Rows<'_>>, block: &DayBlock, first: u64) -> Result<(), AttributionError> {
     let columns = &block.columns;
     let translated = Block::new(feed.batch(), columns);
-    let mut last = ((0, 0, 0), 0);
+    let mut products = [((0, 0, 0), 0); PRODUCTS_KNOWN];
     for ((event, print), number) in block.prints.iter().enumerate().zip(first..) {
         if !feed.wants_next() {
             feed.skip();
@@ -271,12 +274,19 @@ fn push_block(feed: &mut Feed<'_, Rows<'_>>, block: &DayBlock, first: u64) -> Re
         let batch = feed.batch();
         let identity = identity_of(print);
         let names = (translated.provider.get(event), translated.model.get(event), translated.service_tier.get(event));
-        if names != last.0 {
-            last = (names, batch.product(names.0, names.1, names.2));
-        }
+        // By model: events of one product do not lie together, and a block names few.
+        let place = usize::try_from(names.1).unwrap_or_default().checked_rem(PRODUCTS_KNOWN).unwrap_or_default();
+        let product = match products.get_mut(place) {
+            Some(known) if known.0 == names => known.1,
+            known => {
+                let product = batch.product(names.0, names.1, names.2);
+                known.into_iter().for_each(|known| *known = (names, product));
+                product
+            }
+        };
         let quantity = columns.quantity.get(event);
         let sku = quantity.map_or(0, |_| batch.sku(translated.sku.get(event), translated.unit.get(event)));
-        let row = translated.row(event, identity, (last.1, sku)).ok_or(AttributionError::RowsDiffer)?;
+        let row = translated.row(event, identity, (product, sku)).ok_or(AttributionError::RowsDiffer)?;
         let classes = columns.usage.classes.get(event).copied().unwrap_or_default();
         let start = columns.usage.starts.get(event).and_then(|start| usize::try_from(*start).ok()).unwrap_or_default();
         let used = usize::try_from((classes & !USAGE_REPORTED).count_ones()).unwrap_or_default();

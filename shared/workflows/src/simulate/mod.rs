@@ -131,7 +131,7 @@ impl App {
         answer.insert("volatility_is".into(), json!(volatility::FORMULA));
         let mut notes = notes(months, &replayed);
         for (month, found) in months.iter().zip(&replayed) {
-            notes.extend(self.note_of_the_close(month, found, team.as_deref()).await?);
+            notes.extend(self.notes_of_the_close(month, found, team.as_deref()).await?);
         }
         if let Months::Last(asked) = asked
             && *asked > months.len()
@@ -143,33 +143,44 @@ impl App {
     }
 
     /// Where a closed month is replayed to something else than was issued: late events change it, and what it opens with.
-    async fn note_of_the_close(
+    /// Corrections on its statements are those of other months.
+    async fn notes_of_the_close(
         &self,
         month: &Month,
         found: &Replayed,
         only: Option<&str>,
-    ) -> Result<Option<String>, Refusal> {
-        let Some(closed) = &month.closed else { return Ok(None) };
-        let total = |lines: Option<&Vec<Line>>| {
-            let own = lines.into_iter().flatten().filter(|line| line.key.kind != LineKind::Correction);
-            Amount::checked_sum(own.map(|line| line.exact)).ok_or_else(overflow)
+    ) -> Result<Vec<String>, Refusal> {
+        let Some(closed) = &month.closed else { return Ok(Vec::new()) };
+        let sum = |lines: Option<&Vec<Line>>, corrections: bool| {
+            let lines = lines.into_iter().flatten();
+            let wanted = lines.filter(|line| (line.key.kind == LineKind::Correction) == corrections);
+            Amount::checked_sum(wanted.map(|line| line.exact)).ok_or_else(overflow)
         };
+        let mut corrections = Amount::ZERO;
         let statements = self.lines_of_statements(closed).await?;
         let teams: BTreeSet<&Id> = statements.keys().chain(found.old.lines.keys()).collect();
         let (mut issued, mut replayed, mut differs) = (Amount::ZERO, Amount::ZERO, false);
         for team in teams.into_iter().filter(|team| only.is_none_or(|only| team.as_ref() == only)) {
-            let (one, other) = (total(statements.get(team))?, total(found.old.lines.get(team))?);
+            let (one, other) = (sum(statements.get(team), false)?, sum(found.old.lines.get(team), false)?);
+            corrections = corrections.checked_add(sum(statements.get(team), true)?).ok_or_else(overflow)?;
             differs |= one != other;
             issued = issued.checked_add(one).ok_or_else(overflow)?;
             replayed = replayed.checked_add(other).ok_or_else(overflow)?;
         }
-        Ok(differs.then(|| {
+        let differs = differs.then(|| {
             format!(
                 "{} was issued with {issued} (without corrections); with what came late, for it or for the months before, \
                  the same rules give {replayed}",
                 month.period
             )
-        }))
+        });
+        let left_out = (!corrections.is_zero()).then(|| {
+            format!(
+                "{}: corrections of other months, {corrections} on its statements, are in no figure here",
+                month.period
+            )
+        });
+        Ok(differs.into_iter().chain(left_out).collect())
     }
 }
 

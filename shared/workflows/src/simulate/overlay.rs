@@ -342,8 +342,8 @@ fn lay_subjects(held: &mut Vec<Value>, items: &[Value], keys: &[&str]) {
 /// Problems of the laid-over file: entries are named by their id, as nobody has seen its lines.
 fn refuse(problems: &[FileProblem], file: &Table, version: u32) -> Refusal {
     let shown = problems.iter().map(|problem| {
-        let named = FileProblem { line: 0, path: named_path(&problem.path, file), ..problem.clone() };
-        named.to_string()
+        let path = named_path(&problem.path, file);
+        without_lines(&FileProblem { line: 0, path, ..problem.clone() }.to_string())
     });
     Refusal::Problems {
         kind: "invalid-simulation",
@@ -356,13 +356,27 @@ fn refuse(problems: &[FileProblem], file: &Table, version: u32) -> Refusal {
     }
 }
 
-/// `agents[3].billing` as `agents.triage.billing`.
+/// A text without the lines that it names.
+fn without_lines(text: &str) -> String {
+    let mut parts = text.split(" on line ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.trim_start_matches(|digit: char| digit.is_ascii_digit()))
+}
+
+/// `agents[3].billing` as `agents.triage.billing`, `prices[7].from` as `prices.example/large.from`.
 fn named_path(path: &str, file: &Table) -> String {
     let named = || {
         let (section, rest) = path.split_once('[')?;
         let (at, rest) = rest.split_once(']')?;
         let entry = file.get(section)?.as_array()?.get(at.parse::<usize>().ok()?)?;
-        Some(format!("{section}.{}{rest}", id_of(entry)?))
+        let subject = |(_, keys): &(&str, &[&str])| {
+            keys.iter().filter_map(|key| entry.get(key)?.as_str()).collect::<Vec<_>>().join("/")
+        };
+        let name = match BY_SUBJECT.iter().find(|(name, _)| *name == section) {
+            Some(keys) => subject(keys),
+            None => id_of(entry)?.to_owned(),
+        };
+        Some(format!("{section}.{name}{rest}"))
     };
     named().unwrap_or_else(|| path.to_owned())
 }
@@ -514,6 +528,11 @@ mod tests {
             let said = refused(key, value);
             assert!(said.contains(expected), "{key}={value}: {said}");
         }
+        let hole = "[[prices]]\nprovider = \"p\"\nmodel = \"m\"\nfrom = \"2025-01-01\"\nto = \"2025-02-01\"\n\
+            per_million = { input = \"1\" }\n[[prices]]\nprovider = \"p\"\nmodel = \"m\"\nfrom = \"2025-03-01\"\n\
+            per_million = { input = \"2\" }\n";
+        let said = laid(Some(hole), &[]).unwrap_err();
+        assert!(said.starts_with("prices.p/m.from") && !said.contains(" line "), "nobody has seen its lines: {said}");
         for (card, expected) in [
             ("[organisation]\nname = \"B\"", "cannot be simulated"),
             ("[[budgets]]\nscope = \"organisation\"", "no effect on figures"),
