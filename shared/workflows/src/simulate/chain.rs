@@ -144,8 +144,12 @@ impl App {
             Some(closed) => self.opening_of(closed).await,
             None => {
                 let mut chain = Vec::new();
-                self.settle_chain(world, None, &mut chain).await?;
+                let outcome = self.settle_chain(world, None, &mut chain).await;
                 let found = chain.into_iter().find(|settled: &SettledPeriod| settled.period == month.period);
+                // A later month that cannot be settled is no hindrance.
+                if found.is_none() {
+                    outcome?;
+                }
                 Ok(found.map(|settled| settled.opening).unwrap_or_default())
             }
         }
@@ -194,6 +198,8 @@ fn changed_world(base: &Arc<World>, other: &History, month: &Month) -> Result<Ar
     };
     let prices = PriceBook::of_layers(&base.catalogues, &history)
         .map_err(|error| Refusal::invalid("invalid-simulation", "rate_card", error.to_string()))?;
+    let prices =
+        if month.closed.as_ref().is_some_and(|closed| closed.rules < 5) { prices.under_rules_4() } else { prices };
     let catalogues = base.catalogues.clone();
     Ok(Arc::new(World { history, prices: Arc::new(prices), catalogues }))
 }

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use recoup_ledger::{Line, LineKind};
-use recoup_model::organisation::{Change, History, diff, parse};
+use recoup_model::organisation::{Change, ChangeKind, History, diff, parse};
 use recoup_model::{FindingKind, Id, Period, limits};
 use recoup_money::Amount;
 use serde::{Deserialize, Serialize};
@@ -242,6 +242,7 @@ fn changes((history, other): (&History, &History), last: chrono::NaiveDate, may_
     };
     let changes = diff(Some(&read(history)?), &read(other)?).into_iter().take(CHANGES_MAX);
     let told = |change: Change| Change { before: change.before.filter(|_| may_read), ..change };
+    let changes = changes.filter(|change| may_read || change.kind != ChangeKind::Removed);
     Ok(json!(changes.map(told).collect::<Vec<_>>()))
 }
 

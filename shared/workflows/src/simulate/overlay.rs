@@ -74,6 +74,9 @@ impl Overlay {
                 .map_err(|error| invalid("rate_card", format!("the rate card is no TOML: {}", one_line(&error))))?,
         };
         check_sections(&card)?;
+        if only.is_some() {
+            own::check_sections(&card, settings)?;
+        }
         let declared = Known::of(history, only.is_none())?;
         let known = declared.with(&card);
         let settings: Vec<_> =
@@ -313,10 +316,13 @@ fn lay_section(file: &mut Table, section: &str, entries: &Value) {
     }
 }
 
-/// An empty text takes a key away.
+/// An empty text takes a key away. What has keys itself is laid over key by key.
 fn lay_keys(held: &mut Table, keys: &Table) {
     for (key, value) in keys {
-        put(held, key, Some(value.clone()).filter(|value| value.as_str() != Some("")));
+        match (held.get_mut(key).and_then(Value::as_table_mut), value.as_table()) {
+            (Some(inner), Some(keys)) => lay_keys(inner, keys),
+            _ => put(held, key, Some(value.clone()).filter(|value| value.as_str() != Some(""))),
+        }
     }
 }
 
@@ -449,6 +455,10 @@ mod tests {
         assert_eq!(organisation.policy.half_life_days, 3);
         assert_eq!(organisation.agents.get("triage").unwrap().billing, Billing::Time);
         assert!(organisation.agents.get("triage").unwrap().billing_by_team.contains_key("support"), "other keys stay");
+        let card = "[[agents]]\nid = \"triage\"\nbilling_by_team = { \"sales.eu\" = \"token\" }\n";
+        let by_team = laid(Some(card), &[]).unwrap();
+        let by_team = &by_team.versions().first().unwrap().organisation.agents.get("triage").unwrap().billing_by_team;
+        assert_eq!(by_team.len(), 2, "those below them too: {by_team:?}");
         assert_eq!(organisation.agents.get("new").unwrap().billing, Billing::Task);
         assert_eq!(organisation.prices.len(), 1);
         assert_eq!(organisation.agents.get("guard").unwrap().shared_pool.as_deref(), Some("safety"));
@@ -483,6 +493,8 @@ mod tests {
             "pools.safety.percent.support",
             "teams.support.lead",
             "teams.sales.eu.lead",
+            "teams.nobody.lead",
+            "people.nobody.team",
         ] {
             refused(None, key);
         }
@@ -493,6 +505,8 @@ mod tests {
             "[[agents]]\nid = \"new\"\nbilling = \"task\"",
             "[[agents]]\nid = \"triage\"\nbilling_by_team = { \"sales.eu\" = \"task\" }",
             "[[people]]\nid = \"u1\"\nteam = \"support\"",
+            "[[people]]\nid = \"u1\"",
+            "[[teams]]\nid = \"support\"",
             "[[recurring]]\nid = \"r\"",
             "[policy]\nunattributed_pool = \"safety\"",
         ] {

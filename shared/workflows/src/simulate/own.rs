@@ -31,6 +31,18 @@ const ALLOWED: &str = "a key of one team may change policies of prices (half_lif
                        agents.ID.billing, agents.ID.billing_by_team.OWN-TEAM, pools.ID.basis, pools.ID.method, [[prices]] \
                        and [[rates]]; ask someone in finance to simulate more";
 
+/// Refuses sections that such a key may not change, before anything is looked up: an answer must not tell which ids there are.
+pub(super) fn check_sections(card: &Table, settings: &[(String, String)]) -> Result<(), Refusal> {
+    let may = |section: &str| {
+        section == "policy" || WHOLE.contains(&section) || KEYS.iter().any(|(name, _)| *name == section)
+    };
+    if let Some(section) = card.keys().find(|section| !may(section)) {
+        return Err(refused(section));
+    }
+    let sections = settings.iter().filter_map(|(key, _)| key.split_once('.')).map(|(section, _)| section);
+    sections.into_iter().find(|section| !may(section)).map_or(Ok(()), |section| Err(refused(section)))
+}
+
 /// Refuses what a key of `team` may not change. `declared` tells the ids of a section.
 pub(super) fn check(
     team: &str,
