@@ -19,6 +19,7 @@ pub struct PriceBook {
     catalogues: Vec<Arc<Catalogue>>,
     /// How many catalogues each layer has.
     layers: Vec<usize>,
+    before_rules_5: bool,
     segments: Vec<Segment>,
 }
 
@@ -82,7 +83,19 @@ impl PriceBook {
             Segment::of(from_ns, history.on(start.unwrap_or(NaiveDate::MIN)))
         });
         let segments = segments.collect::<Result<_, _>>()?;
-        Ok(Self { catalogues: layers.concat(), layers: layers.iter().map(Vec::len).collect(), segments })
+        let lengths = layers.iter().map(Vec::len).collect();
+        Ok(Self { catalogues: layers.concat(), layers: lengths, before_rules_5: false, segments })
+    }
+
+    /// The same prices for a month that was closed before version 5 of the rules: of several lists the first that has a price
+    /// decides.
+    #[must_use]
+    pub fn under_rules_4(self) -> Self {
+        Self { layers: vec![1; self.catalogues.len()], before_rules_5: true, ..self }
+    }
+
+    pub(crate) const fn before_rules_5(&self) -> bool {
+        self.before_rules_5
     }
 
     fn layers(&self) -> impl Iterator<Item = &[Arc<Catalogue>]> {

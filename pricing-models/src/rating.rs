@@ -110,6 +110,10 @@ impl Rater for PriceBook {
     }
 
     /// None where versions of the organisation file report in different ones.
+    fn is_before_rules_5(&self) -> bool {
+        self.before_rules_5()
+    }
+
     fn reporting_currency(&self) -> Option<Currency> {
         let mut currencies = self.segments().iter().map(|segment| segment.exchange.reporting());
         let first = currencies.next()?;

@@ -119,6 +119,13 @@ fn rat_1_of_lists_that_grow_the_price_that_began_last_holds() {
     let alone: Vec<_> = imports.iter().map(|list| vec![Arc::clone(list)]).collect();
     let gaps = PriceBook::of_layers(&alone, &no_prices()).unwrap();
     assert_eq!(cost(&gaps, &at_model("new", "2026-11-02T00:00:00Z")).unwrap(), "4");
+    // A month that was closed before keeps its rules.
+    let before = book(&imports).under_rules_4();
+    assert_eq!(cost(&before, &at_model("new", "2026-11-02T00:00:00Z")).unwrap(), "4");
+    let flat = [vec![Arc::clone(&shipped)], imports.clone()].concat();
+    let flat = PriceBook::new(&flat, &no_prices()).unwrap();
+    assert_eq!(before.name_digest("model:example/new"), flat.name_digest("model:example/new"));
+    assert!(!all.is_before_rules_5() && before.is_before_rules_5());
     // Nights know that the rule came to matter.
     let name = "model:example/new";
     assert_ne!(all.name_digest(name), gaps.name_digest(name));

@@ -13,6 +13,7 @@ use recoup_money::{Amount, PICO_PER_UNIT};
 use crate::error::AttributionError;
 use crate::event_set::EventPrints;
 use crate::facts::{CellKey, CellValue, DayFacts, FINDINGS_PER_KIND_MAX, Item, PoolUseKey, TaskKey, TaskOf, UserKey};
+use crate::reported::is_reported_frame;
 use crate::resolve::Context;
 use crate::sum::{add_amount, add_count};
 use crate::task::{Task, is_billed_by_time};
@@ -86,7 +87,10 @@ impl DayBuilder {
             }
         }
         // What other days' spans cost decides on tasks that end here, so that their names belong to this day as well.
-        for span in trace.spans.iter().filter(|span| span.counts()) {
+        // What a frame reports is compared with what calls that are billed in another trace would cost.
+        let compares = trace.spans.iter().any(is_reported_frame);
+        let is_rated = |span: &&Span| span.counts() || (compares && span.superseded_by.is_none());
+        for span in trace.spans.iter().filter(is_rated) {
             self.add_names(span);
         }
         self.add_agents(trace)?;

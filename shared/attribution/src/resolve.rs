@@ -140,6 +140,7 @@ fn make_spans(events: &Ordered<'_>, corrections: &Corrections, tree: &Tree, days
             task_type,
             task_type_from,
             excluded: false,
+            billed_at: None,
             superseded_by: current.and_then(|current| events.get(current)).map(|by| by.event.event_id.clone()),
             own: Rating::Free,
             unobserved: None,
@@ -186,10 +187,11 @@ fn exclude(
             span.excluded = excluded.contains(&span.identity);
         }
     }
-    for rank in second_ranks(events, corrections) {
-        let position = tree.positions.get(rank).copied().unwrap_or_default();
-        if let Some(span) = spans.get_mut(position) {
+    let position = |rank: usize| tree.positions.get(rank).copied().unwrap_or_default();
+    for (second, first) in second_ranks(events, corrections) {
+        if let Some(span) = spans.get_mut(position(second)) {
             span.excluded = true;
+            span.billed_at = Some(position(first));
         }
     }
 }

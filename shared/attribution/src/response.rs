@@ -108,8 +108,9 @@ fn standing_reports(events: &Ordered<'_>, corrections: &Corrections) -> Vec<Stan
     standing.filter_map(report).collect()
 }
 
-/// The ranks of the events of one trace that report a call which another event of the trace reports before them.
-pub(crate) fn second_ranks(events: &Ordered<'_>, corrections: &Corrections) -> Vec<usize> {
+/// The ranks of the events of one trace that report a call which another event of the trace reports before them, each with
+/// the rank of that one.
+pub(crate) fn second_ranks(events: &Ordered<'_>, corrections: &Corrections) -> Vec<(usize, usize)> {
     if events.iter().all(|(_, recorded)| recorded.event.response_id.is_none()) {
         return Vec::new();
     }
@@ -120,9 +121,11 @@ pub(crate) fn second_ranks(events: &Ordered<'_>, corrections: &Corrections) -> V
     }
     let seconds = calls.into_values().flat_map(|mut reports| {
         reports.sort_unstable();
-        reports.into_iter().skip(1)
+        let mut ranks = reports.into_iter().map(|(_, _, rank)| rank);
+        let first = ranks.next().unwrap_or_default();
+        ranks.map(move |rank| (rank, first))
     });
-    seconds.map(|(_, _, rank)| rank).collect()
+    seconds.collect()
 }
 
 fn call_of(event: &Event) -> Option<Call> {

@@ -75,6 +75,8 @@ pub struct Span {
     pub task_type_from: Option<TagFrom>,
     /// Another report of the same provider call is billed instead (EVT-2).
     pub excluded: bool,
+    /// Position of the span of this trace that reports the same call and is billed instead (EVT-2).
+    pub billed_at: Option<usize>,
     /// The `event_id` of the event that stands for it (EVT-3); its own where nothing supersedes it is `None`.
     pub superseded_by: Option<Id>,
     /// The rating of its own usage, quantity and reported cost; for a wrapper that of its quantity, rounded together with
@@ -130,6 +132,14 @@ impl Span {
             _ => None,
         })
     }
+}
+
+/// Where a second report of a call and the one that is billed come together, where both lie in one trace: from there on up
+/// the call was observed once (EVT-2). `spans` are in preorder.
+pub(crate) fn meets_at(spans: &[Span], second: usize) -> Option<usize> {
+    let above = |at: usize| std::iter::successors(Some(at), |at| spans.get(*at).and_then(|span| span.parent));
+    let billed: Vec<usize> = above(spans.get(second)?.billed_at?).collect();
+    above(second).find(|at| billed.contains(at))
 }
 
 /// A trace put back together. The same events give the same value, in whatever order they were passed.

@@ -1,15 +1,15 @@
 //! Wrappers (EVT-5): `agent` events that report usage which may or may not have been observed below them.
 //!
 //! What the rule leaves open: the excess of a side goes to the token classes in which the wrapper reports more than was
-//! observed, in proportion (SPL-1); a call that is billed in another trace (EVT-2) was observed all the same, a
-//! superseded one (EVT-3) was not. What the wrapper bought by the piece and its excess are one event's cost, rounded once
+//! observed, in proportion (SPL-1); a call that is billed in another trace (EVT-2) was observed all the same, one that
+//! this trace reports twice was observed once, a superseded one (EVT-3) was not. What the wrapper bought by the piece and its excess are one event's cost, rounded once
 //! (MON-1), where both have a price.
 
 use recoup_model::{Event, PriceQuery, Rater, Rating, TokenClass, UnpricedReason, Usage};
 use recoup_money::{Share, split};
 
 use crate::error::AttributionError;
-use crate::trace::{Span, Unobserved};
+use crate::trace::{Span, Unobserved, meets_at};
 
 const OVERFLOW: AttributionError = AttributionError::Overflow { field: "usage" };
 
@@ -36,11 +36,24 @@ pub(crate) fn find_unobserved(spans: &mut [Span], rater: &dyn Rater) -> Result<(
         return Ok(());
     }
     let mut observed = vec![Observed::default(); spans.len()];
+    // What was observed twice below a span, of two reports of one call.
+    let mut twice = vec![Usage::NONE; spans.len()];
     for at in (0..spans.len()).rev() {
-        let below = observed.get(at).copied().unwrap_or_default();
+        let mut below = observed.get(at).copied().unwrap_or_default();
+        below.usage = without(&below.usage, twice.get(at).unwrap_or(&Usage::NONE));
         let Some(span) = spans.get(at) else { continue };
         let parent = span.parent;
-        let (adds, priced) = observe(span, &below, spans, rater)?;
+        let (mut adds, priced) = observe(span, &below, spans, rater)?;
+        match meets_at(spans, at).filter(|_| !rater.is_before_rules_5()) {
+            // What it reports lies below it already.
+            Some(here) if here == at => adds = Usage::NONE,
+            Some(up) => {
+                if let Some(sum) = twice.get_mut(up) {
+                    *sum = add_usage(sum, &adds)?;
+                }
+            }
+            None => {}
+        }
         if let (Some(span), Some(priced)) = (spans.get_mut(at), priced) {
             span.unobserved = Some(priced.unobserved);
             span.own = priced.own.unwrap_or_else(|| span.own.clone());
@@ -140,6 +153,14 @@ fn add_usage(one: &Usage, other: &Usage) -> Result<Usage, AttributionError> {
         sum.set(class, one.get(class).checked_add(tokens).ok_or(OVERFLOW)?);
     }
     Ok(sum)
+}
+
+fn without(whole: &Usage, part: &Usage) -> Usage {
+    let mut rest = *whole;
+    for (class, tokens) in part.nonzero() {
+        rest.set(class, whole.get(class).saturating_sub(tokens));
+    }
+    rest
 }
 
 fn named_model(spans: &[Span], at: usize) -> Models {

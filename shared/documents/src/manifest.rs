@@ -17,7 +17,8 @@ use crate::canonical::digest;
 /// 3: which report of a corrected call is billed (EVT-2, EVT-3), prices on nights without a candidate (PRC-2, PRC-3), what of
 /// pools enters prices beside cost without an agent (PRC-1), wrappers that are unpriced in part (RAT-2). 4: tasks without a
 /// duration are no evidence of a time price (PRC-2, PRC-4), a wrapper's quantity and excess are rounded together (MON-1).
-/// 5: what a frame reports is the cost of all at and below it (EVT-1), of imported prices the last to begin holds (RAT-1).
+/// 5: what a frame reports is the cost of all at and below it (EVT-1), a call that a trace reports twice was observed once
+/// (EVT-5), of imported prices the last to begin holds (RAT-1).
 pub const RULES_VERSION: u32 = 5;
 
 /// The events of one UTC day, as far as they lie in one local day, that counted.

@@ -179,4 +179,10 @@ pub trait Rater: Send + Sync {
     fn reporting_currency(&self) -> Option<Currency> {
         None
     }
+
+    /// Whether it is for a month that was closed before version 5 of the rules and keeps those (LED-4): what an `agent` event
+    /// reports is billed beside what is below it (EVT-1), and of a call that a trace reports twice both were observed (EVT-5).
+    fn is_before_rules_5(&self) -> bool {
+        false
+    }
 }

@@ -300,8 +300,9 @@ pub fn resolve(history: &History, events: &[&Recorded], excluded: &BTreeSet<Name
     for span in trace.spans.iter_mut().filter(|span| span.counts()) {
         span.bought = rate_event(history, &span.event);
     }
-    add_unobserved(history, &mut trace);
-    keep_excess_of_frames(history, &mut trace);
+    let firsts = first_reports(events, &shape);
+    add_unobserved(history, &mut trace, &firsts);
+    keep_excess_of_frames(history, &mut trace, &firsts);
     for span in &mut trace.spans {
         span.cost = span.bought.iter().map(|bought| &bought.cost).sum();
     }
@@ -374,8 +375,38 @@ fn team_of(organisation: &Organisation, user: Option<&Id>) -> Option<Id> {
     organisation.people.get(user?)?.team.clone()
 }
 
+/// EVT-2: of each event the one of its trace that reports the same call before it.
+fn first_reports(events: &[&Recorded], shape: &Shape) -> Vec<Option<usize>> {
+    type Report = (Id, Id, usize);
+    let mut calls: BTreeMap<(Id, Id), Vec<Report>> = BTreeMap::new();
+    for at in (0..events.len()).filter(|at| shape.current[*at] == *at && events[*at].event.kind != Kind::Agent) {
+        let versions: Vec<&Event> =
+            std::iter::successors(Some(at), |at| shape.corrects[*at]).map(|at| &events[at].event).collect();
+        let Some(call) = versions.iter().find_map(|event| call_of(event)) else { continue };
+        let id = versions.iter().map(|event| event.event_id.clone()).min().unwrap();
+        calls.entry(call).or_default().push((id, events[at].event.event_id.clone(), at));
+    }
+    let mut firsts = vec![None; events.len()];
+    for mut reports in calls.into_values() {
+        reports.sort();
+        for (_, _, second) in &reports[1..] {
+            firsts[*second] = Some(reports[0].2);
+        }
+    }
+    firsts
+}
+
+/// The reports at or below a span that were seen twice there: theirs and the first report of the same call meet at it.
+fn seen_twice(trace: &Trace, firsts: &[Option<usize>], here: usize) -> Vec<usize> {
+    let meets_here = |second: &usize| {
+        let Some(first) = firsts[*second] else { return false };
+        trace.above(*second).into_iter().find(|up| trace.above(first).contains(up)) == Some(here)
+    };
+    (0..firsts.len()).filter(meets_here).collect()
+}
+
 /// EVT-5: wrappers, from the bottom up.
-fn add_unobserved(history: &History, trace: &mut Trace) {
+fn add_unobserved(history: &History, trace: &mut Trace, firsts: &[Option<usize>]) {
     let mut upwards: Vec<usize> = (0..trace.spans.len()).collect();
     upwards.sort_by_key(|at| std::cmp::Reverse(trace.above(*at).len()));
     let mut inclusive: BTreeMap<usize, Usage> = BTreeMap::new();
@@ -383,6 +414,15 @@ fn add_unobserved(history: &History, trace: &mut Trace) {
         let mut below = Usage::NONE;
         for child in trace.children(at) {
             below = add(below, inclusive[&child]);
+        }
+        let twice = seen_twice(trace, firsts, at);
+        for second in twice.iter().filter(|second| **second != at) {
+            below = less(below, trace.spans[*second].event.usage.unwrap_or(Usage::NONE));
+        }
+        if twice.contains(&at) {
+            // Its own report lies below it already.
+            inclusive.insert(at, below);
+            continue;
         }
         let span = &trace.spans[at];
         let own = span.event.usage.filter(|_| !span.superseded).unwrap_or(Usage::NONE);
@@ -405,12 +445,15 @@ fn add_unobserved(history: &History, trace: &mut Trace) {
 
 /// EVT-1: an `agent` event has no cost of its own. What one reports stands for itself and all below it: only what is more
 /// than that is bought there.
-fn keep_excess_of_frames(history: &History, trace: &mut Trace) {
+fn keep_excess_of_frames(history: &History, trace: &mut Trace, firsts: &[Option<usize>]) {
     let mut upwards: Vec<usize> = (0..trace.spans.len()).collect();
     upwards.sort_by_key(|at| std::cmp::Reverse(trace.above(*at).len()));
     let mut inclusive: BTreeMap<usize, Q> = BTreeMap::new();
     for at in upwards {
-        let below: Q = trace.children(at).into_iter().map(|child| inclusive[&child].clone()).sum();
+        let mut below: Q = trace.children(at).into_iter().map(|child| inclusive[&child].clone()).sum();
+        for second in seen_twice(trace, firsts, at) {
+            below -= rate_event(history, &trace.spans[second].event).iter().map(|bought| &bought.cost).sum::<Q>();
+        }
         let span = &trace.spans[at];
         let event = &span.event;
         let is_frame = event.kind == Kind::Agent && event.usage.is_none() && event.quantity.is_none();
@@ -418,7 +461,10 @@ fn keep_excess_of_frames(history: &History, trace: &mut Trace) {
         let seen = if span.excluded { rate_event(history, event) } else { span.bought.clone() };
         let own: Q = if span.superseded { Q::zero() } else { seen.iter().map(|bought| &bought.cost).sum() };
         let reports = is_frame && event.reported.is_some();
-        let more = if reports && own > below { &own - &below } else { Q::zero() };
+        // Tokens come before reported costs: a wrapper above stands for it all.
+        let is_wrapper = |span: &Span| !span.superseded && span.event.kind == Kind::Agent && span.event.usage.is_some();
+        let covered = trace.above(at).into_iter().any(|up| up != at && is_wrapper(&trace.spans[up]));
+        let more = if reports && !covered && own > below { &own - &below } else { Q::zero() };
         inclusive.insert(at, if reports { &below + &more } else { &below + &own });
         let span = &mut trace.spans[at];
         if reports && span.counts() && span.bought.iter().all(|bought| bought.what == What::Reported) {
@@ -431,6 +477,14 @@ fn keep_excess_of_frames(history: &History, trace: &mut Trace) {
 
 fn span_seller(event: &Event) -> (Option<Id>, Option<Id>) {
     (event.provider.clone(), event.model.clone())
+}
+
+fn less(left: Usage, right: Usage) -> Usage {
+    let mut rest = left;
+    for (class, tokens) in right.nonzero() {
+        rest.set(class, left.get(class).saturating_sub(tokens));
+    }
+    rest
 }
 
 fn add(left: Usage, right: Usage) -> Usage {

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use recoup_attribution::{Context, DayBuilder, resolve};
 use recoup_model::TokenClass::{CacheRead, Input, Output, Reasoning};
-use recoup_model::{FindingKind, Kind, Rating, UnpricedReason, Usage};
+use recoup_model::{Event, FindingKind, Identity, Kind, PriceQuery, Rater, Rating, UnpricedReason, Usage};
 
 use crate::support::*;
 
@@ -184,4 +185,97 @@ fn evt_1_what_a_frame_reports_is_the_cost_of_all_at_and_below_it() {
         resolved([frame(10_000), span("g").below("f").frame("writer").reported(4_000), span("a").below("g").tokens(3)]);
     assert_eq!(["f", "g", "a"].map(|name| pico(find(&trace, name).exclusive)), [6_000, 1_000, 3_000]);
     assert_eq!(pico(trace.cost), 10_000);
+}
+
+#[test]
+fn evt_5_below_a_wrapper_a_frame_bills_nothing() {
+    let wrapper = span("w").frame("triage").model("m").usage(&[(Input, 10)]);
+    let frame = |cost: i128| span("f").below("w").frame("writer").reported(cost);
+    let alone = resolved([wrapper.clone(), frame(10_000)]);
+    assert_eq!(["w", "f"].map(|name| pico(find(&alone, name).exclusive)), [10_000, 0]);
+    let called = resolved([wrapper, frame(6_000), span("a").below("f").tokens(4)]);
+    assert_eq!(["w", "f", "a"].map(|name| pico(find(&called, name).exclusive)), [6_000, 0, 4_000]);
+    // A wrapper below a frame is part of what the frame reports.
+    let inner = span("w").below("f").frame("triage").model("m").usage(&[(Input, 10)]);
+    let trace = resolved([span("f").frame("writer").reported(12_000), inner]);
+    assert_eq!(["f", "w"].map(|name| pico(find(&trace, name).exclusive)), [2_000, 10_000]);
+}
+
+#[test]
+fn rat_2_a_frame_hangs_on_the_prices_of_calls_that_are_billed_elsewhere() {
+    let spans = [
+        span("f").frame("triage").reported(10_000),
+        span("a").below("f").model("n").usage(&[(Input, 1)]).response("r1"),
+    ];
+    let events = events(spans);
+    let excluded = [Identity::of(&events[1].event)].into();
+    let history = history();
+    let context = Context { history: &history, rater: &PriceList };
+    let trace = resolve(&events, &excluded, &context).unwrap();
+    assert_eq!(pico(find(&trace, "f").exclusive), 3_000, "it was observed all the same");
+    let mut builder = DayBuilder::new(trace.spans[0].local_day);
+    builder.add(&trace, &context).unwrap();
+    let names = builder.finish().price_names;
+    assert!(
+        names.iter().any(|name| name.ends_with("/n")),
+        "a new price of it is a reason to run the day again: {names:?}"
+    );
+}
+
+#[test]
+fn evt_2_a_call_that_a_trace_reports_twice_was_observed_once() {
+    let calls = |inner_parent: &str| {
+        let sdk = span("sdk").below("f").tokens(3).response("r1");
+        [sdk, span("gw").below(inner_parent).tokens(3).response("r1")]
+    };
+    // The gateway's report lies below the SDK's, or beside it.
+    for parent in ["sdk", "f"] {
+        let frame = span("f").frame("triage").reported(10_000);
+        let trace = resolved([frame].into_iter().chain(calls(parent)));
+        assert_eq!((pico(find(&trace, "f").exclusive), pico(trace.cost)), (7_000, 10_000), "below {parent}");
+        let wrapper = span("f").frame("triage").model("m").usage(&[(Input, 10)]);
+        let trace = resolved([wrapper].into_iter().chain(calls(parent)));
+        assert_eq!((excess(&trace, "f").total(), pico(trace.cost)), (7, 10_000), "below {parent}");
+    }
+    // Where only one of them lies below a frame the call was seen there all the same.
+    let trace = resolved([
+        span("root").frame("triage"),
+        span("f").below("root").frame("writer").reported(10_000),
+        span("a").below("f").tokens(3).response("r1"),
+        span("b").below("root").tokens(3).response("r1"),
+    ]);
+    assert_eq!(pico(find(&trace, "f").exclusive), 7_000);
+    assert_eq!(pico(trace.cost), 10_000);
+}
+
+/// [`PriceList`] for a month that was closed before version 5 of the rules.
+struct Before;
+
+impl Rater for Before {
+    fn rate(&self, event: &Event) -> Rating {
+        PriceList.rate(event)
+    }
+    fn rate_tokens(&self, query: &PriceQuery<'_>) -> Rating {
+        PriceList.rate_tokens(query)
+    }
+    fn is_before_rules_5(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn led_4_a_closed_month_keeps_its_rules() {
+    let history = history();
+    let cost = |spans: Vec<Make>, rater: &dyn Rater| {
+        let trace = resolve(&events(spans), &BTreeSet::new(), &Context { history: &history, rater }).unwrap();
+        pico(trace.cost)
+    };
+    let frame = || vec![span("f").frame("triage").reported(10_000), span("a").below("f").tokens(3)];
+    assert_eq!((cost(frame(), &PriceList), cost(frame(), &Before)), (10_000, 13_000));
+    let twice = || {
+        let wrapper = span("f").frame("triage").model("m").usage(&[(Input, 10)]);
+        let [sdk, gateway] = ["sdk", "gw"].map(|name| span(name).below("f").tokens(3).response("r1"));
+        vec![wrapper, sdk, gateway]
+    };
+    assert_eq!((cost(twice(), &PriceList), cost(twice(), &Before)), (10_000, 7_000));
 }

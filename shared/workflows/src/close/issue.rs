@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use recoup_documents::RULES_VERSION;
 use recoup_ledger::Balances;
 use recoup_model::period::format_instant;
 use recoup_model::{Digest, Period};
@@ -69,6 +70,7 @@ impl App {
             organisation_versions: plan.organisation_versions,
             imports: plan.imports,
             shipped: Some(self.shipped()?.digest()),
+            rules: RULES_VERSION,
             cut: plan.cut.0,
             nights: settled.nights.clone(),
             statements,

@@ -62,6 +62,9 @@ pub struct PeriodRecord {
     /// Digest of the shipped catalogue; `None`: closed before it was noted, with that of the release of the time.
     #[serde(default)]
     pub shipped: Option<Digest>,
+    /// Version of the rules that it was closed under; 4 or before where it was not noted.
+    #[serde(default = "rules_before_noted")]
+    pub rules: u32,
     /// The last block that the nights had seen.
     pub cut: u64,
     /// Digest of the facts of each night.
@@ -77,6 +80,10 @@ pub struct PeriodRecord {
     pub totals: Totals,
     /// Printed total less exact total of each team, booked on the account `rounding`.
     pub rounding: BTreeMap<Id, Amount>,
+}
+
+const fn rules_before_noted() -> u32 {
+    4
 }
 
 impl PeriodRecord {
