@@ -138,9 +138,10 @@ const NOTICED_MAX: usize = 5;
 /// What whoever applied a file may not expect: versions that hold again after it, and prices that begin before it holds.
 fn with_notices(applied: Applied, history: Option<&History>, text: &str) -> Applied {
     let (Some(history), Some(effective)) = (history, applied.effective) else { return applied };
-    let mut notices = applied.notices;
+    let mut notices = applied.notices.clone();
     let later: BTreeSet<NaiveDate> = history.versions().iter().filter_map(|version| version.effective).collect();
-    for day in later.range(effective..).filter(|day| **day > effective).take(NOTICED_MAX) {
+    let other = |day: &&NaiveDate| **day > effective && history.on(**day).digest != applied.digest;
+    for day in later.range(effective..).filter(other).take(NOTICED_MAX) {
         let version = history.on(*day).number;
         notices.push(format!(
             "version {version}, which was applied before, holds again from {day} on; where this file is to hold then too, \
@@ -150,8 +151,10 @@ fn with_notices(applied: Applied, history: Option<&History>, text: &str) -> Appl
     let begins_ns = history.calendar().day_start_ns(effective);
     let known = &history.on(effective).organisation.prices;
     let prices = parse(text).map(|parsed| parsed.prices).unwrap_or_default();
-    let early: Vec<&OwnPrice> =
-        prices.iter().filter(|price| price.from_ns < begins_ns && !known.contains(price)).collect();
+    // A price that only ends is no new one.
+    let open = |price: &OwnPrice| OwnPrice { to_ns: None, ..price.clone() };
+    let is_known = |price: &OwnPrice| known.iter().any(|known| open(known) == open(price));
+    let early: Vec<&OwnPrice> = prices.iter().filter(|price| price.from_ns < begins_ns && !is_known(price)).collect();
     if let Some(first_ns) = early.iter().map(|price| price.from_ns).min() {
         let name = |price: &&OwnPrice| {
             let parts = [&price.provider, &price.model, &price.sku].into_iter().flatten();

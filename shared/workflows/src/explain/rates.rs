@@ -27,7 +27,8 @@ pub(crate) fn arithmetic(case: &Case, lens: &Lens<'_>, prices: &[ProviderPrice])
     let mut by_price: BTreeMap<Option<usize>, Rated> = BTreeMap::new();
     for (day, facts) in &case.days {
         let (begin_ns, end_ns) = calendar.day_bounds_ns(*day);
-        for (_, value) in lens.cells(facts) {
+        let used = |value: &CellValue| !value.quantity.is_zero() || !value.cost.is_zero();
+        for (_, value) in lens.cells(facts).into_iter().filter(|(_, value)| used(value)) {
             let holds = |price: &ProviderPrice| price.from_ns < end_ns && price.to_ns.is_none_or(|to| begin_ns < to);
             let fits = |price: &ProviderPrice| price.currency == currency && holds(price) && explains(price, value);
             let rated = by_price.entry(prices.iter().position(fits)).or_default();
@@ -41,7 +42,7 @@ pub(crate) fn arithmetic(case: &Case, lens: &Lens<'_>, prices: &[ProviderPrice])
     for (price, rated) in by_price.iter().filter_map(|(place, rated)| Some((prices.get((*place)?)?, rated))) {
         lines.push(multiplied(price, rated));
     }
-    if let Some(rated) = alone.filter(|rated| !rated.cost.is_zero() || !rated.quantity.is_zero()) {
+    if let Some(rated) = alone {
         let why = match prices {
             [] => "as its source reported",
             [one, ..] if one.currency != currency => "each event converted by the rate of its day",

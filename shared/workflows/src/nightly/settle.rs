@@ -109,10 +109,9 @@ impl App {
         let closed = close::period_records(self.books()).await?;
         let closed_only: Vec<Period> = closed.iter().filter(|r| r.is_closed()).map(|r| r.period).collect();
         let has_bills = |period: Period| {
-            let version = world.history.on(period.days().last().unwrap_or_default());
-            let runs = |bill: &Recurring| bill.from < period.next().first_day();
-            let runs_on = |bill: &&Recurring| bill.to.is_none_or(|to| to > period.first_day());
-            version.organisation.recurring.iter().filter(runs_on).any(runs)
+            let runs_on = |bill: &Recurring, day| bill.from <= day && bill.to.is_none_or(|to| to > day);
+            let bills_on = |day| &world.history.on(day).organisation.recurring;
+            period.days().any(|day| bills_on(day).iter().any(|bill| runs_on(bill, day)))
         };
         let Some((first, last)) = super::open_span(&nights, &closed_only, (closing, has_bills)) else {
             return Ok(());
