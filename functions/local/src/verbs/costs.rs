@@ -60,6 +60,9 @@ impl Dimension {
     }
 }
 
+/// What is said of a cost without a price.
+const NOT_KNOWN: &str = "not known and in no figure here; see `recoup unpriced`";
+
 impl Costs {
     /// Runs the verb.
     pub(crate) async fn run(&self, desk: &Desk) -> Result<Verdict, Failure> {
@@ -87,11 +90,10 @@ impl Costs {
             return screen.line("no costs in these days; run `recoup nightly` after events came, or name other days");
         }
         screen.table(&self.grid(found))?;
-        if unpriced(&found.total) > 0 {
-            screen.line(format!(
-                "\n{} of these events have no price: their cost is not known and in no figure here; see `recoup unpriced`",
-                unpriced(&found.total)
-            ))?;
+        match unpriced(&found.total) {
+            0 => {}
+            1 => screen.line(format!("\n1 of these events has no price: its cost is {NOT_KNOWN}"))?,
+            events => screen.line(format!("\n{events} of these events have no price: their cost is {NOT_KNOWN}"))?,
         }
         if found.more { screen.line(self.limit.hint()) } else { Ok(()) }
     }
