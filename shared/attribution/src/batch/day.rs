@@ -144,7 +144,7 @@ impl<'h> Night<'h> {
             let rated = batch.rows.get(place_of(*slot)).ok_or(AttributionError::RowsDiffer)?;
             let digest = source.digest(rated.number).ok_or(AttributionError::RowsDiffer)?;
             let used_at_ns = rated.row.used_at_ns;
-            let is_today = (self.today.begin_ns..self.today.end_ns).contains(&used_at_ns);
+            let is_today = self.is_today(used_at_ns);
             if is_today && self.utc.as_ref().is_none_or(|(_, day)| !day.contains(&used_at_ns)) {
                 let begin_ns = used_at_ns.saturating_sub(used_at_ns.rem_euclid(UTC_DAY_NS));
                 self.utc = Some((utc_day(used_at_ns), begin_ns..begin_ns.saturating_add(UTC_DAY_NS)));
