@@ -87,11 +87,11 @@ impl PriceBook {
         Ok(Self { catalogues: layers.concat(), layers: lengths, before_rules_5: false, segments })
     }
 
-    /// The same prices for a month that was closed before version 5 of the rules: of several lists the first that has a price
-    /// decides.
+    /// The same prices for a month that was closed under a version of the rules, which it keeps (LED-4): before version 5 the
+    /// first of several lists that has a price decides.
     #[must_use]
-    pub fn under_rules_4(self) -> Self {
-        Self { layers: vec![1; self.catalogues.len()], before_rules_5: true, ..self }
+    pub fn under_rules(self, version: u32) -> Self {
+        if version < 5 { Self { layers: vec![1; self.catalogues.len()], before_rules_5: true, ..self } } else { self }
     }
 
     pub(crate) const fn before_rules_5(&self) -> bool {

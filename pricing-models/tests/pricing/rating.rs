@@ -120,7 +120,7 @@ fn rat_1_of_lists_that_grow_the_price_that_began_last_holds() {
     let gaps = PriceBook::of_layers(&alone, &no_prices()).unwrap();
     assert_eq!(cost(&gaps, &at_model("new", "2026-11-02T00:00:00Z")).unwrap(), "4");
     // A month that was closed before keeps its rules.
-    let before = book(&imports).under_rules_4();
+    let before = book(&imports).under_rules(4);
     assert_eq!(cost(&before, &at_model("new", "2026-11-02T00:00:00Z")).unwrap(), "4");
     let flat = [vec![Arc::clone(&shipped)], imports.clone()].concat();
     let flat = PriceBook::new(&flat, &no_prices()).unwrap();

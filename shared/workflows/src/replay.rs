@@ -27,8 +27,7 @@ impl App {
         let catalogues = self.catalogues_of(world, closed, known).await?;
         let prices = PriceBook::of_layers(&catalogues, &history)
             .map_err(|error| Refusal::computation("put the prices of a closed month together", error))?;
-        // A closed month keeps its rules (LED-4).
-        let prices = if closed.rules < 5 { prices.under_rules_4() } else { prices };
+        let prices = prices.under_rules(closed.rules);
         Ok(Arc::new(World { history, prices: Arc::new(prices), catalogues }))
     }
 

@@ -198,8 +198,10 @@ fn changed_world(base: &Arc<World>, other: &History, month: &Month) -> Result<Ar
     };
     let prices = PriceBook::of_layers(&base.catalogues, &history)
         .map_err(|error| Refusal::invalid("invalid-simulation", "rate_card", error.to_string()))?;
-    let prices =
-        if month.closed.as_ref().is_some_and(|closed| closed.rules < 5) { prices.under_rules_4() } else { prices };
+    let prices = match &month.closed {
+        Some(closed) => prices.under_rules(closed.rules),
+        None => prices,
+    };
     let catalogues = base.catalogues.clone();
     Ok(Arc::new(World { history, prices: Arc::new(prices), catalogues }))
 }
