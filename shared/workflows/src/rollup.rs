@@ -159,11 +159,8 @@ impl App {
         mut utc_days: BTreeSet<NaiveDate>,
         traces: &[u64],
     ) -> Result<Vec<NaiveDate>, Refusal> {
-        let asked: Vec<_> = utc_days.iter().copied().collect();
-        for lane in 0..self.lanes {
-            let beyond = self.ports.log.traces_beyond(asked.clone(), lane).await?.into_iter();
-            utc_days.extend(beyond.filter(|(trace, _)| traces.binary_search(trace).is_ok()).map(|(_, day)| day));
-        }
+        let beyond = self.traces_beyond(&utc_days).await?.into_iter();
+        utc_days.extend(beyond.filter(|(trace, _)| traces.binary_search(trace).is_ok()).map(|(_, day)| day));
         Ok(utc_days.into_iter().collect())
     }
 

@@ -112,13 +112,8 @@ impl App {
         let calendar = again.world.history.calendar();
         let utc_days: BTreeSet<_> = original.period.days().flat_map(|day| calendar.utc_days(day)).collect();
         // An event of another month may change who pays for a trace of this one: a root that came late.
-        let mut reaching: BTreeSet<u64> = BTreeSet::new();
-        let mut other_days: BTreeSet<NaiveDate> = BTreeSet::new();
-        for lane in 0..self.lanes {
-            let beyond = self.ports.log.traces_beyond(utc_days.iter().copied().collect(), lane).await?;
-            reaching.extend(beyond.iter().map(|(trace, _)| *trace));
-            other_days.extend(beyond.into_iter().map(|(_, day)| day));
-        }
+        let (reaching, other_days): (BTreeSet<u64>, BTreeSet<NaiveDate>) =
+            self.traces_beyond(&utc_days).await?.into_iter().unzip();
         let mut late: BTreeSet<u64> = BTreeSet::new();
         let mut after = original.cut;
         loop {

@@ -221,6 +221,15 @@ impl App {
         Ok(events)
     }
 
+    /// Traces that have events on some UTC days and on others too, with those other days, of all lanes.
+    pub(crate) async fn traces_beyond(&self, utc_days: &BTreeSet<NaiveDate>) -> Result<Vec<(u64, NaiveDate)>, Refusal> {
+        let mut beyond = Vec::new();
+        for lane in 0..self.lanes {
+            beyond.extend(self.ports.log.traces_beyond(utc_days.iter().copied().collect(), lane).await?);
+        }
+        Ok(beyond)
+    }
+
     /// The blocks that hold an event of one of some traces.
     async fn blocks_of_traces(&self, traces: &BTreeSet<u64>, cut: Cut) -> Result<BTreeSet<u64>, Refusal> {
         let wanted: Vec<u64> = traces.iter().copied().collect();
