@@ -23,3 +23,4 @@ pub use book::{PriceBook, PriceBookError};
 pub use catalogue::{Catalogue, CatalogueError};
 pub use check::{Compared, Disagreement, check};
 pub use entry::{EntryError, LongContext, ModelPrice, PriceEntry, Priced, RateTable, Rates, Tier, UnitPrice, rate_of};
+pub use rating::TOKENS_PER_RATE;

@@ -23,7 +23,7 @@ use crate::entry::{ModelPrice, Rates, Tier, rate_of};
 use crate::wide;
 
 /// Rates are per so many tokens.
-pub(crate) const TOKENS_PER_RATE: i128 = 1_000_000;
+pub const TOKENS_PER_RATE: i128 = 1_000_000;
 
 /// One part of an event before rounding: `price_pico * count / per * rate_pico / PICO_PER_UNIT` picounits.
 struct Product {

@@ -14,7 +14,7 @@ mod lens;
 pub mod pools;
 mod price;
 mod provider;
-pub(crate) mod rates;
+mod rates;
 mod ratio;
 mod route;
 mod shares;

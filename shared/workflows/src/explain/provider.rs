@@ -1,23 +1,18 @@
 //! Which provider prices the events of a line could have: the organisation's own before the catalogues (RAT-1).
 
 use recoup_ledger::Line;
+use recoup_model::TokenClass;
 use recoup_model::period::format_instant;
-use recoup_model::{Id, TokenClass};
 use recoup_money::{Amount, Currency};
-use recoup_pricing::{PriceEntry, Priced, RateTable, rate_of};
+use recoup_pricing::{PriceEntry, Priced, RateTable, TOKENS_PER_RATE, rate_of};
 
 use crate::app::World;
-
-/// Tokens that a rate is for.
-const TOKENS_PER_RATE: i128 = 1_000_000;
 
 /// A price that events of a line could have.
 pub(crate) struct ProviderPrice {
     pub(crate) from_ns: i64,
     pub(crate) to_ns: Option<i64>,
     source: String,
-    /// Service tier and context, where they are not the usual ones.
-    pub(crate) of: Vec<Id>,
     tier: &'static str,
     context: String,
     pub(crate) rate: Amount,
@@ -28,6 +23,13 @@ pub(crate) struct ProviderPrice {
 }
 
 impl ProviderPrice {
+    /// Service tier and context in brackets, where they are not the usual ones.
+    pub(crate) fn of(&self) -> String {
+        let parts = [self.tier, self.context.as_str()].into_iter().filter(|part| !matches!(*part, "" | "standard"));
+        let parts: Vec<&str> = parts.collect();
+        if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
+    }
+
     /// From, to, source, tier, context, price, currency.
     pub(crate) fn row(&self) -> Vec<String> {
         vec![
@@ -60,11 +62,6 @@ fn of_entry(entry: &PriceEntry, line: &Line, is_own: bool) -> Vec<ProviderPrice>
         from_ns: entry.from_ns,
         to_ns: entry.to_ns,
         source: source.to_owned(),
-        of: [tier, context.as_str()]
-            .into_iter()
-            .filter(|part| !matches!(*part, "" | "standard"))
-            .map(Id::from)
-            .collect(),
         tier,
         context,
         rate,

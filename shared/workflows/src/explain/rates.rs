@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use recoup_attribution::facts::CellValue;
-use recoup_model::Id;
 use recoup_money::{Amount, PICO_PER_UNIT};
 
 use super::case::Case;
@@ -68,9 +67,7 @@ fn multiplied(price: &ProviderPrice, rated: &Rated) -> String {
     let terms = format!("{} x {}{per}", rated.quantity, price.rate);
     let product = recoup_money::mul_div_half_even(rated.quantity.pico(), price.rate.pico(), PICO_PER_UNIT)
         .and_then(|product| product.checked_div(price.per));
-    let named: Vec<&Id> = price.of.iter().collect();
-    let named: Vec<&str> = named.iter().map(|part| &***part).collect();
-    let of = if named.is_empty() { String::new() } else { format!(" ({})", named.join(", ")) };
+    let of = price.of();
     if product == Some(rated.cost.pico()) {
         format!("{terms} = {}{of}", rated.cost)
     } else {
