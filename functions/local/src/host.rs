@@ -9,13 +9,14 @@ use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request};
 use axum::middleware::map_request;
 use recoup_http::{Access, InProcess, Origin, SlackDoor, TcpDoor, router, router_with_slack};
-use recoup_store::SystemClock;
+use recoup_store::{SystemClock, causes};
 use recoup_store_sqlite::{OpenError, Options, SqliteStore};
 use recoup_workflows::notify::AlertQueue;
 use recoup_workflows::{App, Ports};
@@ -37,6 +38,9 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 const LAST_REQUESTS: Duration = Duration::from_secs(10);
 /// How long guests may stay before somebody is told why the command has not ended.
 const GUESTS_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long what follows from a night may take before somebody is told why the command has not ended.
+const JOBS_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a connection may take to be counted.
 const LAST_STEP: Duration = Duration::from_millis(2);
@@ -155,8 +159,14 @@ impl Host {
         }
     }
 
-    /// Waits for guests, lets nobody in any more, and lets go of the folder.
+    /// Waits for jobs and guests, lets nobody in any more, and lets go of the folder.
     pub(crate) async fn close(mut self) {
+        let jobs = Arc::clone(&self.jobs);
+        let mut ended = pin!(jobs.all_ended());
+        if tokio::time::timeout(JOBS_PATIENCE, &mut ended).await.is_err() {
+            eprintln!("the figures stand; looking for anomalies");
+            ended.await;
+        }
         if tokio::time::timeout(GUESTS_PATIENCE, self.guests.all_gone()).await.is_err() {
             eprintln!("waiting for another recoup command that works through this one");
             self.guests.all_gone().await;
@@ -196,7 +206,7 @@ impl Host {
             tracing::warn!("requests were still on their way after {} s", LAST_REQUESTS.as_secs());
         }
         if let Err(error) = self.app.give_back_room().await {
-            tracing::warn!(%error, "room that was set aside counts until its time is over");
+            tracing::warn!(error = causes(&error), "room that was set aside counts until its time is over");
         }
     }
 }

@@ -89,6 +89,16 @@ impl InProcess {
     pub const fn new(app: Arc<App>) -> Self {
         Self { app, working: Mutex::new(BTreeMap::new()) }
     }
+
+    /// Waits until every job that nobody waits for has ended: a run says that it is done before what follows from it is.
+    pub async fn all_ended(&self) {
+        let next = || self.working.lock().ok().and_then(|mut all| all.pop_first());
+        while let Some((run, working)) = next() {
+            if let Err(error) = working.await {
+                tracing::error!(run, %error, "a run stopped");
+            }
+        }
+    }
 }
 
 async fn work(app: Arc<App>, run: String, job: Job) -> Result<Value, Refusal> {

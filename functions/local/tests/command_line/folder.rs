@@ -75,6 +75,28 @@ fn one_command_after_the_other_works_on_a_folder() {
 }
 
 #[test]
+fn ano_1_a_command_ends_when_every_day_of_its_nights_is_judged() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (organisation, events, data) = (file("recoup.toml"), file("a.ndjson"), folder.path().join("data"));
+    let from = (chrono::Utc::now().date_naive() - chrono::TimeDelta::days(60)).to_string();
+    let made = ["--days", "40", "--spans", "8000", "--from", &from, "-o", &events, "--organisation", &organisation];
+    recoup(&[&["sample"], &made[..]].concat()).exits(0);
+    for arguments in [&["apply", &organisation][..], &["ingest", &events]] {
+        on_folder(&data, arguments).exits(0);
+    }
+    let night = on_folder(&data, &["nightly"]).exits(0);
+    assert!(!night.stderr.contains("ERROR"), "{}", night.stderr);
+    let store = rusqlite::Connection::open(data.join("recoup.sqlite3")).unwrap();
+    let count = |partition: &str| {
+        let ours = r#"SELECT count(DISTINCT substr(sort, 1, 10)) FROM books WHERE "partition" = ?1"#;
+        store.query_row(ours, [partition], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    assert!(count("nights") >= 40);
+    assert_eq!(count("judged"), count("nights"));
+}
+
+#[test]
 fn commands_at_the_same_time_share_one_holder() {
     let folder = tempfile::tempdir().unwrap();
     let data = prepared(folder.path());
