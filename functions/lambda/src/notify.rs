@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
-use recoup_store::StoreError;
+use recoup_store::{StoreError, causes};
 use recoup_store_aws::{DeadLetter, DeadLetters};
 use recoup_workflows::notify::{Channels, Notified};
 use recoup_workflows::{App, Refusal};
@@ -80,14 +80,14 @@ async fn end(desk: &Desk, record: &SqsMessage, result: Result<Notified, Refusal>
         // What nobody can read is not read better the next time.
         Err(refusal @ Refusal::Invalid { .. }) => refusal.to_string(),
         Err(refusal) => {
-            tracing::error!(key, error = %refusal, "an alert is given back to the queue");
+            tracing::error!(key, error = causes(&refusal), "an alert is given back to the queue");
             return Ended::Again;
         }
     };
     match put_aside(desk, record, &reason).await {
         Ok(()) => Ended::Dead,
         Err(error) => {
-            tracing::error!(key, %error, "a dead letter could not be put aside");
+            tracing::error!(key, error = causes(&error), "a dead letter could not be put aside");
             Ended::Again
         }
     }

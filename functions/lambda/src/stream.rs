@@ -10,7 +10,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use aws_lambda_events::dynamodb::{Event, EventRecord};
 use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
-use recoup_store::StoreError;
+use recoup_store::{StoreError, causes};
 use recoup_store_aws::{DeadLetter, DeadLetters, block_name};
 use recoup_workflows::rollup::ArrivedBlock;
 use recoup_workflows::{App, Refusal};
@@ -62,7 +62,7 @@ pub async fn take(app: &Arc<App>, dead_letters: &DeadLetters, event: Event) -> D
     // Nothing is ever changed or removed in the table but by hand.
     let inserted = || event.records.iter().filter(|record| record.event_name == "INSERT");
     if let Err(error) = roll_up(app, dead_letters, inserted().collect()).await {
-        tracing::error!(%error, records = event.records.len(), "a batch of the stream is given back");
+        tracing::error!(error = causes(&error), records = event.records.len(), "a batch of the stream is given back");
         let first = event.records.first().and_then(|record| record.change.sequence_number.clone());
         let mut failure = DynamoDbBatchItemFailure::default();
         failure.item_identifier = first;

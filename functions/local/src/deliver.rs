@@ -1,6 +1,7 @@
 //! Alerts on their way to people, while a folder is served: handed-over alerts are planned, each channel is worked off by a
 //! task of its own, so that a dead one holds nobody else up.
 
+use recoup_store::causes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,7 @@ pub(crate) async fn run(app: Arc<App>, channels: Channels, queue: AlertQueue) {
                     }
                 }
             }
-            Err(error) => tracing::error!(%error, "alerts wait for the next look"),
+            Err(error) => tracing::error!(error = causes(&error), "alerts wait for the next look"),
         }
         tokio::select! {
             () = queue.has_news() => {}
@@ -51,7 +52,7 @@ async fn work(app: Arc<App>, channels: Channels, outlet: String) -> String {
         _ => app.work_outlet(&channels, &outlet).await.map(drop),
     };
     if let Err(error) = worked {
-        tracing::error!(outlet, %error, "a channel waits for the next look");
+        tracing::error!(outlet, error = causes(&error), "a channel waits for the next look");
     }
     outlet
 }

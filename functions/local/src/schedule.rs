@@ -1,5 +1,6 @@
 //! The clock of `recoup serve`: at 04:30 in the organisation's time zone the nights run.
 
+use recoup_store::causes;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ async fn run_night(app: &Arc<App>) {
     let run = match app.new_run() {
         Ok(run) => run,
         Err(error) => {
-            tracing::error!(%error, "the nightly run was not started");
+            tracing::error!(error = causes(&error), "the nightly run was not started");
             return;
         }
     };
@@ -41,7 +42,11 @@ async fn run_night(app: &Arc<App>) {
             tracing::info!(run, days, "the nightly run is done");
         }
         Err(error) => {
-            tracing::error!(run, %error, "the nightly run failed; run `recoup nightly` once the cause is mended")
+            tracing::error!(
+                run,
+                error = causes(&error),
+                "the nightly run failed; run `recoup nightly` once the cause is mended"
+            )
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What time alone brings, while a folder is served: leases end, alerts are escalated, periods end. And what follows decisions,
 //! as soon as whoever decided was answered.
 
+use recoup_store::causes;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,13 +26,13 @@ pub(crate) async fn run(app: Arc<App>) {
             () = tokio::time::sleep_until(next_sweep) => {}
         }
         if let Err(error) = app.sweep_leases().await {
-            tracing::error!(%error, "leases that are over wait for the next sweep");
+            tracing::error!(error = causes(&error), "leases that are over wait for the next sweep");
         }
         since_look = since_look.saturating_add(1);
         if since_look >= LOOK_EVERY {
             since_look = 0;
             if let Err(error) = app.watch_time().await {
-                tracing::error!(%error, "the budgets could not be looked at");
+                tracing::error!(error = causes(&error), "the budgets could not be looked at");
             }
             app.publish_alerts().await;
         }

@@ -109,7 +109,7 @@ async fn work(app: Arc<App>, run: String, job: Job) -> Result<Value, Refusal> {
         Job::Close(request) => app.close(&principal, &run, request).await,
     };
     if let Err(refusal) = &outcome {
-        tracing::error!(run, error = %refusal, "a run failed");
+        tracing::error!(run, error = recoup_store::causes(refusal), "a run failed");
     }
     outcome
 }

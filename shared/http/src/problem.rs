@@ -1,7 +1,5 @@
 //! Errors as problem+json (RFC 9457), with a stable type, the field concerned and what to do.
 
-use std::error::Error as _;
-
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
@@ -77,7 +75,7 @@ impl From<Refusal> for Problem {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "damaged", detail)
             }
             Refusal::Store(error) => {
-                tracing::error!(%error, cause = error.source().map(ToString::to_string), "the store failed");
+                tracing::error!(error = recoup_store::causes(&error), "the store failed");
                 let detail = "the store did not answer; nothing of this request was acknowledged, try again";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", detail)
             }

@@ -4,7 +4,7 @@
 use std::error::Error;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use recoup_store::StoreError;
+use recoup_store::{StoreError, causes};
 
 /// Codes of a service that is asked for more than it gives at the moment.
 const THROTTLING: [&str; 12] = [
@@ -21,8 +21,6 @@ const THROTTLING: [&str; 12] = [
     "ThrottlingException",
     "TooManyRequestsException",
 ];
-/// Causes of a failed connection that are told.
-const CAUSES_MAX: usize = 6;
 
 /// A service of AWS, by the name people know it under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,18 +98,4 @@ where
         }
         other => AwsError::Unreadable { service: name, detail: causes(other) },
     }
-}
-
-/// An error with its causes, without repetition.
-pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
-    let mut words: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(cause) = next.filter(|_| words.len() < CAUSES_MAX) {
-        let said = cause.to_string();
-        if words.last() != Some(&said) {
-            words.push(said);
-        }
-        next = cause.source();
-    }
-    words.join(": ")
 }

@@ -8,9 +8,7 @@ use aws_sdk_sesv2::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_sdk_sesv2::operation::send_email::SendEmailError;
 use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message, MessageHeader};
 use aws_types::SdkConfig;
-use recoup_store::{ChannelError, Email, Mail};
-
-use crate::failure::causes;
+use recoup_store::{ChannelError, Email, Mail, causes};
 
 const SES: &str = "SES";
 const CHARSET: &str = "UTF-8";

@@ -24,7 +24,7 @@ pub use books::{Books, Expect, Key, Page, Record, Write, WriteError};
 pub use channels::{ChannelError, Email, Mail, Posted, Slack, SlackReach};
 pub use clock::{Clock, SystemClock};
 pub use documents::{Documents, PutOutcome};
-pub use error::StoreError;
+pub use error::{StoreError, causes};
 pub use event_log::{Appended, BlockInfo, EventLog, Incoming, ResponseUse, StoredBlock};
 pub use leases::{Balance, Grant, Granted, Lease, LeaseName, Leases, Room, Settlement};
 pub use live::{BlockName, CounterKey, Live, PostError, TraceChange, TraceState, counter_changes};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use recoup_model::{Tags, limits};
-use recoup_store::{Expect, Key};
+use recoup_store::{Expect, Key, causes};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
@@ -418,7 +418,7 @@ impl App {
             Some(known) => match tokio::time::timeout(LOOK_WITHIN, read).await {
                 Ok(Ok(found)) => found,
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, key = id, "it cannot be seen whether a key still holds");
+                    tracing::warn!(error = causes(&error), key = id, "it cannot be seen whether a key still holds");
                     return Ok(known);
                 }
                 Err(_) => return Ok(known),

@@ -4,7 +4,7 @@
 
 use std::sync::atomic::Ordering;
 
-use recoup_store::{Expect, Key, Record, Write, WriteError};
+use recoup_store::{Expect, Key, Record, Write, WriteError, causes};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -133,7 +133,9 @@ impl App {
                     ends.extend(end);
                 }
                 // What nobody can read is in no list, and holds nothing else up.
-                Err(error) => tracing::error!(partition, record = record.key.sort, %error, "it is not adopted"),
+                Err(error) => {
+                    tracing::error!(partition, record = record.key.sort, error = causes(&error), "it is not adopted")
+                }
             }
         }
         for group in entries.chunks(GROUP_MAX).chain(ends.chunks(GROUP_MAX)) {
@@ -153,7 +155,7 @@ impl App {
                 Ok(()) | Err(WriteError::Conflict(_)) => {}
                 Err(error @ WriteError::TooLarge(_)) => {
                     let Key { partition, sort } = write.key();
-                    tracing::error!(partition, record = sort, %error, "it is not adopted");
+                    tracing::error!(partition, record = sort, error = causes(&error), "it is not adopted");
                 }
                 Err(error) => return Err(error.into()),
             }

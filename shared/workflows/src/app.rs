@@ -9,7 +9,7 @@ use recoup_model::Organisation;
 use recoup_model::organisation::History;
 use recoup_model::period::format_instant;
 use recoup_pricing::{Catalogue, PriceBook};
-use recoup_store::{Alerts, Books, Clock, Documents, EventLog, Leases, Live};
+use recoup_store::{Alerts, Books, Clock, Documents, EventLog, Leases, Live, causes};
 
 use crate::access::{AdminKey, KeyRecord};
 use crate::alerts::Told;
@@ -277,7 +277,10 @@ impl App {
         match tokio::time::timeout(LOOK_WITHIN, look).await {
             Ok(Ok(holds)) => holds,
             Ok(Err(error)) => {
-                tracing::warn!(%error, "it cannot be seen whether the organisation file is another one");
+                tracing::warn!(
+                    error = causes(&error),
+                    "it cannot be seen whether the organisation file is another one"
+                );
                 true
             }
             Err(_) => true,

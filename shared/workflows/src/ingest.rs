@@ -8,7 +8,7 @@ use std::sync::Arc;
 use recoup_metering::{BodyError, ItemError, Rules, Shape, read_events};
 use recoup_model::digest::{content_digest, response_fingerprint};
 use recoup_model::{Event, Id, Identity, Kind, Origin, Recorded};
-use recoup_store::{Appended, Expect, Incoming, Key};
+use recoup_store::{Appended, Expect, Incoming, Key, causes};
 use serde::Serialize;
 
 use crate::access::Principal;
@@ -135,7 +135,7 @@ impl App {
         let outcomes = self.ports.log.append(incoming).await?;
         // What is on disk is acknowledged; the next request, or the night, counts what could not be counted now.
         if let Err(error) = self.roll_up_new().await {
-            tracing::error!(%error, "events were recorded and not counted yet");
+            tracing::error!(error = causes(&error), "events were recorded and not counted yet");
         }
         let receipt = answer(items, &outcomes, listing)?;
         self.keep_conflicts(&receipt).await?;

@@ -18,7 +18,9 @@ use recoup_budgets::Counter;
 use recoup_budgets::admission::TASK_PERIOD;
 use recoup_model::{Identity, Recorded};
 use recoup_store::block::decode;
-use recoup_store::{BlockName, CounterKey, LeaseName, PostError, Settlement, StoreError, TraceChange, TraceState};
+use recoup_store::{
+    BlockName, CounterKey, LeaseName, PostError, Settlement, StoreError, TraceChange, TraceState, causes,
+};
 
 use self::group::{Group, steps};
 use self::worth::{Claim, Sight, Worth, posted_by, settlement};
@@ -170,7 +172,7 @@ impl App {
         if !outcome.counters.is_empty()
             && let Err(error) = self.watch_budgets(Some(&outcome.counters)).await
         {
-            tracing::error!(%error, "the budgets could not be looked at");
+            tracing::error!(error = causes(&error), "the budgets could not be looked at");
         }
         for (task, capped) in &outcome.capped {
             self.flag_over_cap(task, capped).await?;

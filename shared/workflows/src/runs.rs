@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use recoup_store::{Expect, Key, WriteError};
+use recoup_store::{Expect, Key, WriteError, causes};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -439,9 +439,9 @@ impl App {
     pub(crate) async fn run_refused(&self, run: &str, kind: &str, error: &Refusal) -> Result<(), Refusal> {
         self.fresh_facts.clear();
         if matches!(error, Refusal::Conflict { kind: "busy" | "turn-lost", .. }) {
-            return self.end_run(run, kind, Err(error.to_string())).await;
+            return self.end_run(run, kind, Err(causes(error))).await;
         }
-        self.run_failed(run, kind, &error.to_string()).await
+        self.run_failed(run, kind, &causes(error)).await
     }
 
     async fn remember_failure(&self, run: &str, kind: &str, error: &str) -> Result<(), Refusal> {

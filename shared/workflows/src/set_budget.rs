@@ -8,6 +8,7 @@ use chrono::{Days, NaiveDate};
 use recoup_budgets::PeriodKind;
 use recoup_model::organisation::{Budget, FileProblem, History, Unavailable, Version, parse};
 use recoup_money::Amount;
+use recoup_store::causes;
 use serde_json::json;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
@@ -140,10 +141,10 @@ impl App {
         if !self.sharing
             && let Err(error) = self.true_up_counters().await
         {
-            tracing::error!(%error, "the counters of a new budget wait for the next night");
+            tracing::error!(error = causes(&error), "the counters of a new budget wait for the next night");
         }
         if let Err(error) = self.watch_budgets(None).await {
-            tracing::error!(%error, "the budgets could not be looked at");
+            tracing::error!(error = causes(&error), "the budgets could not be looked at");
         }
     }
 }

@@ -19,7 +19,7 @@ use recoup_budgets::{PeriodKind, counter_of};
 use recoup_model::organisation::Budget;
 use recoup_model::{Calendar, Organisation};
 use recoup_money::{Amount, Currency};
-use recoup_store::{CounterKey, Expect, Key, Write, WriteError};
+use recoup_store::{CounterKey, Expect, Key, Write, WriteError, causes};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -406,10 +406,16 @@ impl App {
 
     async fn tend_records(&self) {
         if let Err(error) = self.adopt_records().await {
-            tracing::error!(%error, "records of an earlier release are not adopted; the next look tries again");
+            tracing::error!(
+                error = causes(&error),
+                "records of an earlier release are not adopted; the next look tries again"
+            );
         }
         if let Err(error) = self.books().remove_expired(self.now_ns().div_euclid(1_000_000_000), EXPIRED_MAX).await {
-            tracing::error!(%error, "records whose time is over are not removed; the next look tries again");
+            tracing::error!(
+                error = causes(&error),
+                "records whose time is over are not removed; the next look tries again"
+            );
         }
     }
 

@@ -12,8 +12,7 @@ async fn main() -> Result<(), lambda_http::Error> {
     let jobs = Arc::new(context.state_machines()?);
     // Everything else works without the buttons.
     let slack = context.slack_door().unwrap_or_else(|error| {
-        let cause = std::error::Error::source(&error).map(ToString::to_string);
-        tracing::error!(%error, cause, "Slack's buttons are not answered");
+        tracing::error!(error = recoup_store::causes(&error), "Slack's buttons are not answered");
         None
     });
     lambda_http::run(web::api_with_slack("api", context.app, jobs, (context.documents, slack))).await

@@ -11,7 +11,7 @@ async fn main() -> Result<(), lambda_http::Error> {
     logs::start();
     let context = Context::open(Environment::of_process()).await?;
     if let Err(refusal) = context.app.world().await {
-        tracing::warn!(error = %refusal, "nothing can be authorized yet");
+        tracing::warn!(error = recoup_store::causes(&refusal), "nothing can be authorized yet");
     }
     lambda_http::run(web::api("authorize", context.app, Arc::new(web::NoJobs), context.documents)).await
 }

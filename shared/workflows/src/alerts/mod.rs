@@ -18,7 +18,7 @@ use chrono::NaiveDate;
 use recoup_budgets::anomaly::TaskAnomaly;
 use recoup_model::{Digest, Period};
 use recoup_store::alerts::check_alert;
-use recoup_store::{Alert, Expect, Key, Record, Write, WriteError};
+use recoup_store::{Alert, Expect, Key, Record, Write, WriteError, causes};
 use serde::{Deserialize, Serialize};
 
 use crate::anomalies::{DayAnomaly, HourAnomalies};
@@ -239,7 +239,7 @@ impl App {
     /// Publishes what is in the outbox, as far as that succeeds; what does not stays for the next run.
     pub async fn publish_alerts(&self) {
         if let Err(error) = self.publish_outbox().await {
-            tracing::warn!(%error, "alerts wait for the next run: they could not be published");
+            tracing::warn!(error = causes(&error), "alerts wait for the next run: they could not be published");
         }
     }
 
@@ -251,7 +251,11 @@ impl App {
                 Ok(alerts) => self.publish_entry(record, &alerts).await?,
                 // What cannot be put into words holds nothing else up.
                 Err(error) => {
-                    tracing::error!(entry = record.key.sort, %error, "what there is to tell cannot be told");
+                    tracing::error!(
+                        entry = record.key.sort,
+                        error = causes(&error),
+                        "what there is to tell cannot be told"
+                    );
                     untold = untold.and(Err(error));
                 }
             }
@@ -306,7 +310,11 @@ impl App {
             self.publish_entry(record, &alerts).await
         };
         if let Err(error) = publish.await {
-            tracing::warn!(entry = tell.id(), %error, "it is told by the next watch: it could not be published");
+            tracing::warn!(
+                entry = tell.id(),
+                error = causes(&error),
+                "it is told by the next watch: it could not be published"
+            );
         }
     }
 
@@ -318,7 +326,7 @@ impl App {
     /// What follows decisions: limits may be others now, and people are told.
     pub async fn after_decisions(&self) {
         if let Err(error) = self.watch_budgets(None).await {
-            tracing::error!(%error, "the budgets wait for the next look");
+            tracing::error!(error = causes(&error), "the budgets wait for the next look");
         }
         self.publish_alerts().await;
     }

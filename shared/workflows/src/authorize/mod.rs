@@ -23,7 +23,7 @@ use recoup_model::organisation::Unavailable;
 use recoup_model::period::format_instant;
 use recoup_model::{Id, Organisation, Tags};
 use recoup_money::{Amount, Currency};
-use recoup_store::{CounterKey, LeaseName, Settlement};
+use recoup_store::{CounterKey, LeaseName, Settlement, causes};
 use serde::Serialize;
 
 pub(crate) use self::chains::Chains;
@@ -178,7 +178,7 @@ impl App {
         };
         match answered {
             Err(Refusal::Store(error)) => {
-                tracing::error!(%error, "a budget could not be read; the answer is what BUD-5 says");
+                tracing::error!(error = causes(&error), "a budget could not be read; the answer is what BUD-5 says");
                 Ok(unavailable(&case))
             }
             answered => answered,
@@ -270,7 +270,10 @@ impl App {
             // Without what was approved the limits are lower: a denial too early and never one too late. Where the balances
             // cannot be read either, BUD-5 says what is answered.
             Err(Refusal::Store(error)) => {
-                tracing::error!(%error, "what was approved could not be read; the limits of the organisation file hold");
+                tracing::error!(
+                    error = causes(&error),
+                    "what was approved could not be read; the limits of the organisation file hold"
+                );
                 Arc::default()
             }
             found => found?,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::NaiveDate;
-use recoup_store::{Expect, Key};
+use recoup_store::{Expect, Key, causes};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -245,18 +245,21 @@ impl App {
         let nights = match self.nights().await {
             Ok(nights) => nights.into_iter().map(|(night, _)| night).collect::<Vec<_>>(),
             Err(error) => {
-                tracing::error!(%error, "anomalies, forecasts and weekly reports wait for the next night");
+                tracing::error!(
+                    error = causes(&error),
+                    "anomalies, forecasts and weekly reports wait for the next night"
+                );
                 return;
             }
         };
         if let Err(error) = self.keep_spend(world, &nights, until_ns).await {
-            tracing::error!(%error, "forecasts wait for the next night");
+            tracing::error!(error = causes(&error), "forecasts wait for the next night");
         }
         if let Err(error) = self.judge_days(world, nights, until_ns).await {
-            tracing::error!(%error, "anomalies wait for the next night");
+            tracing::error!(error = causes(&error), "anomalies wait for the next night");
         }
         if let Err(error) = self.note_night().await {
-            tracing::error!(%error, "weekly reports wait for the next night");
+            tracing::error!(error = causes(&error), "weekly reports wait for the next night");
         }
     }
 

@@ -2,7 +2,7 @@
 //! but not for long: the address to answer at is good for half an hour.
 
 use recoup_messages::slack::ephemeral;
-use recoup_store::{ChannelError, Expect, Key, Slack, Write};
+use recoup_store::{ChannelError, Expect, Key, Slack, Write, causes};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -95,7 +95,7 @@ impl App {
                 records::put(key, &Waiting { attempts, not_before_ns, ..waiting }, Expect::Version(version))?
             }
             Err(error) => {
-                tracing::warn!(%error, "somebody who pressed a button was not answered");
+                tracing::warn!(error = causes(&error), "somebody who pressed a button was not answered");
                 delete
             }
         };

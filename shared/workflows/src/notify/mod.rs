@@ -27,7 +27,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use recoup_store::{Mail, Slack, SlackReach};
+use recoup_store::{Mail, Slack, SlackReach, causes};
 use tokio::task::JoinSet;
 
 use crate::app::App;
@@ -90,7 +90,7 @@ impl App {
     /// Each alert has a result of its own: one that cannot be read fails alone.
     pub async fn notify(self: &Arc<Self>, channels: &Channels, alerts: &[&str]) -> Vec<Result<Notified, Refusal>> {
         if let Err(error) = self.plan_alerts(channels).await {
-            tracing::error!(%error, "alerts that are to be told again wait for the next call");
+            tracing::error!(error = causes(&error), "alerts that are to be told again wait for the next call");
         }
         let mut planned = Vec::new();
         for json in alerts {
@@ -117,7 +117,7 @@ impl App {
             let (app, channels) = (Arc::clone(self), channels.clone());
             working.spawn(async move {
                 if let Err(error) = app.work_outlet(&channels, &outlet).await {
-                    tracing::error!(outlet, %error, "a channel waits for the next call");
+                    tracing::error!(outlet, error = causes(&error), "a channel waits for the next call");
                 }
             });
         }
