@@ -8,8 +8,8 @@ use recoup_model::organisation::{Billing, History};
 use recoup_money::Amount;
 
 use crate::error::AttributionError;
-use crate::facts::{CellKey, DayFacts, Item};
-use crate::sum::{add_amount, add_count};
+use crate::facts::{CellKey, CellValue, DayFacts, Item};
+use crate::merge::add_cell;
 
 /// How fine facts are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,24 +26,27 @@ impl DayFacts {
     /// # Errors
     /// [`AttributionError::Overflow`].
     pub fn in_settlement_grain(&self, history: &History) -> Result<Self, AttributionError> {
-        let mut coarse = Self::empty(self.day);
+        let mut in_grain = Self::empty(self.day);
         for (key, value) in &self.cells {
-            let coarse_key = coarse_key(key, history);
-            // What is summed over several items has no quantity of its own.
-            let quantity = if coarse_key.item == key.item { value.quantity } else { Amount::ZERO };
-            let cell = coarse.cells.entry(coarse_key).or_default();
-            add_amount(&mut cell.cost, value.cost, "cells.cost")?;
-            add_amount(&mut cell.quantity, quantity, "cells.quantity")?;
-            add_count(&mut cell.events, value.events, "cells.events")?;
+            let (key, value) = coarse(key, value, history);
+            add_cell(in_grain.cells.entry(key).or_default(), value)?;
         }
-        coarse.tasks.clone_from(&self.tasks);
-        coarse.pools.clone_from(&self.pools);
-        coarse.counted.clone_from(&self.counted);
-        coarse.context = self.context;
-        coarse.price_names.clone_from(&self.price_names);
-        coarse.work.clone_from(&self.work);
-        Ok(coarse)
+        in_grain.tasks.clone_from(&self.tasks);
+        in_grain.pools.clone_from(&self.pools);
+        in_grain.counted.clone_from(&self.counted);
+        in_grain.context = self.context;
+        in_grain.price_names.clone_from(&self.price_names);
+        in_grain.work.clone_from(&self.work);
+        Ok(in_grain)
     }
+}
+
+/// A cell in the grain of settlements.
+pub(crate) fn coarse(key: &CellKey, value: &CellValue, history: &History) -> (CellKey, CellValue) {
+    let coarse_key = coarse_key(key, history);
+    // What is summed over several items has no quantity of its own.
+    let quantity = if coarse_key.item == key.item { value.quantity } else { Amount::ZERO };
+    (coarse_key, CellValue { quantity, ..*value })
 }
 
 /// What becomes of the cost of a cell: what a settlement asks of it.

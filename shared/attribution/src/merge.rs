@@ -61,7 +61,7 @@ impl DayFacts {
     }
 }
 
-fn merge_maps<K: Ord, V>(
+pub(crate) fn merge_maps<K: Ord, V>(
     sums: &mut BTreeMap<K, V>,
     mut more: BTreeMap<K, V>,
     add: impl Fn(&mut V, V) -> Result<(), AttributionError>,
@@ -79,7 +79,7 @@ fn merge_maps<K: Ord, V>(
     })
 }
 
-fn add_cell(sum: &mut CellValue, more: CellValue) -> Result<(), AttributionError> {
+pub(crate) fn add_cell(sum: &mut CellValue, more: CellValue) -> Result<(), AttributionError> {
     add_amount(&mut sum.cost, more.cost, "cells.cost")?;
     add_amount(&mut sum.quantity, more.quantity, "cells.quantity")?;
     add_count(&mut sum.events, more.events, "cells.events")
@@ -92,7 +92,7 @@ fn add_user(sum: &mut UserValue, more: UserValue) -> Result<(), AttributionError
     add_count(&mut sum.tasks, more.tasks, "users.tasks")
 }
 
-fn add_tasks(sum: &mut TaskValue, more: TaskValue) -> Result<(), AttributionError> {
+pub(crate) fn add_tasks(sum: &mut TaskValue, more: TaskValue) -> Result<(), AttributionError> {
     add_count(&mut sum.tasks, more.tasks, "tasks")?;
     add_count(&mut sum.completed, more.completed, "tasks.completed")?;
     add_count(&mut sum.failed, more.failed, "tasks.failed")?;
@@ -107,7 +107,7 @@ fn add_tasks(sum: &mut TaskValue, more: TaskValue) -> Result<(), AttributionErro
     merge_maps(&mut sum.idles_ns, more.idles_ns, |sum, more| add_count(sum, more, "tasks.idles_ns"))
 }
 
-fn add_pool_use(sum: &mut PoolUse, more: PoolUse) -> Result<(), AttributionError> {
+pub(crate) fn add_pool_use(sum: &mut PoolUse, more: PoolUse) -> Result<(), AttributionError> {
     add_count(&mut sum.invocations, more.invocations, "pools.invocations")?;
     add_count(&mut sum.tokens, more.tokens, "pools.tokens")?;
     add_count(&mut sum.duration_ms, more.duration_ms, "pools.duration_ms")?;
@@ -121,7 +121,7 @@ fn add_agent(sum: &mut AgentCost, more: AgentCost) -> Result<(), AttributionErro
     add_count(&mut sum.frames, more.frames, "agents.frames")
 }
 
-fn add_events(sum: &mut EventSet, more: EventSet) -> Result<(), AttributionError> {
+pub(crate) fn add_events(sum: &mut EventSet, more: EventSet) -> Result<(), AttributionError> {
     add_count(&mut sum.events, more.events, "counted.events")?;
     sum.digest = add_digests(sum.digest, more.digest);
     Ok(())

@@ -1,10 +1,10 @@
 //! The manifest: which events, prices, organisation and rules the statements of a month were made from.
 
-use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
-use recoup_attribution::DayFacts;
+use recoup_attribution::SettlementFacts;
+use recoup_attribution::facts::EventSet;
 use recoup_ledger::{Correction, Opening};
 use recoup_model::organisation::History;
 use recoup_model::period::TIME_ZONE_DATA;
@@ -77,18 +77,29 @@ pub struct Manifest {
     pub rules: u32,
 }
 
+/// What a manifest says of the facts of a day.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// The events of the day that counted, by UTC day.
+    pub counted: BTreeMap<NaiveDate, EventSet>,
+    /// Events of the day's traces that lie on other days.
+    pub context: Option<EventSet>,
+}
+
+impl Counted {
+    /// Of a day's facts.
+    #[must_use]
+    pub fn of(facts: &SettlementFacts) -> Self {
+        Self { counted: facts.counted.clone(), context: facts.context }
+    }
+}
+
 impl Manifest {
     /// The manifest of a month over the facts of its days.
     #[must_use]
-    pub fn build<D: Borrow<DayFacts>>(
-        period: Period,
-        history: &History,
-        days: &BTreeMap<NaiveDate, D>,
-        catalogue: Digest,
-    ) -> Self {
+    pub fn build(period: Period, history: &History, days: &BTreeMap<NaiveDate, Counted>, catalogue: Digest) -> Self {
         let mut parts = Vec::new();
         for (local_day, facts) in days.range(period.first_day()..period.next().first_day()) {
-            let facts: &DayFacts = facts.borrow();
             let counted = facts.counted.iter().map(|(utc_day, set)| (Some(*utc_day), set));
             let context = facts.context.iter().map(|set| (None, set));
             parts.extend(counted.chain(context).map(|(utc_day, set)| DayEvents {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 use proptest::prelude::*;
-use recoup_attribution::DayFacts;
 use recoup_attribution::facts::{CellKey, CellValue, EventSet, Item, PoolUse, PoolUseKey, TaskKey, TaskOf, TaskValue};
-use recoup_documents::{DocumentError, Manifest, Statement, canonical_json, compare, digest, statement_csv};
+use recoup_attribution::{DayFacts, SettlementFacts};
+use recoup_documents::{Counted, DocumentError, Manifest, Statement, canonical_json, compare, digest, statement_csv};
 use recoup_ledger::{Bearer, Correction, Line, LineKey, LineKind, Opening, PeriodInput, Settlement};
 use recoup_model::organisation::{
     Agent, Billing, History, Markup, Mode, Policy, Pool, PoolBasis, PoolMethod, Recurring, TaskType, Team, Version,
@@ -158,7 +158,7 @@ fn settle(history: &History, days: &BTreeMap<NaiveDate, DayFacts>, corrections: 
         period: period(),
         through: october(31),
         history,
-        days,
+        days: &SettlementFacts::of_days(days).unwrap(),
         opening: &Opening::default(),
         own_prices: None,
         corrections,
@@ -170,7 +170,8 @@ fn settle(history: &History, days: &BTreeMap<NaiveDate, DayFacts>, corrections: 
 }
 
 fn manifest(history: &History, facts: &[&DayFacts]) -> Manifest {
-    let days = facts.iter().map(|facts| (facts.day, *facts)).collect();
+    let counted = |facts: &DayFacts| Counted { counted: facts.counted.clone(), context: facts.context };
+    let days = facts.iter().map(|facts| (facts.day, counted(facts))).collect();
     let manifest = Manifest::build(period(), history, &days, Digest::of(b"catalogue"));
     manifest.with_inputs(&Opening::default(), &[correction()])
 }

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use recoup_attribution::DayFacts;
-use recoup_attribution::facts::{CellKey, CellValue, Item, TaskOf};
+use chrono::NaiveDate;
+use recoup_attribution::SettlementFacts;
+use recoup_attribution::facts::CellValue;
+use recoup_attribution::settlement::{Bought, Code, Cost, CostKey, Of, Within};
 use recoup_model::Id;
 use recoup_model::organisation::Billing;
 use recoup_money::Amount;
@@ -59,40 +61,42 @@ pub(crate) struct Tally {
     pub(crate) actual: BTreeMap<Id, Amount>,
 }
 
-/// Where the cost of a cell goes.
-enum Route<'a> {
-    Pool(&'a Id),
+/// Where a cost goes.
+enum Route {
+    Pool,
     Nobody,
-    Tokens(&'a Id),
-    /// The payer's team, the task, and under which model it has a price, if it has one.
-    Task(&'a Id, (&'a TaskOf, &'a Id), PriceModel),
+    Tokens,
+    /// The task, and under which model it has a price, if it has one.
+    Task(Within<Code>, PriceModel),
 }
 
-/// Actual cost of what has a price, by team.
+/// Actual cost of what has a price, by number of the team.
 #[derive(Default)]
 struct Actual {
-    priced: BTreeMap<Id, Amount>,
+    priced: ByPayer,
     /// PRC-2, PRC-4: no price applies; it is charged under the billing model's name.
-    passed: BTreeMap<Id, Amount>,
+    passed: ByPayer,
 }
+
+/// An amount of each team that has one, by its number.
+#[derive(Default)]
+struct ByPayer(Vec<Option<Amount>>);
 
 /// The line that a token-billed cell goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Bought<'a> {
+struct Sold<'a> {
     team: &'a Id,
     agent: Option<&'a Id>,
     task_type: Option<&'a Id>,
     provider: Option<&'a Id>,
     model: Option<&'a Id>,
-    item: &'a Item,
+    item: Bought<Option<&'a Id>>,
 }
 
 /// What cells come to, before it becomes lines.
 struct Passing<'a> {
-    tokens: BTreeMap<Bought<'a>, CellValue>,
+    tokens: BTreeMap<Sold<'a>, CellValue>,
     tasks: ByPrice<'a, 'a, Actual>,
-    /// The payer of the last cells, and their direct cost.
-    payer: Option<(&'a Id, Amount)>,
 }
 
 /// Adds to an amount of a map.
@@ -161,7 +165,7 @@ impl Sums {
         Ok(())
     }
 
-    fn count_events(&mut self, facts: &DayFacts) -> Result<(), LedgerError> {
+    fn count_events(&mut self, facts: &SettlementFacts) -> Result<(), LedgerError> {
         let counted = facts.counted.values().try_fold(self.events, |sum, set| sum.checked_add(set.events));
         self.events = fits(counted, "the number of events")?;
         Ok(())
@@ -177,30 +181,41 @@ pub(crate) fn sum_cells<'a>(
     markups: &mut Markups<'_>,
 ) -> Result<Sums, LedgerError> {
     let mut sums = Sums::default();
-    let mut passing = Passing { tokens: BTreeMap::new(), tasks: ByPrice::new(prices), payer: None };
+    let mut passing = Passing { tokens: BTreeMap::new(), tasks: ByPrice::new(prices) };
+    let mut payers: BTreeMap<&Id, usize> = BTreeMap::new();
     for facts in input.facts() {
         if part.is_first() {
             sums.count_events(facts)?;
         }
-        let mut last = None;
-        for (cell, value) in part.of(&facts.cells, |cell| cell.team.as_ref()) {
-            sums.priced_cost = fits(sums.priced_cost.checked_add(value.cost), "the priced cost")?;
-            // Cells of a day lie in order of teams.
-            if last != cell.team.as_ref() {
-                last = cell.team.as_ref();
-                sums.ground.active.extend(last.cloned());
+        for (team, rows) in part.of(facts, facts.costs(), |key| key.team) {
+            let next = payers.len();
+            let payer = team.map(|team| (team, *payers.entry(team).or_insert(next)));
+            sums.ground.active.extend(team.cloned());
+            let mut routes = Routes { input, facts, team, last: None };
+            let mut direct = None;
+            for (key, value) in rows {
+                sums.priced_cost = fits(sums.priced_cost.checked_add(value.cost), "the priced cost")?;
+                if key.item == Bought::Unpriced && value.events > 0 {
+                    sums.add_unpriced(team.cloned(), value.events)?;
+                }
+                let route = routes.of(key);
+                if matches!(route, Route::Tokens) {
+                    markups.pass_through(facts.day, &facts.cost(key), value.cost)?;
+                }
+                if matches!(route, Route::Tokens | Route::Task(..)) {
+                    let sum = direct.unwrap_or(Amount::ZERO).checked_add(value.cost);
+                    direct = Some(fits(sum, "a sum of costs")?);
+                }
+                passing.sum(&mut sums, (facts, key, value), (payer, route))?;
             }
-            count_unpriced(&mut sums, cell, value)?;
-            let route = route(input, cell);
-            if matches!(route, Route::Tokens(_)) {
-                markups.pass_through(facts.day, cell, value.cost)?;
+            if let (Some(team), Some(direct)) = (team, direct) {
+                add(&mut sums.ground.direct, Bearer::Team(team.clone()), direct)?;
             }
-            passing.sum_cell(&mut sums, (cell, value), route)?;
         }
         markups.end_day()?;
     }
-    passing.end_payer(&mut sums)?;
-    for (key, Actual { priced: actual, passed }) in passing.tasks.into_sums() {
+    for (key, Actual { priced, passed }) in passing.tasks.into_sums() {
+        let [actual, passed] = [priced, passed].map(|amounts| amounts.by_team(&payers));
         if !passed.is_empty() {
             sums.passed.insert(key.clone(), passed);
         }
@@ -230,40 +245,51 @@ pub(crate) fn post(input: &PeriodInput<'_>, sums: &mut Sums, draft: &mut Draft) 
     Ok(())
 }
 
-fn count_unpriced(sums: &mut Sums, cell: &CellKey, value: &CellValue) -> Result<(), LedgerError> {
-    if cell.item == Item::Unpriced && value.events > 0 {
-        sums.add_unpriced(cell.team.clone(), value.events)?;
+impl ByPayer {
+    fn add(&mut self, payer: usize, amount: Amount) -> Result<(), LedgerError> {
+        if self.0.len() <= payer {
+            self.0.resize(payer.saturating_add(1), None);
+        }
+        if let Some(sum) = self.0.get_mut(payer) {
+            *sum = Some(fits(sum.unwrap_or(Amount::ZERO).checked_add(amount), "a sum of costs")?);
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn by_team(&self, payers: &BTreeMap<&Id, usize>) -> BTreeMap<Id, Amount> {
+        let amount = |payer: usize| self.0.get(payer).copied().flatten();
+        payers.iter().filter_map(|(team, payer)| Some((Id::clone(team), amount(*payer)?))).collect()
+    }
 }
 
 impl<'a> Passing<'a> {
-    fn sum_cell(
+    fn sum(
         &mut self,
         sums: &mut Sums,
-        (cell, value): (&'a CellKey, &CellValue),
-        route: Route<'a>,
+        (facts, key, value): (&'a SettlementFacts, &CostKey, &CellValue),
+        (payer, route): (Option<(&'a Id, usize)>, Route),
     ) -> Result<(), LedgerError> {
-        if let Route::Tokens(team) | Route::Task(team, ..) = &route {
-            self.add_direct(sums, team, value.cost)?;
-        }
-        match route {
-            Route::Pool(pool) => add(&mut sums.ground.pools, pool.clone(), value.cost),
-            Route::Nobody => {
+        match (route, payer) {
+            (Route::Pool, _) => match facts.name(key.pool) {
+                Some(pool) => add(&mut sums.ground.pools, pool.clone(), value.cost),
+                None => Ok(()),
+            },
+            (Route::Nobody, _) | (_, None) => {
                 sums.nobody = fits(sums.nobody.checked_add(value.cost), "the unattributed cost")?;
                 Ok(())
             }
-            Route::Task(team, (task, agent), model) => {
-                let of = self.tasks.of((agent, &task.task_type), model);
+            (Route::Task(task, model), Some((_, payer))) => {
+                let Some(of) = self.tasks.of(facts, (task.agent, task.task_type), model) else { return Ok(()) };
                 // PRC-4: a task without any duration passes through.
                 let can_be_priced = model == PriceModel::Task || task.timed;
                 let is_priced = can_be_priced && of.in_force(task.ended_on).is_some();
-                add(if is_priced { &mut of.sum.priced } else { &mut of.sum.passed }, team.clone(), value.cost)
+                let sum = if is_priced { &mut of.sum.priced } else { &mut of.sum.passed };
+                sum.add(payer, value.cost)
             }
             // A frame has no cost; that of an unpriced event is unknown (RAT-2).
-            Route::Tokens(_) if matches!(cell.item, Item::Frame | Item::Unpriced) => Ok(()),
-            Route::Tokens(team) => {
-                let sum = self.tokens.entry(bought(team, cell)).or_default();
+            (Route::Tokens, _) if matches!(key.item, Bought::Frame | Bought::Unpriced) => Ok(()),
+            (Route::Tokens, Some((team, _))) => {
+                let sum = self.tokens.entry(sold(team, &facts.cost(key))).or_default();
                 sum.cost = fits(sum.cost.checked_add(value.cost), "a line")?;
                 sum.quantity = fits(sum.quantity.checked_add(value.quantity), "a quantity")?;
                 sum.events = fits(sum.events.checked_add(value.events), "the number of events")?;
@@ -271,59 +297,52 @@ impl<'a> Passing<'a> {
             }
         }
     }
+}
 
-    /// Adds direct cost of a payer, whose next cells most often follow.
-    fn add_direct(&mut self, sums: &mut Sums, team: &'a Id, cost: Amount) -> Result<(), LedgerError> {
-        match &mut self.payer {
-            Some((payer, direct)) if *payer == team => {
-                *direct = fits(direct.checked_add(cost), "a sum of costs")?;
-                Ok(())
-            }
-            _ => {
-                self.end_payer(sums)?;
-                self.payer = Some((team, cost));
-                Ok(())
-            }
+fn sold<'a>(team: &'a Id, cost: &Cost<'a>) -> Sold<'a> {
+    let Of { agent, task_type, provider, model, item, .. } = *cost;
+    Sold { team, agent, task_type, provider, model, item }
+}
+
+/// Where the costs of one payer on one day go.
+struct Routes<'r, 'a> {
+    input: &'r PeriodInput<'a>,
+    facts: &'a SettlementFacts,
+    team: Option<&'a Id>,
+    /// The agent and the day of the last task, and what has a price there: most often the next one's are the same.
+    last: Option<((Code, NaiveDate), Option<PriceModel>)>,
+}
+
+impl Routes<'_, '_> {
+    fn of(&mut self, key: &CostKey) -> Route {
+        if key.pool != Code::NONE {
+            return Route::Pool;
         }
-    }
-
-    fn end_payer(&mut self, sums: &mut Sums) -> Result<(), LedgerError> {
-        let Some((team, direct)) = self.payer.take() else { return Ok(()) };
-        add(&mut sums.ground.direct, Bearer::Team(team.clone()), direct)
-    }
-}
-
-fn bought<'a>(team: &'a Id, cell: &'a CellKey) -> Bought<'a> {
-    Bought {
-        team,
-        agent: cell.agent.as_ref(),
-        task_type: cell.task_type.as_ref(),
-        provider: cell.provider.as_ref(),
-        model: cell.model.as_ref(),
-        item: &cell.item,
-    }
-}
-
-fn route<'a>(input: &PeriodInput<'_>, cell: &'a CellKey) -> Route<'a> {
-    if let Some(pool) = &cell.pool {
-        return Route::Pool(pool);
-    }
-    let Some(team) = &cell.team else { return Route::Nobody };
-    // PRC-0: cost outside any task passes through at actual cost whatever the billing model.
-    let Some(task) = &cell.task else { return Route::Tokens(team) };
-    let billing = input.history.on(task.ended_on).organisation.billing(team, task.agent.as_deref());
-    match (&task.agent, PriceModel::of(billing)) {
-        (Some(agent), Some(model)) => Route::Task(team, (task, agent), model),
-        _ => Route::Tokens(team),
+        let Some(team) = self.team else { return Route::Nobody };
+        // PRC-0: cost outside any task passes through at actual cost whatever the billing model.
+        let Some(task) = key.task else { return Route::Tokens };
+        let of = (task.agent, task.ended_on);
+        let model = match self.last {
+            Some((last, model)) if last == of => model,
+            _ => {
+                let agent = self.facts.name(task.agent);
+                let billing = |agent: &Id| self.input.history.on(task.ended_on).organisation.billing(team, Some(agent));
+                agent.and_then(|agent| PriceModel::of(billing(agent)))
+            }
+        };
+        self.last = Some((of, model));
+        model.map_or(Route::Tokens, |model| Route::Task(task, model))
     }
 }
 
 /// Tokens and units count themselves; a reported cost has no usage to count, its line counts the events.
-fn token_line(bought: &Bought<'_>, value: &CellValue) -> Result<Line, LedgerError> {
+fn token_line(bought: &Sold<'_>, value: &CellValue) -> Result<Line, LedgerError> {
     let (class, sku, unit, quantity) = match bought.item {
-        Item::Tokens(class) => (Some(*class), None, Some(Id::from("token")), value.quantity),
-        Item::Units { sku, unit } => (None, Some(sku.clone()), unit.clone(), value.quantity),
-        Item::Reported | Item::Frame | Item::Unpriced => (None, None, Some(Id::from("event")), whole(value.events)?),
+        Bought::Tokens(class) => (Some(class), None, Some(Id::from("token")), value.quantity),
+        Bought::Units { sku, unit } => (None, sku.cloned(), unit.cloned(), value.quantity),
+        Bought::Reported | Bought::Frame | Bought::Unpriced => {
+            (None, None, Some(Id::from("event")), whole(value.events)?)
+        }
     };
     let key = LineKey {
         agent: bought.agent.cloned(),

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
-use recoup_attribution::facts::CellKey;
+use recoup_attribution::settlement::Cost;
 use recoup_model::Id;
 use recoup_model::organisation::{Billing, Markup};
 use recoup_money::Amount;
@@ -57,17 +57,17 @@ impl<'a> Markups<'a> {
     }
 
     /// Cost of a cell that is billed by token or lies outside any task.
-    pub(crate) fn pass_through(&mut self, day: NaiveDate, cell: &CellKey, cost: Amount) -> Result<(), LedgerError> {
-        let (Some(input), Some(team)) = (&self.input, &cell.team) else { return Ok(()) };
-        let task = cell.task.as_ref();
-        let (agent, day) = task.map_or((&cell.agent, day), |task| (&task.agent, task.ended_on));
-        let task_type = task.map_or(cell.task_type.as_ref(), |task| Some(&task.task_type));
+    pub(crate) fn pass_through(&mut self, day: NaiveDate, of: &Cost<'_>, cost: Amount) -> Result<(), LedgerError> {
+        let (Some(input), Some(team)) = (&self.input, of.team) else { return Ok(()) };
+        let (agent, day) = of.task.map_or((of.agent, day), |task| (task.agent, task.ended_on));
+        let task_type = of.task.map_or(of.task_type, |task| Some(task.task_type));
         let organisation = &input.history.on(day).organisation;
-        let by_token = organisation.billing(team, agent.as_deref()) == Billing::Token;
-        let Some(markup) = organisation.markup(team, agent.as_deref()).filter(|_| by_token && !cost.is_zero()) else {
+        let named = agent.map(|agent| &**agent);
+        let by_token = organisation.billing(team, named) == Billing::Token;
+        let Some(markup) = organisation.markup(team, named).filter(|_| by_token && !cost.is_zero()) else {
             return Ok(());
         };
-        let marked = Marked { agent: agent.clone(), task_type: task_type.cloned(), billing: Billing::Token, markup };
+        let marked = Marked { agent: agent.cloned(), task_type: task_type.cloned(), billing: Billing::Token, markup };
         crate::charges::add(&mut self.today, (team.clone(), marked), cost)
     }
 

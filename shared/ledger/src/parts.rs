@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+use recoup_attribution::SettlementFacts;
+use recoup_attribution::settlement::Code;
 use recoup_model::Id;
 
 use crate::error::LedgerError;
@@ -87,18 +89,17 @@ impl<'a> Payers<'a> {
     pub(crate) fn of(input: &PeriodInput<'a>, parts: usize) -> Self {
         let mut rows: BTreeMap<&Id, usize> = BTreeMap::new();
         for facts in input.facts() {
-            let teams = facts.tasks.keys().map(|task| &task.team).chain(facts.cells.keys().map(|cell| &cell.team));
-            // They lie in order of teams.
-            let mut run: Option<(&Id, usize)> = None;
-            for team in teams.flatten() {
-                match &mut run {
-                    Some((last, count)) if *last == team => *count = count.saturating_add(1),
-                    _ => {
-                        add_run(&mut rows, run.replace((team, 1)));
-                    }
+            let mut of_team = |team: Code, count: usize| {
+                if let Some(team) = facts.name(team) {
+                    let sum = rows.entry(team).or_default();
+                    *sum = sum.saturating_add(count);
                 }
-            }
-            add_run(&mut rows, run);
+            };
+            // They lie in order of teams.
+            let of_tasks = facts.tasks().chunk_by(|(one, _), (next, _)| one.team == next.team);
+            let of_costs = facts.costs().chunk_by(|(one, _), (next, _)| one.team == next.team);
+            of_tasks.for_each(|run| run.first().map_or((), |(key, _)| of_team(key.team, run.len())));
+            of_costs.for_each(|run| run.first().map_or((), |(key, _)| of_team(key.team, run.len())));
         }
         let mut largest: Vec<(usize, &Id)> = rows.into_iter().map(|(team, rows)| (rows, team)).collect();
         largest.sort_unstable_by(|one, other| other.cmp(one));
@@ -119,13 +120,6 @@ impl<'a> Payers<'a> {
     }
 }
 
-fn add_run<'a>(rows: &mut BTreeMap<&'a Id, usize>, run: Option<(&'a Id, usize)>) {
-    if let Some((team, count)) = run {
-        let sum = rows.entry(team).or_default();
-        *sum = sum.saturating_add(count);
-    }
-}
-
 impl Part<'_, '_> {
     /// Whether it is the one that takes what is of no team.
     pub(crate) const fn is_first(&self) -> bool {
@@ -137,21 +131,16 @@ impl Part<'_, '_> {
         team.map_or(0, |team| self.payers.parts.get(team).copied().unwrap_or_default()) == self.number
     }
 
-    /// The rows of the part's payers, of rows that lie in order of payers.
-    pub(crate) fn of<'r, K: 'r, V: 'r>(
+    /// The rows of the part's payers, payer by payer, of rows that lie in order of payers.
+    pub(crate) fn of<'r, K, V>(
         self,
-        rows: &'r BTreeMap<K, V>,
-        team: impl Fn(&K) -> Option<&Id>,
-    ) -> impl Iterator<Item = (&'r K, &'r V)> {
-        let mut last: Option<(&'r K, bool)> = None;
-        rows.iter().filter(move |(key, _)| match last {
-            Some((known, is_ours)) if team(known) == team(key) => is_ours,
-            _ => {
-                let is_ours = self.has(team(key));
-                last = Some((key, is_ours));
-                is_ours
-            }
-        })
+        facts: &'r SettlementFacts,
+        rows: &'r [(K, V)],
+        team: fn(&K) -> Code,
+    ) -> impl Iterator<Item = (Option<&'r Id>, &'r [(K, V)])> {
+        let runs = rows.chunk_by(move |(one, _), (next, _)| team(one) == team(next));
+        let named = runs.filter_map(move |run| Some((facts.name(team(&run.first()?.0)), run)));
+        named.filter(move |(team, _)| self.has(*team))
     }
 }
 

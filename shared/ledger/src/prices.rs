@@ -4,7 +4,8 @@ use std::collections::HashMap; // tidy: allow(hash-order) only asked, or put in 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{Days, NaiveDate};
-use recoup_attribution::DayFacts;
+use recoup_attribution::SettlementFacts;
+use recoup_attribution::settlement::{Code, TasksOf};
 use recoup_model::organisation::{Billing, History};
 use recoup_model::{Digest, Id, Organisation};
 use recoup_money::{Amount, PICO_PER_UNIT};
@@ -127,28 +128,65 @@ impl<T> Priced<'_, T> {
 /// A sum for everything that has a price, by agent and task type, by task and by time.
 pub(crate) struct ByPrice<'p, 'a, T> {
     prices: &'p InternalPrices,
-    pairs: Pairs<'a, [Option<Priced<'p, T>>; 2]>,
+    places: Pairs<'a, usize>,
+    pairs: Vec<OfPair<'p, 'a, T>>,
+    /// The day that places are asked of, and those that are known by numbers of its names.
+    day: Option<NaiveDate>,
+    of_day: HashMap<u64, usize, FxBuildHasher>, // tidy: allow(hash-order) only asked, never walked
+}
+
+struct OfPair<'p, 'a, T> {
+    agent: &'a Id,
+    task_type: &'a Id,
+    by_task: Option<Priced<'p, T>>,
+    by_time: Option<Priced<'p, T>>,
 }
 
 impl<'p, 'a, T: Default> ByPrice<'p, 'a, T> {
     pub(crate) fn new(prices: &'p InternalPrices) -> Self {
-        Self { prices, pairs: Pairs::default() }
+        Self { prices, places: Pairs::default(), pairs: Vec::new(), day: None, of_day: HashMap::default() }
     }
 
-    pub(crate) fn of(&mut self, (agent, task_type): (&'a Id, &'a Id), model: PriceModel) -> &mut Priced<'p, T> {
-        let [by_task, by_time] = self.pairs.entry((agent, task_type)).or_default();
+    /// Of an agent and a task type, by their numbers; `None`: there is none.
+    pub(crate) fn of(
+        &mut self,
+        facts: &'a SettlementFacts,
+        (agent, task_type): (Code, Code),
+        model: PriceModel,
+    ) -> Option<&mut Priced<'p, T>> {
+        if self.day.replace(facts.day) != Some(facts.day) {
+            self.of_day.clear();
+        }
+        let number = agent.with(task_type);
+        let place = match self.of_day.get(&number) {
+            Some(place) => *place,
+            None => {
+                let place = self.place(facts.name(agent)?, facts.name(task_type)?);
+                self.of_day.insert(number, place);
+                place
+            }
+        };
+        let OfPair { agent, task_type, by_task, by_time } = self.pairs.get_mut(place)?;
         let priced = if model == PriceModel::Task { by_task } else { by_time };
         let prices = self.prices;
-        priced.get_or_insert_with(|| {
+        Some(priced.get_or_insert_with(|| {
             let key = PricedKey { agent: agent.clone(), task_type: task_type.clone(), model };
             let (rates, start) = (prices.rates(&key), prices.at_start(&key));
             Priced { key, prices, rates, start, sum: T::default() }
+        }))
+    }
+
+    fn place(&mut self, agent: &'a Id, task_type: &'a Id) -> usize {
+        *self.places.entry((agent, task_type)).or_insert_with(|| {
+            self.pairs.push(OfPair { agent, task_type, by_task: None, by_time: None });
+            self.pairs.len().saturating_sub(1)
         })
     }
 
-    /// Every sum, in no order.
+    /// Every sum, in the order in which they were first asked for.
     pub(crate) fn into_sums(self) -> impl Iterator<Item = (PricedKey, T)> {
-        self.pairs.into_values().flatten().flatten().map(|priced| (priced.key, priced.sum))
+        let both = self.pairs.into_iter().flat_map(|pair| [pair.by_task, pair.by_time]);
+        both.flatten().map(|priced| (priced.key, priced.sum))
     }
 }
 
@@ -370,25 +408,32 @@ pub(crate) fn observe_days<'a>(input: &PeriodInput<'a>, workers: &dyn Workers) -
     Ok(observed.into_iter().collect())
 }
 
-fn observe_day(facts: &DayFacts) -> Result<DayObserved<'_>, LedgerError> {
-    let mut tasks = Pairs::<'_, Seen>::default();
-    let mut named = Pairs::<'_, (&Id, &Id)>::default();
-    for (task, value) in &facts.tasks {
-        let Some(agent) = &task.agent else { continue };
-        let seen = tasks.entry((agent, &task.task_type)).or_insert_with(|| {
-            named.insert((agent, &task.task_type), (agent, &task.task_type));
-            Seen::default()
-        });
+fn observe_day(facts: &SettlementFacts) -> Result<DayObserved<'_>, LedgerError> {
+    let mut tasks = HashMap::<u64, (TasksOf, Seen), FxBuildHasher>::default(); // tidy: allow(hash-order) as `Pairs`
+    for (task, value) in facts.tasks().iter().filter(|(task, _)| task.agent != Code::NONE) {
+        let (_, seen) = tasks.entry(task.agent.with(task.task_type)).or_insert_with(|| (*task, Seen::default()));
         observe(&mut seen.by_task, (value.direct_cost, value.tasks, value.completed))?;
         // Tasks without any duration are no evidence for a time price (PRC-4).
         observe(&mut seen.by_time, (value.timed_cost, value.timed_tasks, value.timed_completed))?;
         seen.active_ns = fits(seen.active_ns.checked_add(value.active_ns), "the active time of a day's tasks")?;
     }
-    let of_cells = facts.cells.keys().filter(|cell| cell.pool.is_none()).filter_map(|cell| cell.task.as_ref());
-    for (agent, task_type) in of_cells.filter_map(|task| Some((task.agent.as_ref()?, &task.task_type))) {
-        named.entry((agent, task_type)).or_insert((agent, task_type));
+    let pair = |agent, task_type| Some((facts.name(agent)?, facts.name(task_type)?));
+    let mut named: BTreeSet<(Code, Code)> = tasks.values().map(|(of, _)| (of.agent, of.task_type)).collect();
+    let of_costs = facts.costs().iter().filter(|(key, _)| key.pool == Code::NONE).filter_map(|(key, _)| key.task);
+    let mut last = None;
+    for of in of_costs.map(|task| (task.agent, task.task_type)) {
+        if last.replace(of) != Some(of) {
+            named.insert(of);
+        }
     }
-    Ok(DayObserved { tasks, named: named.into_values().collect() })
+    let seen = |(of, seen): (TasksOf, Seen)| {
+        let (agent, task_type) = pair(of.agent, of.task_type)?;
+        Some(((&**agent, &**task_type), seen))
+    };
+    Ok(DayObserved {
+        tasks: tasks.into_values().filter_map(seen).collect(),
+        named: named.into_iter().filter_map(|(agent, task_type)| pair(agent, task_type)).collect(),
+    })
 }
 
 fn observe(seen: &mut Observation, (cost, tasks, completed): (Amount, u64, u64)) -> Result<(), LedgerError> {

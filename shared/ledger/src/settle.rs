@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
-use recoup_attribution::DayFacts;
+use recoup_attribution::SettlementFacts;
 use recoup_model::organisation::{History, Version};
 use recoup_model::{Digest, Finding, Id, Period};
 use recoup_money::Amount;
@@ -37,7 +37,7 @@ pub struct PeriodInput<'a> {
     /// All versions of the organisation file.
     pub history: &'a History,
     /// Facts by local day; days outside the period or after `through` are left alone.
-    pub days: &'a BTreeMap<NaiveDate, DayFacts>,
+    pub days: &'a BTreeMap<NaiveDate, SettlementFacts>,
     /// What the period before left behind.
     pub opening: &'a Opening,
     /// To recompute a closed period: its own prices. None are computed and none published.
@@ -50,7 +50,7 @@ pub struct PeriodInput<'a> {
 
 impl<'a> PeriodInput<'a> {
     /// The facts of the period's days, in order.
-    pub(crate) fn facts(&self) -> impl Iterator<Item = &'a DayFacts> + use<'a> {
+    pub(crate) fn facts(&self) -> impl Iterator<Item = &'a SettlementFacts> + use<'a> {
         self.days.range(self.period.first_day()..=self.through).map(|(_, facts)| facts)
     }
 

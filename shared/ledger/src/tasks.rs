@@ -78,28 +78,26 @@ pub(crate) fn charge_tasks(
     let mut all = ByPrice::<'_, '_, Completed>::new(prices);
     for facts in input.facts() {
         let organisation = &input.history.on(facts.day).organisation;
-        // Tasks of a day lie in order of teams.
-        let mut last: Option<(&Id, usize)> = None;
-        for (task, value) in part.of(&facts.tasks, |task| task.team.as_ref()) {
-            let (Some(team), Some(agent)) = (&task.team, &task.agent) else { continue };
-            let Some(model) = PriceModel::of(organisation.billing(team, Some(agent))) else { continue };
-            let payer = last.filter(|(known, _)| *known == team).map_or_else(
-                || {
-                    let next = payers.len();
-                    *payers.entry(team).or_insert(next)
-                },
-                |(_, payer)| payer,
-            );
-            last = Some((team, payer));
-            let priced = all.of((agent, &task.task_type), model);
-            let (rate, start) = (priced.in_force(facts.day), priced.start);
-            let Priced { key, sum: completed, .. } = priced;
-            let ended = Ended { team, payer, day: facts.day, key, rate, start, value };
-            match model {
-                PriceModel::Task => books.charge_completed(&ended, completed)?,
-                PriceModel::Time => {
-                    books.charge_durations(&ended)?;
-                    books.charge_idle(input, &ended)?;
+        for (team, rows) in part.of(facts, facts.tasks(), |task| task.team) {
+            let Some(team) = team else { continue };
+            let next = payers.len();
+            let payer = *payers.entry(team).or_insert(next);
+            for of_agent in rows.chunk_by(|(one, _), (next, _)| one.agent == next.agent) {
+                let agent = of_agent.first().and_then(|(task, _)| facts.name(task.agent));
+                let model = agent.and_then(|agent| PriceModel::of(organisation.billing(team, Some(agent))));
+                let Some(model) = model else { continue };
+                for (task, value) in of_agent {
+                    let Some(priced) = all.of(facts, (task.agent, task.task_type), model) else { continue };
+                    let (rate, start) = (priced.in_force(facts.day), priced.start);
+                    let Priced { key, sum: completed, .. } = priced;
+                    let ended = Ended { team, payer, day: facts.day, key, rate, start, value };
+                    match model {
+                        PriceModel::Task => books.charge_completed(&ended, completed)?,
+                        PriceModel::Time => {
+                            books.charge_durations(&ended)?;
+                            books.charge_idle(input, &ended)?;
+                        }
+                    }
                 }
             }
         }

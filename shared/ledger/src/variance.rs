@@ -160,10 +160,10 @@ fn find_weights(
 fn tasks_by_team(input: &PeriodInput<'_>, key: &PricedKey) -> Result<BTreeMap<Id, Amount>, LedgerError> {
     let mut tasks = BTreeMap::new();
     for facts in input.facts() {
-        for (task, value) in &facts.tasks {
-            if let (Some(team), Some(agent)) = (&task.team, &task.agent)
-                && (agent, &task.task_type) == (&key.agent, &key.task_type)
-            {
+        let [agent, task_type] = [&key.agent, &key.task_type].map(|name| facts.code(name));
+        for (task, value) in facts.tasks() {
+            let is_of_key = (Some(task.agent), Some(task.task_type)) == (agent, task_type);
+            if let Some(team) = facts.name(task.team).filter(|_| is_of_key) {
                 add(&mut tasks, team.clone(), Amount::from_pico(i128::from(value.tasks)))?;
             }
         }

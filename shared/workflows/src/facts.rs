@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use chrono::NaiveDate;
 use recoup_attribution::facts::{AgentCost, EventSet};
-use recoup_attribution::{DayFacts, Grain};
+use recoup_attribution::{DayFacts, Grain, SettlementFacts};
 use recoup_model::{Digest, FindingKind, Id, Period};
 use recoup_store::{Books, StoreError, Write};
 use serde::{Deserialize, Serialize};
@@ -114,20 +114,20 @@ pub(crate) struct FreshFacts(Mutex<Fresh>);
 #[derive(Default)]
 struct Fresh {
     /// By day and lane: what the rows are stored under, and the facts.
-    nights: BTreeMap<(NaiveDate, u16), (String, DayFacts)>,
+    nights: BTreeMap<(NaiveDate, u16), (String, SettlementFacts)>,
     rows: usize,
 }
 
 impl FreshFacts {
     /// Keeps the facts of a night, while there is room.
-    pub(crate) fn keep(&self, night: &Night, facts: DayFacts) {
+    pub(crate) fn keep(&self, night: &Night, facts: SettlementFacts) {
         if let Ok(mut fresh) = self.0.lock() {
             fresh.keep((night.day, night.lane), night.rows(), facts);
         }
     }
 
     /// The facts of a night, if they are the ones that it made current.
-    fn take(&self, night: &Night) -> Option<DayFacts> {
+    fn take(&self, night: &Night) -> Option<SettlementFacts> {
         let (rows, facts) = self.0.lock().ok()?.take((night.day, night.lane))?;
         (rows == night.rows()).then_some(facts)
     }
@@ -141,29 +141,20 @@ impl FreshFacts {
 }
 
 impl Fresh {
-    fn keep(&mut self, of: (NaiveDate, u16), name: &str, facts: DayFacts) {
+    fn keep(&mut self, of: (NaiveDate, u16), name: &str, facts: SettlementFacts) {
         drop(self.take(of));
-        let rows = self.rows.saturating_add(rows_of(&facts));
+        let rows = self.rows.saturating_add(facts.size());
         if rows <= KEPT_ROWS_MAX {
             self.rows = rows;
-            // Only what is stored: what is read again is not to differ.
-            let DayFacts { day, cells, tasks, pools, counted, context, price_names, .. } = facts;
-            let facts = DayFacts { cells, tasks, pools, counted, context, price_names, ..DayFacts::empty(day) };
             self.nights.insert(of, (name.to_owned(), facts));
         }
     }
 
-    fn take(&mut self, of: (NaiveDate, u16)) -> Option<(String, DayFacts)> {
+    fn take(&mut self, of: (NaiveDate, u16)) -> Option<(String, SettlementFacts)> {
         let taken = self.nights.remove(&of)?;
-        self.rows = self.rows.saturating_sub(rows_of(&taken.1));
+        self.rows = self.rows.saturating_sub(taken.1.size());
         Some(taken)
     }
-}
-
-/// Rows of all tables, and the durations of tasks that are billed by time.
-fn rows_of(facts: &DayFacts) -> usize {
-    let times = facts.tasks.values().map(|task| task.durations_ns.len().saturating_add(task.idles_ns.len()));
-    [facts.cells.len(), facts.tasks.len(), facts.pools.len()].into_iter().chain(times).fold(0, usize::saturating_add)
 }
 
 /// Facts remembered between queries.
@@ -179,7 +170,7 @@ pub(crate) fn facts_partition(day: NaiveDate, lane: u16) -> String {
 }
 
 /// The puts that store a day's facts in the grain of settlements under a run.
-pub(crate) fn settlement_puts(facts: &DayFacts, lane: u16, run: &str) -> Result<Vec<Write>, StoreError> {
+pub(crate) fn settlement_puts(facts: &SettlementFacts, lane: u16, run: &str) -> Result<Vec<Write>, StoreError> {
     let partition = facts_partition(facts.day, lane);
     let head = Head {
         day: facts.day,
@@ -218,7 +209,7 @@ pub(crate) fn facts_digest(puts: &[Write], run: &str) -> Digest {
 }
 
 /// The facts of a night in the grain of settlements.
-async fn read_settlement_facts(books: &dyn Books, night: &Night) -> Result<DayFacts, StoreError> {
+async fn read_settlement_facts(books: &dyn Books, night: &Night) -> Result<SettlementFacts, StoreError> {
     if night.form != FACTS_FORM {
         let detail = "they are in the form of another release; run `recoup nightly`".to_owned();
         return Err(StoreError::Damaged { what: format!("the facts of {}", night.day), detail });
@@ -226,16 +217,9 @@ async fn read_settlement_facts(books: &dyn Books, night: &Night) -> Result<DayFa
     let partition = facts_partition(night.day, night.lane);
     let run = night.rows();
     let head: Head = parse(night, &records::text(books, &partition, &format!("{run}/head/")).await?)?;
-    let (cells, tasks, pools) = packed::read(books, (&partition, run), head.day).await?;
-    Ok(DayFacts {
-        cells,
-        tasks,
-        pools,
-        counted: head.counted,
-        context: head.context,
-        price_names: head.price_names,
-        ..DayFacts::empty(head.day)
-    })
+    let mut facts = packed::read(books, (&partition, run), head.day).await?;
+    (facts.counted, facts.context, facts.price_names) = (head.counted, head.context, head.price_names);
+    Ok(facts)
 }
 
 /// The facts of a night as fine as queries ask.
@@ -243,13 +227,13 @@ async fn read_facts(books: &dyn Books, night: &Night) -> Result<DayFacts, StoreE
     let partition = facts_partition(night.day, night.lane);
     let run = night.rows();
     let head: QueryHead = parse(night, &records::text(books, &partition, &format!("{run}/query/")).await?)?;
+    let cells = packed::read_cells(books, (&partition, run), night.day).await?;
     Ok(DayFacts {
-        cells: packed::read_cells(books, (&partition, run), night.day).await?,
         users: packed::read_users(books, (&partition, run), night.day).await?,
         agents: head.agents,
         finding_counts: head.finding_counts,
         findings: records::list(books, &partition, &format!("{run}/findings/")).await?,
-        ..read_settlement_facts(books, night).await?
+        ..read_settlement_facts(books, night).await?.with_cells(cells)
     })
 }
 
@@ -266,7 +250,7 @@ impl App {
     }
 
     /// Keeps what a night has found for the settlement after it; where processes share the work another one may settle.
-    pub(crate) fn keep_fresh(&self, night: &Night, facts: DayFacts) {
+    pub(crate) fn keep_fresh(&self, night: &Night, facts: SettlementFacts) {
         if !self.sharing {
             self.fresh_facts.keep(night, facts);
         }
@@ -307,10 +291,13 @@ impl App {
     }
 
     /// Facts of the days of a month in the grain of settlements, lanes merged; days without a night are left out.
-    pub(crate) async fn settlement_facts(&self, period: Period) -> Result<BTreeMap<NaiveDate, DayFacts>, Refusal> {
+    pub(crate) async fn settlement_facts(
+        &self,
+        period: Period,
+    ) -> Result<BTreeMap<NaiveDate, SettlementFacts>, Refusal> {
         let nights = self.nights().await?.into_iter().map(|(night, _)| night);
         let mut nights = nights.filter(|night| period.contains(night.day));
-        let mut days: BTreeMap<NaiveDate, DayFacts> = BTreeMap::new();
+        let mut days: BTreeMap<NaiveDate, SettlementFacts> = BTreeMap::new();
         let mut reads = JoinSet::new();
         loop {
             while reads.len() < self.days_at_once() {
@@ -360,14 +347,19 @@ impl App {
 
 #[cfg(test)]
 mod tests {
-    use recoup_attribution::facts::{TaskKey, TaskValue};
+    use recoup_attribution::facts::TaskValue;
+    use recoup_attribution::settlement::{Code, Rows, TasksOf};
 
     use super::*;
 
-    fn facts(rows: usize) -> DayFacts {
-        let key = |row| TaskKey { team: None, agent: None, task_type: Id::from(format!("{row}")) };
-        let tasks = (0..rows).map(|row| (key(row), TaskValue::default())).collect();
-        DayFacts { tasks, ..DayFacts::empty(NaiveDate::MIN) }
+    fn facts(count: usize) -> SettlementFacts {
+        let mut rows = Rows::default();
+        for row in 0..count {
+            let task_type = rows.names.code(Some(&Id::from(format!("{row}"))));
+            let of = TasksOf { team: Code::NONE, agent: Code::NONE, task_type };
+            rows.tasks.push((of, TaskValue::default()));
+        }
+        rows.in_order(NaiveDate::MIN).unwrap_or_else(|_| SettlementFacts::empty(NaiveDate::MIN))
     }
 
     #[test]

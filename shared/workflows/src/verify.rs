@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use recoup_attribution::Grain;
-use recoup_documents::{Manifest, RULES_VERSION, Statement, canonical_json, compare};
+use recoup_documents::{Counted, Manifest, RULES_VERSION, Statement, canonical_json, compare};
 use recoup_model::period::TIME_ZONE_DATA;
 use recoup_model::{Digest, Id};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use crate::access::Principal;
 use crate::app::{App, World};
 use crate::close::{self, PeriodRecord};
 use crate::error::Refusal;
-use crate::nightly::{Cut, Prints};
+use crate::nightly::{Cut, Prints, to_settle};
 use crate::shipped::Known;
 use crate::statements::read;
 
@@ -83,11 +83,13 @@ impl App {
         let own = self.world_of(world, record, Known::AtTheClose).await?;
         let from = (Cut(record.cut), Prints::Computed);
         let days = self.replay_days(&own, (record.period.days(), Grain::Settlement), from).await?;
+        let days = to_settle(&days)?;
         let settlement = self.settle_closed(&own, record, &days).await?;
+        let counted = days.iter().map(|(day, facts)| (*day, Counted::of(facts))).collect();
         // Other time zone data that moves no event of the month gives the same statement: it is named as it was issued.
         let manifest = Manifest {
             time_zone_data: time_zone_data.to_owned(),
-            ..Manifest::build(record.period, &own.history, &days, own.prices.digest())
+            ..Manifest::build(record.period, &own.history, &counted, own.prices.digest())
                 .with_inputs(&self.opening_of(record).await?, &self.corrections_in(record).await?)
                 .with_rate_card(record.rate_card)
         };

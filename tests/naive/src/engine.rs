@@ -6,7 +6,9 @@ use chrono::NaiveDate;
 use num_bigint::BigInt;
 use recoup_attribution::batch::{Batch, Feed, Source, day_facts};
 use recoup_attribution::facts::{CellKey, Item, PoolUseKey, TaskKey};
-use recoup_attribution::{AttributionError, Context, DayBuilder, DayFacts, Grain, reports_of, resolve, second_reports};
+use recoup_attribution::{
+    AttributionError, Context, DayBuilder, DayFacts, Grain, SettlementFacts, reports_of, resolve, second_reports,
+};
 use recoup_ledger::{
     Bearer, Consumer, Correction, LedgerError, Line, Opening, PeriodInput, PriceModel, PriceOrigin, PricedKey,
     Settlement, check, correct, rate_card, settle,
@@ -176,14 +178,15 @@ pub fn replay(world: &World, build: BuildFacts) -> Replayed {
             by_day.extend(flatten_facts(facts));
         }
         let opening = closed.last().map(|month| month.settlement.closing.clone()).unwrap_or_default();
-        let corrections = correct_all(&history, &days, &closed);
+        let read = SettlementFacts::of_days(&days).unwrap();
+        let corrections = correct_all(&history, &read, &closed);
         let card = rate_card(period, &opening, &history).unwrap().filter(|_| world.approved[month]);
         let approvals: Vec<Digest> = card.into_iter().map(|card| card.digest).collect();
         let input = |through| PeriodInput {
             period,
             through,
             history: &history,
-            days: &days,
+            days: &read,
             opening: &opening,
             own_prices: None,
             corrections: &corrections,
@@ -227,7 +230,7 @@ fn refusal(error: &LedgerError) -> String {
     }
 }
 
-fn correct_all(history: &History, days: &BTreeMap<NaiveDate, DayFacts>, closed: &[Closed]) -> Vec<Correction> {
+fn correct_all(history: &History, days: &BTreeMap<NaiveDate, SettlementFacts>, closed: &[Closed]) -> Vec<Correction> {
     let mut all = Vec::new();
     for month in closed {
         let is_ours = |correction: &&Correction| correction.line.key.original_period == Some(month.period);

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 use num_bigint::BigInt;
-use recoup_attribution::{Context, DayFacts};
+use recoup_attribution::{Context, DayFacts, SettlementFacts};
 use recoup_ledger::{Opening, PeriodInput, Settlement, check, correct, settle};
 use recoup_model::organisation::History;
 use recoup_model::{Id, Identity, Kind, Recorded};
@@ -56,7 +56,7 @@ impl Known {
             period: world.first,
             through,
             history: &self.history,
-            days,
+            days: &SettlementFacts::of_days(days).unwrap(),
             opening: &Opening::default(),
             own_prices: None,
             corrections: &[],
@@ -242,7 +242,7 @@ fn crx_1_a_close_and_its_corrections_sum_to_the_recomputation() {
                 period: world.first,
                 through: end_of(&world),
                 history: &known.history,
-                days,
+                days: &SettlementFacts::of_days(days).unwrap(),
                 opening: &opening,
                 own_prices: Some(&original.prices),
                 corrections: &[],

@@ -18,6 +18,7 @@ use crate::error::AttributionError;
 use crate::facts::{DayFacts, FINDINGS_PER_KIND_MAX};
 use crate::grain::Grain;
 use crate::resolve::Context;
+use crate::settlement::SettlementFacts;
 use crate::sum::add_count;
 use crate::trace::Trace;
 
@@ -43,6 +44,23 @@ pub fn day_facts<S: Source>(
     let mut feed = Feed::new(night, batch, excluded, context, source);
     source.fill(&mut feed)?;
     feed.finish()
+}
+
+/// What a settlement reads of [`day_facts`].
+///
+/// # Errors
+/// As [`day_facts`].
+pub fn settlement_facts<S: Source>(
+    day: NaiveDate,
+    mut batch: Batch<'_>,
+    excluded: &BTreeSet<Identity>,
+    context: &Context<'_>,
+    source: &S,
+) -> Result<SettlementFacts, AttributionError> {
+    let night = Night::new((day, Grain::Settlement), &mut batch, context);
+    let mut feed = Feed::new(night, batch, excluded, context, source);
+    source.fill(&mut feed)?;
+    feed.settle()
 }
 
 /// What the traces of a day come to so far.
@@ -153,6 +171,15 @@ impl<'h> Night<'h> {
             self.builder.prints_of(day).add(rated.row.identity, &digest);
         }
         Ok(())
+    }
+
+    /// What a settlement reads.
+    pub(super) fn settle(self, batch: &Batch<'_>, context: &Context<'_>) -> Result<SettlementFacts, AttributionError> {
+        let mut careful = self.builder.finish();
+        let (mut rows, price_names) = self.sums.into_rows(batch);
+        rows.add_coarse(&careful, context.history);
+        careful.price_names.extend(price_names);
+        Ok(rows.in_order(self.today.day)?.counting(&careful))
     }
 
     pub(super) fn finish(

@@ -11,6 +11,7 @@ use crate::error::AttributionError;
 use crate::facts::DayFacts;
 use crate::first::first_recorded;
 use crate::resolve::{Context, resolve};
+use crate::settlement::SettlementFacts;
 
 /// Where the events behind the rows are. A row has a number that the source gives it.
 pub trait Source: Sized {
@@ -109,10 +110,17 @@ impl<'a, S: Source> Feed<'a, S> {
         Ok(())
     }
 
+    fn ended(&self) -> Result<(), AttributionError> {
+        if self.traces.is_done() { Ok(()) } else { Err(AttributionError::RowsDiffer) }
+    }
+
     pub(super) fn finish(self) -> Result<DayFacts, AttributionError> {
-        if !self.traces.is_done() {
-            return Err(AttributionError::RowsDiffer);
-        }
+        self.ended()?;
         self.night.finish(&self.batch, self.context, self.source)
+    }
+
+    pub(super) fn settle(self) -> Result<SettlementFacts, AttributionError> {
+        self.ended()?;
+        self.night.settle(&self.batch, self.context)
     }
 }

@@ -24,7 +24,7 @@ use recoup_model::{
 };
 use recoup_money::{Currency, PICO_PER_UNIT, mul_div_half_even};
 
-pub use self::day::day_facts;
+pub use self::day::{day_facts, settlement_facts};
 pub use self::feed::{Feed, Source};
 
 use self::sums::Map;

@@ -14,6 +14,7 @@ use crate::error::AttributionError;
 use crate::facts::{
     AgentCost, CellKey, CellValue, DayFacts, Item, PoolUse, PoolUseKey, TaskKey, TaskOf, TaskValue, UserKey, UserValue,
 };
+use crate::settlement::{Bought, Code, CostKey, Numbering, Of, Rows, TasksOf, UseOf, Within};
 use crate::sum::{add_amount, add_count};
 
 pub(super) type Map<K, V> = HashMap<K, V, FxBuildHasher>; // tidy: allow(hash-order) as above
@@ -208,6 +209,83 @@ impl Sums {
     }
 }
 
+impl Sums {
+    /// What a settlement reads of them, and the prices that were looked up.
+    pub(super) fn into_rows(self, batch: &Batch<'_>) -> (Rows, BTreeSet<String>) {
+        let mut rows = Rows::default();
+        let mut numbers = Numbers { batch, names: Numbering::default(), known: Vec::new() };
+        for (code, value) in self.cells {
+            rows.costs.push((numbers.cost(&code, &self.task_codes), value));
+        }
+        for (code, value) in self.tasks {
+            let [team, agent, task_type] = [code.team, code.agent, code.task_type].map(|name| numbers.of(name));
+            rows.tasks.push((TasksOf { team, agent, task_type }, value));
+        }
+        for (code, value) in self.pools {
+            let [pool, team, via, agent] = [code.pool, code.team, code.via, code.agent].map(|name| numbers.of(name));
+            rows.uses.push((UseOf { pool, team, via, agent }, value));
+        }
+        rows.names = numbers.names;
+        (rows, price_names(batch, (&self.products, &self.skus)))
+    }
+}
+
+/// Numbers of a settlement for those of a batch, which has more names.
+struct Numbers<'b, 'r> {
+    batch: &'b Batch<'r>,
+    names: Numbering,
+    known: Vec<Code>,
+}
+
+impl Numbers<'_, '_> {
+    fn of(&mut self, name: Name) -> Code {
+        let place = place_of(name);
+        if self.known.len() <= place {
+            self.known.resize(place.saturating_add(1), Code::NONE);
+        }
+        match self.known.get_mut(place) {
+            Some(known) => {
+                if *known == Code::NONE {
+                    *known = self.names.code(self.batch.names.text(name));
+                }
+                *known
+            }
+            None => Code::NONE,
+        }
+    }
+
+    fn cost(&mut self, code: &CellCode, tasks: &[TaskCode]) -> CostKey {
+        let bought = usize::try_from(code.product).ok().and_then(|place| self.batch.products.get(place));
+        let (provider, model) = bought.map_or((0, 0), |bought| (bought.provider, bought.model));
+        let task = usize::try_from(code.task).unwrap_or_default().checked_sub(1).and_then(|at| tasks.get(at));
+        let item = match code.item {
+            REPORTED => Bought::Reported,
+            FRAME => Bought::Frame,
+            UNITS.. => {
+                let sold = self.batch.skus.get(place_of(code.item.saturating_sub(UNITS)));
+                let (sku, unit) = sold.map_or((0, 0), |sold| (sold.sku, sold.unit));
+                Bought::Units { sku: self.of(sku), unit: self.of(unit) }
+            }
+            class => Bought::Tokens(class_of(class)),
+        };
+        Of {
+            team: self.of(code.team),
+            agent: self.of(code.agent),
+            task_type: self.of(code.task_type),
+            provider: self.of(provider),
+            model: self.of(model),
+            item,
+            task: task.map(|task| Within {
+                agent: self.of(task.agent),
+                task_type: self.of(task.task_type),
+                ended_on: task.ended_on,
+                timed: task.timed,
+            }),
+            pool: self.of(code.pool),
+        }
+    }
+}
+
 /// What was looked up, by name.
 fn price_names(batch: &Batch<'_>, (products, skus): (&[bool], &[bool])) -> BTreeSet<String> {
     let bought = marked(products).filter_map(|place| batch.products.get(place_of(place)));
@@ -288,6 +366,10 @@ const fn item_rank(code: ItemCode) -> (u8, ItemCode) {
     }
 }
 
+fn class_of(code: ItemCode) -> TokenClass {
+    TokenClass::ALL.get(place_of(code)).copied().unwrap_or(TokenClass::Input)
+}
+
 fn item(code: ItemCode, batch: &Batch<'_>) -> Item {
     match code {
         REPORTED => Item::Reported,
@@ -297,7 +379,7 @@ fn item(code: ItemCode, batch: &Batch<'_>) -> Item {
             let sku = batch.names.text(sold.sku).cloned().unwrap_or_else(|| Id::from(""));
             Item::Units { sku, unit: batch.names.text(sold.unit).cloned() }
         }
-        class => Item::Tokens(TokenClass::ALL.get(place_of(class)).copied().unwrap_or(TokenClass::Input)),
+        class => Item::Tokens(class_of(class)),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use recoup_attribution::batch::{Batch, Feed, Source, day_facts};
-use recoup_attribution::{AttributionError, Context, DayBuilder, DayFacts, Grain, resolve};
+use recoup_attribution::batch::{Batch, Feed, Source, day_facts, settlement_facts};
+use recoup_attribution::{AttributionError, Context, DayBuilder, DayFacts, Grain, SettlementFacts, resolve};
 use recoup_model::digest::content_digest;
 use recoup_model::{
     Event, Id, Identity, Kind, PriceQuery, Rater, Rating, Recorded, Status, Tags, Tariff, TokenClass, UnitTariff,
@@ -83,6 +83,9 @@ fn both(of_october: u32, traces: &[Vec<Recorded>], excluded: &BTreeSet<Identity>
     let (fast, coarse) = (facts(Grain::Query), facts(Grain::Settlement));
     let careful = careful.finish();
     assert_eq!(careful.in_settlement_grain(&history).unwrap(), coarse);
+    let read = settlement_facts(day(of_october), Batch::new(&Tariffs), excluded, &context, &Rows(&rows)).unwrap();
+    assert_eq!(read, SettlementFacts::coarse(&careful, &history).unwrap());
+    assert_eq!(read, SettlementFacts::of(&coarse).unwrap());
     (careful, fast)
 }
 

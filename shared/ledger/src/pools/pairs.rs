@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use recoup_attribution::DayFacts;
+use recoup_attribution::SettlementFacts;
+use recoup_attribution::settlement::Code;
 use recoup_model::Id;
 use recoup_model::organisation::{Billing, History};
 use recoup_money::Amount;
@@ -31,25 +32,27 @@ struct Work {
 
 impl Pairs {
     /// Adds a day. Which billing model a task has is decided on the day it ended.
-    pub(super) fn add_day(&mut self, history: &History, facts: &DayFacts) -> Result<(), LedgerError> {
+    pub(super) fn add_day(&mut self, history: &History, facts: &SettlementFacts) -> Result<(), LedgerError> {
         let by_token =
             |day, team: &Id, agent: &Id| history.on(day).organisation.billing(team, Some(agent)) == Billing::Token;
-        for (cell, value) in facts.cells.iter().filter(|(cell, _)| cell.pool.is_none()) {
-            let agent = cell.task.as_ref().map_or(&cell.agent, |task| &task.agent);
-            let Some(team) = &cell.team else { continue };
-            let pair = self.0.entry(team.clone()).or_default().entry(agent.clone()).or_default();
+        for (key, value) in facts.costs().iter().filter(|(key, _)| key.pool == Code::NONE) {
+            let cost = facts.cost(key);
+            let agent = cost.task.map_or(cost.agent, |task| task.agent);
+            let Some(team) = cost.team else { continue };
+            let pair = self.0.entry(team.clone()).or_default().entry(agent.cloned()).or_default();
             pair.direct = fits(pair.direct.checked_add(value.cost), "a direct cost")?;
             let Some(agent) = agent else { continue };
-            if let Some(task) = cell.task.as_ref().filter(|task| !by_token(task.ended_on, team, agent)) {
+            if let Some(task) = cost.task.filter(|task| !by_token(task.ended_on, team, agent)) {
                 let work = pair.types.entry(task.task_type.clone()).or_default();
                 work.cost = fits(work.cost.checked_add(value.cost), "a direct cost")?;
             }
         }
-        for (task, value) in &facts.tasks {
-            let (Some(team), Some(agent)) = (&task.team, &task.agent) else { continue };
+        for (key, value) in facts.tasks() {
+            let [team, agent, task_type] = [key.team, key.agent, key.task_type].map(|code| facts.name(code));
+            let (Some(team), Some(agent), Some(task_type)) = (team, agent, task_type) else { continue };
             if !by_token(facts.day, team, agent) {
                 let pair = self.0.entry(team.clone()).or_default().entry(Some(agent.clone())).or_default();
-                let work = pair.types.entry(task.task_type.clone()).or_default();
+                let work = pair.types.entry(task_type.clone()).or_default();
                 work.ended = fits(work.ended.checked_add(value.tasks), "a number of tasks")?;
             }
         }

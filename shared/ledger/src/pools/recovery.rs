@@ -16,7 +16,8 @@ use chrono::NaiveDate;
 use num_bigint::{BigInt, BigUint};
 use num_rational::BigRational;
 use num_traits::Zero;
-use recoup_attribution::facts::TaskKey;
+use recoup_attribution::SettlementFacts;
+use recoup_attribution::settlement::{Cost, TasksOf};
 use recoup_model::Id;
 use recoup_model::organisation::{Billing, PoolRecovery};
 use recoup_money::{Amount, Share, split_big};
@@ -103,10 +104,11 @@ impl<'a> Recovery<'a> {
         Ok(&self.to_date)
     }
 
-    fn add_costs(&mut self, facts: &recoup_attribution::DayFacts) -> Result<(), LedgerError> {
-        for (cell, value) in &facts.cells {
-            self.ground.active.extend(cell.team.clone());
-            match (&cell.pool, &cell.team) {
+    fn add_costs(&mut self, facts: &SettlementFacts) -> Result<(), LedgerError> {
+        for (key, value) in facts.costs() {
+            let Cost { team, pool, .. } = facts.cost(key);
+            self.ground.active.extend(team.cloned());
+            match (pool, team) {
                 (Some(pool), _) => add(&mut self.ground.pools, pool.clone(), value.cost)?,
                 (None, Some(team)) => {
                     add(&mut self.ground.direct, Bearer::Team(team.clone()), value.cost)?;
@@ -264,10 +266,10 @@ fn ways(
         let Some(model) = PriceModel::of(organisation.billing(team, Some(agent))) else { continue };
         let key = PricedKey { agent: agent.clone(), task_type: task_type.clone(), model };
         let has_price = prices.in_force(&key, facts.day).is_some();
-        let same = |task: &TaskKey| {
-            (task.team.as_ref(), task.agent.as_ref(), &task.task_type) == (Some(team), Some(agent), task_type)
-        };
-        for value in facts.tasks.iter().filter(|(task, _)| same(task)).map(|(_, value)| value) {
+        let [team, agent, task_type] = [team, agent, task_type].map(|name| facts.code(name));
+        let (Some(team), Some(agent), Some(task_type)) = (team, agent, task_type) else { continue };
+        let ours = TasksOf { team, agent, task_type };
+        for value in facts.tasks().iter().filter(|(task, _)| *task == ours).map(|(_, value)| value) {
             // PRC-4: of tasks billed by time only those with a duration can have a price.
             let timed = value.durations_ns.values().try_fold(0_u64, |sum, count| sum.checked_add(*count));
             let priced = match model {

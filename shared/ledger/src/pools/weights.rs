@@ -1,6 +1,6 @@
 //! What a pool's cost is divided by, and what stands in where there is none (POOL-1, SPL-3).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap}; // tidy: allow(hash-order) sums, which end in ordered maps
 
 use num_bigint::BigUint;
 use num_traits::Zero;
@@ -8,6 +8,7 @@ use recoup_attribution::facts::PoolUse;
 use recoup_model::Id;
 use recoup_model::organisation::PoolBasis;
 use recoup_money::Amount;
+use rustc_hash::FxBuildHasher;
 
 use super::Group;
 use crate::charges::Ground;
@@ -97,25 +98,34 @@ fn bearers(amounts: impl Iterator<Item = (Bearer, Amount)>) -> Result<Weights, L
 /// method passes it on; below a pool of another group it counts for the payer.
 fn used(input: &PeriodInput<'_>, group: &Group<'_>, (at, measure): (usize, fn(&PoolUse) -> u64)) -> Weights {
     let mut weights = Weights::default();
+    let Some(member) = group.members.get(at) else { return weights };
     let place = |pool: &Id| group.members.iter().position(|member| member.id == *pool);
-    let of_pool = |facts: &&recoup_attribution::DayFacts| !facts.pools.is_empty();
-    for facts in input.facts().filter(of_pool) {
-        for (key, usage) in &facts.pools {
-            if place(&key.pool) != Some(at) {
-                continue;
-            }
-            let weight = BigUint::from(measure(usage));
-            match key.via.as_ref().and_then(place).filter(|via| *via != at) {
+    let mut payers: UsedBy<'_> = UsedBy::default();
+    for facts in input.facts() {
+        let Some(pool) = facts.code(&member.id) else { continue };
+        // They lie in order of pools.
+        let rows = facts.uses().chunk_by(|(one, _), (next, _)| one.pool == next.pool);
+        let of_pool = rows.filter(|rows| rows.first().is_some_and(|(key, _)| key.pool == pool));
+        for (key, usage) in of_pool.flatten() {
+            let weight = measure(usage);
+            match facts.name(key.via).and_then(place).filter(|via| *via != at) {
                 Some(via) if group.passes_on(at, via) => *weights.pools.entry(via).or_default() += weight,
                 Some(_) => {}
                 None => {
-                    let bearer = Bearer::of_payer(key.team.as_ref());
-                    let agents = weights.agents.entry(bearer.clone()).or_default();
-                    *agents.entry(key.agent.clone()).or_default() += &weight;
-                    *weights.bearers.entry(bearer).or_default() += weight;
+                    let sum = payers.entry((facts.name(key.team), facts.name(key.agent))).or_default();
+                    *sum = sum.saturating_add(u128::from(weight));
                 }
             }
         }
     }
+    for ((team, agent), weight) in payers {
+        let bearer = Bearer::of_payer(team);
+        let agents = weights.agents.entry(bearer.clone()).or_default();
+        *agents.entry(agent.cloned()).or_default() += weight;
+        *weights.bearers.entry(bearer).or_default() += weight;
+    }
     weights
 }
+
+/// By payer and root's agent; fewer than 2^64 uses of less than 2^64 each.
+type UsedBy<'a> = HashMap<(Option<&'a Id>, Option<&'a Id>), u128, FxBuildHasher>; // tidy: allow(hash-order) sums

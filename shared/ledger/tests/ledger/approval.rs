@@ -138,7 +138,7 @@ fn prc_3_own_prices_ask_for_no_approval() {
         vec![rate_card(november.period, &november.opening, &november.history).unwrap().unwrap().digest];
     let original = november.settle();
     november.approvals.clear();
-    let again = recoup_ledger::settle(&november.input(Some(&original.prices))).unwrap();
+    let again = november.settle_at(Some(&original.prices)).unwrap();
     assert_eq!((&again.lines, again.rate_card, again.findings.len()), (&original.lines, None, 0));
     assert_eq!(again.lines[&id("a")][0].price, Some(amount("0.1")));
 }

@@ -1,6 +1,4 @@
-use recoup_ledger::{
-    Bearer, CloseFacts, Correction, LineKind, TieError, check, close_findings, correct, not_charged, settle,
-};
+use recoup_ledger::{Bearer, CloseFacts, Correction, LineKind, TieError, check, close_findings, correct, not_charged};
 use recoup_model::organisation::{PoolBasis, PoolMethod, VariancePolicy};
 use recoup_model::{Calendar, FindingKind};
 use recoup_money::{Amount, Currency};
@@ -48,12 +46,12 @@ fn led_4_corrections_are_the_recomputed_close_less_what_was_booked() {
     for policy in [VariancePolicy::Settle, VariancePolicy::Absorb, VariancePolicy::Carry] {
         let mut world = world(policy);
         let original = world.settle();
-        let again = settle(&world.input(Some(&original.prices))).unwrap();
+        let again = world.settle_at(Some(&original.prices)).unwrap();
         assert_eq!(again.lines, original.lines, "its own prices give the same close");
         assert!(again.prices.is_empty() && again.closing == Default::default());
         assert!(correct(original.booked(), &[], &again).unwrap().is_empty());
         late(&mut world);
-        let recomputed = settle(&world.input(Some(&original.prices))).unwrap();
+        let recomputed = world.settle_at(Some(&original.prices)).unwrap();
         check(&recomputed).unwrap();
         let corrections = correct(original.booked(), &[], &recomputed).unwrap();
         let sum = Amount::checked_sum(corrections.iter().map(|correction| correction.line.exact)).unwrap();
@@ -89,10 +87,10 @@ fn crx_1_a_second_correction_is_measured_against_the_first() {
     let mut world = world(VariancePolicy::Settle);
     let original = world.settle();
     late(&mut world);
-    let first = settle(&world.input(Some(&original.prices))).unwrap();
+    let first = world.settle_at(Some(&original.prices)).unwrap();
     let earlier = correct(original.booked(), &[], &first).unwrap();
     late(&mut world);
-    let second = settle(&world.input(Some(&original.prices))).unwrap();
+    let second = world.settle_at(Some(&original.prices)).unwrap();
     let later = correct(original.booked(), &earlier, &second).unwrap();
     let direct = correct(first.booked(), &[], &second).unwrap();
     let figures = |corrections: &[Correction]| {

@@ -1,4 +1,4 @@
-use recoup_ledger::{LineKind, Settlement, correct, settle};
+use recoup_ledger::{LineKind, Settlement, correct};
 use recoup_model::organisation::{Agent, Billing, Markup, VariancePolicy};
 use recoup_money::Amount;
 
@@ -131,7 +131,7 @@ fn led_4_markup_of_a_late_task_is_corrected_apart_from_its_cost() {
         world.tasks("a", "tas", (1, 4), "6");
         let original = world.settle();
         world.tasks("b", "tas", (1, 2), "3");
-        let recomputed = settle(&world.input(Some(&original.prices))).unwrap();
+        let recomputed = world.settle_at(Some(&original.prices)).unwrap();
         recoup_ledger::check(&recomputed).unwrap();
         let mut november = World::new(organisation);
         november.period = world.period.next();

@@ -4,9 +4,7 @@ use num_rational::BigRational;
 use num_traits::Signed;
 use proptest::prelude::*;
 use recoup_attribution::DayFacts;
-use recoup_ledger::{
-    Bearer, Consumer, LineKind, PriceModel, PricedKey, Settlement, Workers, correct, rate_card, settle, settle_with,
-};
+use recoup_ledger::{Bearer, Consumer, LineKind, PriceModel, PricedKey, Settlement, Workers, correct, rate_card};
 use recoup_model::Organisation;
 use recoup_model::organisation::{
     Billing, Markup, PoolBasis, PoolMethod, PoolRecovery, PriceApproval, PriceLock, VariancePolicy,
@@ -396,13 +394,13 @@ proptest! {
     #[test]
     fn clo_5_settled_in_parts_by_several_it_is_the_same(setting in settings(), traces in traces(), parts in 2_usize..7) {
         let world = build(&setting, &traces);
-        let Ok(settlement) = settle(&world.input(None)) else { return Ok(()) };
+        let Ok(settlement) = world.settle_at(None) else { return Ok(()) };
         let bytes = |settlement: &Settlement| serde_json::to_string(settlement).unwrap();
-        let apart = settle_with(&world.input(None), &Apart(parts)).unwrap();
+        let apart = world.settle_by(&Apart(parts), None).unwrap();
         prop_assert_eq!(bytes(&apart), bytes(&settlement));
         let own = Some(&settlement.prices[..]);
-        let again = settle_with(&world.input(own), &Apart(parts)).unwrap();
-        prop_assert_eq!(bytes(&again), bytes(&settle(&world.input(own)).unwrap()));
+        let again = world.settle_by(&Apart(parts), own).unwrap();
+        prop_assert_eq!(bytes(&again), bytes(&world.settle_at(own).unwrap()));
     }
 
     #[test]
@@ -417,7 +415,7 @@ proptest! {
         for trace in &late {
             world.add(trace);
         }
-        let Ok(recomputed) = settle(&world.input(Some(&original.prices))) else { return Ok(()) };
+        let Ok(recomputed) = world.settle_at(Some(&original.prices)) else { return Ok(()) };
         recoup_ledger::check(&recomputed).unwrap();
         let corrections = correct(original.booked(), &[], &recomputed).unwrap();
         let sum: i128 = corrections.iter().map(|correction| correction.line.exact.pico()).sum();

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{Days, NaiveDate};
-use recoup_attribution::DayFacts;
 use recoup_attribution::facts::{CellKey, EventSet, Item, PoolUseKey, TaskKey, TaskOf};
-use recoup_ledger::{Correction, LedgerError, Line, LineKind, Opening, PeriodInput, PriceVersion, Settlement};
+use recoup_attribution::{DayFacts, SettlementFacts};
+use recoup_ledger::{
+    Alone, Correction, LedgerError, Line, LineKind, Opening, PeriodInput, PriceVersion, Settlement, Workers,
+};
 use recoup_model::organisation::{
     Agent, Billing, History, Mode, Policy, Pool, PoolBasis, PoolMethod, TaskType, Team, Version,
 };
@@ -129,21 +131,31 @@ impl World {
         self.days.entry(on).or_insert_with(|| empty_day(on))
     }
 
-    pub(crate) fn input<'a>(&'a self, own_prices: Option<&'a [PriceVersion]>) -> PeriodInput<'a> {
-        PeriodInput {
+    pub(crate) fn try_settle(&self) -> Result<Settlement, LedgerError> {
+        self.settle_at(None)
+    }
+
+    /// At its own prices, as when a closed period is settled again.
+    pub(crate) fn settle_at(&self, own_prices: Option<&[PriceVersion]>) -> Result<Settlement, LedgerError> {
+        self.settle_by(&Alone, own_prices)
+    }
+
+    pub(crate) fn settle_by(
+        &self,
+        workers: &dyn Workers,
+        own_prices: Option<&[PriceVersion]>,
+    ) -> Result<Settlement, LedgerError> {
+        let input = PeriodInput {
             period: self.period,
             through: self.through,
             history: &self.history,
-            days: &self.days,
+            days: &SettlementFacts::of_days(&self.days).unwrap(),
             opening: &self.opening,
             own_prices,
             corrections: &self.corrections,
             approvals: &self.approvals,
-        }
-    }
-
-    pub(crate) fn try_settle(&self) -> Result<Settlement, LedgerError> {
-        recoup_ledger::settle(&self.input(None))
+        };
+        recoup_ledger::settle_with(&input, workers)
     }
 
     /// Settles, checks that it ties, and that its JSON is read back as it was.

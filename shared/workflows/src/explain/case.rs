@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::NaiveDate;
-use recoup_attribution::DayFacts;
+use recoup_attribution::{DayFacts, SettlementFacts};
 use recoup_ledger::{Opening, PeriodInput, PriceVersion, Settlement, settle_with};
 use recoup_model::{Digest, Id, Period};
 
@@ -13,6 +13,7 @@ use super::route::Tariffs;
 use crate::app::{App, World};
 use crate::close::PeriodRecord;
 use crate::error::Refusal;
+use crate::nightly::to_settle;
 use crate::shipped::Known;
 use crate::workers::Threads;
 
@@ -21,7 +22,10 @@ pub(crate) struct Case {
     pub(crate) record: PeriodRecord,
     /// Organisation and prices as they were known at the close.
     pub(crate) world: Arc<World>,
+    /// As fine as queries ask.
     pub(crate) days: BTreeMap<NaiveDate, DayFacts>,
+    /// What its settlement reads of them.
+    read: BTreeMap<NaiveDate, SettlementFacts>,
     pub(crate) opening: Opening,
     pub(crate) prices: Vec<PriceVersion>,
     pub(crate) settlement: Settlement,
@@ -51,7 +55,7 @@ impl Case {
             period: self.period(),
             through: self.through(),
             history: &self.world.history,
-            days: &self.days,
+            days: &self.read,
             opening: &self.opening,
             own_prices: None,
             corrections: &[],
@@ -105,11 +109,12 @@ impl App {
         let record = record.clone();
         let settling = tokio::task::spawn_blocking(move || {
             let through = record.period.days().last().unwrap_or_default();
+            let read = to_settle(&days)?;
             let input = PeriodInput {
                 period: record.period,
                 through,
                 history: &world.history,
-                days: &days,
+                days: &read,
                 opening: &opening,
                 own_prices: Some(&prices),
                 corrections: &corrections,
@@ -117,7 +122,7 @@ impl App {
             };
             let settlement = settle_with(&input, &Threads)
                 .map_err(|error| Refusal::computation("settle a closed month again", error))?;
-            Ok(Case { record, world, days, opening, prices, settlement })
+            Ok(Case { record, world, days, read, opening, prices, settlement })
         });
         settling.await.map_err(|error| Refusal::computation("settle a closed month again", error))?
     }

@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::NaiveDate;
-use recoup_attribution::Grain;
-use recoup_attribution::facts::{DayFacts, Item};
+use recoup_attribution::facts::Item;
+use recoup_attribution::settlement::Bought;
+use recoup_attribution::{Grain, SettlementFacts};
 use recoup_documents::RULES_VERSION;
 use recoup_model::period::TIME_ZONE_DATA;
-use recoup_model::{Digest, Period};
+use recoup_model::{Digest, Id, Period};
 use recoup_money::Amount;
 use recoup_store::{Expect, Key, Write, WriteError};
 use tokio::task::JoinSet;
 
-use super::{Cut, DIRTY, DayOutcome, DayTraces, Prints, facts_in_grain, unreadable};
+use super::{Cut, DIRTY, DayOutcome, DayTraces, Prints, facts_in_grain, facts_to_settle, unreadable};
 use crate::alerts::UnpricedModel;
 use crate::anomalies::work_puts;
 use crate::app::{App, World};
@@ -205,7 +206,7 @@ struct Made {
     /// What the rows are stored under: the run, and a digest of them, so that two processes that do the same part from
     /// different events never mix their rows.
     name: String,
-    facts: DayFacts,
+    facts: SettlementFacts,
     unpriced: Vec<UnpricedModel>,
     digest: Digest,
     queries: Option<Digest>,
@@ -219,19 +220,26 @@ fn make_facts(
     run: &str,
     traces: &DayTraces,
 ) -> Result<Made, Refusal> {
-    let mut facts = facts_in_grain(world, (day, grain), traces)?;
-    let unpriced = unpriced_models(&facts);
-    let (mut fine, mut tasks) = match grain {
-        Grain::Query => (query_puts(&facts, lane, run)?, work_puts(&facts, world.history.calendar(), (lane, run))?),
-        // The next night makes them.
-        Grain::Settlement => (Vec::new(), Vec::new()),
-    };
-    facts.work.clear();
-    let facts = match grain {
-        Grain::Query => facts
-            .in_settlement_grain(&world.history)
-            .map_err(|error| Refusal::computation("add up the costs of a day", error))?,
-        Grain::Settlement => facts,
+    let (mut fine, mut tasks) = (Vec::new(), Vec::new());
+    let (facts, unpriced) = match grain {
+        Grain::Query => {
+            let facts = facts_in_grain(world, (day, grain), traces)?;
+            fine = query_puts(&facts, lane, run)?;
+            tasks = work_puts(&facts, world.history.calendar(), (lane, run))?;
+            let cells = facts.cells.iter().filter(|(key, _)| key.item == Item::Unpriced);
+            let of = cells.map(|(key, value)| (key.provider.as_ref(), key.model.as_ref(), value.events));
+            let coarse = SettlementFacts::coarse(&facts, &world.history);
+            let coarse = coarse.map_err(|error| Refusal::computation("add up the costs of a day", error))?;
+            (coarse, unpriced_models(day, of))
+        }
+        // The rest the next night makes.
+        Grain::Settlement => {
+            let facts = facts_to_settle(world, day, traces)?;
+            let costs = facts.costs().iter().filter(|(key, _)| key.item == Bought::Unpriced);
+            let of = costs.map(|(key, value)| (facts.name(key.provider), facts.name(key.model), value.events));
+            let unpriced = unpriced_models(day, of);
+            (facts, unpriced)
+        }
     };
     let mut puts = settlement_puts(&facts, lane, run)?;
     let digest = facts_digest(&puts, run);
@@ -251,19 +259,21 @@ fn make_facts(
 }
 
 /// The models of a day that no price was found for.
-fn unpriced_models(facts: &DayFacts) -> Vec<UnpricedModel> {
+fn unpriced_models<'a>(
+    day: NaiveDate,
+    found: impl Iterator<Item = (Option<&'a Id>, Option<&'a Id>, u64)>,
+) -> Vec<UnpricedModel> {
     let mut models: BTreeMap<(String, String), u64> = BTreeMap::new();
-    for (key, value) in facts.cells.iter().filter(|(key, _)| key.item == Item::Unpriced) {
-        let Some(model) = &key.model else { continue };
-        let provider = key.provider.as_deref().unwrap_or_default().to_owned();
-        let events = models.entry((provider, model.to_string())).or_default();
-        *events = events.saturating_add(value.events);
+    for (provider, model, events) in found {
+        let Some(model) = model else { continue };
+        let provider = provider.map(ToString::to_string).unwrap_or_default();
+        let sum = models.entry((provider, model.to_string())).or_default();
+        *sum = sum.saturating_add(events);
     }
-    let day = facts.day;
     models.into_iter().map(|((provider, model), events)| UnpricedModel { provider, model, day, events }).collect()
 }
 
-fn total_cost(facts: &DayFacts) -> Result<Amount, Refusal> {
-    Amount::checked_sum(facts.cells.values().map(|cell| cell.cost))
+fn total_cost(facts: &SettlementFacts) -> Result<Amount, Refusal> {
+    Amount::checked_sum(facts.costs().iter().map(|(_, value)| value.cost))
         .ok_or_else(|| Refusal::computation("add a day's cost", "the sum overflows"))
 }

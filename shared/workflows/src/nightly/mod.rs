@@ -13,12 +13,12 @@ mod rows;
 mod settle;
 mod steps;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
-use recoup_attribution::batch::{Batch, day_facts};
+use recoup_attribution::batch::{Batch, day_facts, settlement_facts};
 use recoup_attribution::facts::DayFacts;
-use recoup_attribution::{Context, Grain};
+use recoup_attribution::{AttributionError, Context, Grain, SettlementFacts};
 use recoup_model::Period;
 use recoup_money::Amount;
 use serde::{Deserialize, Serialize};
@@ -93,6 +93,19 @@ pub(crate) fn facts_in_grain(world: &World, day: (NaiveDate, Grain), loaded: &Da
     attribute(world, day, (loaded, if day.1 == Grain::Settlement { batch.without_work() } else { batch }))
 }
 
+/// The same as a settlement reads it.
+pub(crate) fn facts_to_settle(world: &World, day: NaiveDate, loaded: &DayTraces) -> Result<SettlementFacts, Refusal> {
+    // What tasks used no settlement reads.
+    let batch = Batch::new(world.prices.as_ref()).without_work();
+    let context = Context { history: &world.history, rater: world.prices.as_ref() };
+    let rows = Rows::new(&loaded.blocks, &loaded.beyond);
+    settlement_facts(day, batch, &loaded.excluded, &context, &rows).map_err(|error| not_attributed(&error))
+}
+
+fn not_attributed(error: &AttributionError) -> Refusal {
+    Refusal::computation("attribute a day", error)
+}
+
 /// The same in the grain of settlements, with what tasks used, where so many of the dearest of each agent and task type are
 /// kept.
 pub(crate) fn facts_keeping(
@@ -111,8 +124,12 @@ fn attribute(
 ) -> Result<DayFacts, Refusal> {
     let context = Context { history: &world.history, rater: world.prices.as_ref() };
     let rows = Rows::new(&loaded.blocks, &loaded.beyond);
-    day_facts(day, batch, &loaded.excluded, &context, &rows)
-        .map_err(|error| Refusal::computation("attribute a day", error))
+    day_facts(day, batch, &loaded.excluded, &context, &rows).map_err(|error| not_attributed(&error))
+}
+
+/// What a settlement reads of the facts of some days.
+pub(crate) fn to_settle(days: &BTreeMap<NaiveDate, DayFacts>) -> Result<BTreeMap<NaiveDate, SettlementFacts>, Refusal> {
+    SettlementFacts::of_days(days).map_err(|error| Refusal::computation("add up the costs of a day", error))
 }
 
 /// The first and the last period that is not closed: from the first with facts, or the one after the last closed before

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::NaiveDate;
-use recoup_attribution::DayFacts;
+use recoup_attribution::{DayFacts, SettlementFacts};
+use recoup_documents::Counted;
 use recoup_ledger::{
     Balances, Booked, Carried, Correction, LedgerError, Opening, PeriodInput, PoolRecord, PriceVersion, Settlement,
     Totals, VarianceRecord, each, settle_with,
@@ -48,7 +49,7 @@ pub(crate) struct SettledPeriod {
     pub(crate) corrections: Vec<Correction>,
     pub(crate) nights: BTreeMap<String, Digest>,
     /// Of the facts that it was settled from, where it is being closed, which events they count.
-    pub(crate) days: BTreeMap<NaiveDate, DayFacts>,
+    pub(crate) days: BTreeMap<NaiveDate, Counted>,
 }
 
 /// What is kept of a settled period; lists lie beside it under the run.
@@ -201,8 +202,7 @@ impl App {
         let settlement = settle_with(&input, &Threads).map_err(|error| not_settled((period, through), error))?;
         let price_rows = rows_of(&settlement.prices)?;
         let corrections = corrections.to_vec();
-        let counted = |(day, facts): (&NaiveDate, &DayFacts)| (*day, only_counted(facts));
-        let heads = days.iter().map(counted).collect();
+        let heads = days.iter().map(|(day, facts)| (*day, Counted::of(facts))).collect();
         // A month's facts are many small things to give back, and nobody has to wait for that.
         tokio::task::spawn_blocking(move || drop(days));
         let days = heads;
@@ -268,7 +268,7 @@ impl App {
         &self,
         world: &World,
         record: &PeriodRecord,
-        days: &BTreeMap<NaiveDate, DayFacts>,
+        days: &BTreeMap<NaiveDate, SettlementFacts>,
     ) -> Result<Settlement, Refusal> {
         let own = close::history_as_closed(&world.history, record)?;
         let opening = self.opening_of(record).await?;
@@ -397,11 +397,6 @@ fn rows_of(prices: &[PriceVersion]) -> Result<Vec<String>, Refusal> {
     let rows = each(&Threads, prices.chunks(PRICES_AT_ONCE), some);
     let rows = rows.ok_or_else(|| Refusal::computation("write the prices", "a thread stopped"))?;
     Ok(rows.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
-}
-
-/// What a manifest says of a day.
-fn only_counted(facts: &DayFacts) -> DayFacts {
-    DayFacts { counted: facts.counted.clone(), context: facts.context, ..DayFacts::empty(facts.day) }
 }
 
 pub(crate) fn carry_past(carried: &mut Carried, opening: &Opening, closing: &Opening) -> Result<(), Refusal> {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use chrono::{Days, NaiveDate};
+use recoup_attribution::SettlementFacts;
+use recoup_attribution::settlement::{Code, Numbering};
 use recoup_model::{Id, Kind};
 use recoup_money::Amount;
 use recoup_store::books::VALUE_BYTES_MAX;
@@ -120,20 +122,6 @@ pub(super) fn value_of<T: Clone>(values: &[T], code: i64) -> Option<Option<T>> {
     }
 }
 
-/// Rows as they stand in a record.
-pub(super) trait Packed: Serialize + DeserializeOwned {
-    type Key: Ord;
-    type Value;
-
-    fn pack<'a>(day: NaiveDate, rows: impl Iterator<Item = (&'a Self::Key, &'a Self::Value)>) -> Self
-    where
-        Self::Key: 'a,
-        Self::Value: 'a;
-
-    /// None where a record does not hold what was written.
-    fn unpack(self, day: NaiveDate, rows: &mut Vec<(Self::Key, Self::Value)>) -> Option<()>;
-}
-
 /// Rows of a partition that are written as one list.
 pub(super) struct List<'a> {
     partition: &'a str,
@@ -142,40 +130,48 @@ pub(super) struct List<'a> {
 }
 
 impl List<'_> {
-    /// The puts of these rows; where their texts make a record too large, of the halves.
-    pub(super) fn puts<P: Packed>(
+    /// The puts of these rows, which `pack` makes records of; where their texts make a record too large, of the halves.
+    fn put<R, P: Serialize>(
         &self,
-        rows: &[(&P::Key, &P::Value)],
+        rows: &[R],
+        pack: &impl Fn(NaiveDate, &[R]) -> P,
         puts: &mut Vec<Write>,
     ) -> Result<(), StoreError> {
-        let value = records::to_json(&P::pack(self.day, rows.iter().copied()))?;
+        let value = records::to_json(&pack(self.day, rows))?;
         let half = rows.len().div_euclid(2);
         if value.len() > VALUE_BYTES_MAX && half > 0 {
             let (first, second) = rows.split_at(half);
-            self.puts::<P>(first, puts)?;
-            return self.puts::<P>(second, puts);
+            self.put(first, pack, puts)?;
+            return self.put(second, pack, puts);
         }
         let key = Key::new(self.partition, format!("{}{:06}", self.prefix, puts.len()));
         puts.push(Write::Put { key, value, expect: Expect::Any, until_s: None });
         Ok(())
     }
 
-    pub(super) fn all_puts<P: Packed>(&self, map: &BTreeMap<P::Key, P::Value>) -> Result<Vec<Write>, StoreError> {
-        let rows: Vec<_> = map.iter().collect();
+    pub(super) fn puts<R, P: Serialize>(
+        &self,
+        rows: &[R],
+        pack: impl Fn(NaiveDate, &[R]) -> P,
+    ) -> Result<Vec<Write>, StoreError> {
         let mut puts = Vec::new();
-        rows.chunks(ROWS_MAX).try_for_each(|rows| self.puts::<P>(rows, &mut puts))?;
+        rows.chunks(ROWS_MAX).try_for_each(|rows| self.put(rows, &pack, &mut puts))?;
         Ok(puts)
     }
 
-    pub(super) async fn read<P: Packed>(&self, books: &dyn Books) -> Result<BTreeMap<P::Key, P::Value>, StoreError> {
-        let mut rows = Vec::new();
+    /// Hands each record to `unpack`, which gives `None` where it does not hold what was written.
+    pub(super) async fn read<P: DeserializeOwned>(
+        &self,
+        books: &dyn Books,
+        mut unpack: impl FnMut(NaiveDate, P) -> Option<()>,
+    ) -> Result<(), StoreError> {
         for (sort, packed, _) in records::all::<P>(books, self.partition, &self.prefix).await? {
-            packed.unpack(self.day, &mut rows).ok_or_else(|| StoreError::Damaged {
+            unpack(self.day, packed).ok_or_else(|| StoreError::Damaged {
                 what: format!("the record {}/{sort}", self.partition),
                 detail: "its columns do not fit together".to_owned(),
             })?;
         }
-        Ok(rows.into_iter().collect())
+        Ok(())
     }
 }
 
@@ -214,6 +210,57 @@ impl Texts {
                 code
             }
         }
+    }
+}
+
+/// Texts of one record for numbered names, numbered as they come.
+pub(super) struct Numbered<'f> {
+    facts: &'f SettlementFacts,
+    codes: Vec<i64>,
+    pub(super) texts: Vec<Id>,
+}
+
+impl<'f> Numbered<'f> {
+    pub(super) fn of(facts: &'f SettlementFacts) -> Self {
+        Self { facts, codes: vec![0; facts.names().len()], texts: Vec::new() }
+    }
+
+    pub(super) fn code(&mut self, name: Code) -> i64 {
+        let Some(code) = name.place().and_then(|place| self.codes.get_mut(place)) else { return 0 };
+        if *code == 0 {
+            self.texts.extend(self.facts.name(name).cloned());
+            *code = i64::try_from(self.texts.len()).unwrap_or(i64::MAX);
+        }
+        *code
+    }
+
+    /// Adds a row to columns.
+    pub(super) fn push<const N: usize>(&mut self, row: [(&mut Runs, Code); N]) {
+        for (column, name) in row {
+            column.push(self.code(name));
+        }
+    }
+}
+
+/// Numbers of names for the texts of one record.
+pub(super) struct Read(Vec<Code>);
+
+impl Read {
+    pub(super) fn of(texts: &[Id], names: &mut Numbering) -> Self {
+        Self(texts.iter().map(|text| names.code(Some(text))).collect())
+    }
+
+    /// A code that was never given is a damaged record.
+    pub(super) fn code(&self, code: i64) -> Option<Code> {
+        match code {
+            0 => Some(Code::NONE),
+            code => self.0.get(usize::try_from(code.checked_sub(1)?).ok()?).copied(),
+        }
+    }
+
+    /// As [`Read::code`], of what every row has.
+    pub(super) fn required(&self, code: i64) -> Option<Code> {
+        self.code(code).filter(|code| *code != Code::NONE)
     }
 }
 

@@ -14,8 +14,9 @@ mod users;
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
-use recoup_attribution::DayFacts;
-use recoup_attribution::facts::{CellKey, CellValue, PoolUse, PoolUseKey, TaskKey, TaskValue, UserKey, UserValue};
+use recoup_attribution::facts::{CellKey, CellValue, UserKey, UserValue};
+use recoup_attribution::settlement::Rows;
+use recoup_attribution::{DayFacts, SettlementFacts};
 use recoup_store::{Books, StoreError, Write};
 
 use self::cells::Cells;
@@ -24,54 +25,58 @@ use self::pools::Pools;
 use self::tasks::{Tasks, Times};
 use self::users::Users;
 
-/// The puts of a day's cost cells, tasks and use of pools.
-pub(crate) fn puts(partition: &str, run: &str, facts: &DayFacts) -> Result<Vec<Write>, StoreError> {
-    let day = facts.day;
-    let mut puts = list(partition, run, "costs", day).all_puts::<Cells>(&facts.cells)?;
-    puts.extend(list(partition, run, "tasks", day).all_puts::<Tasks>(&facts.tasks)?);
-    let mut times = BTreeMap::new();
-    for (row, value) in (0..).zip(facts.tasks.values()) {
+/// The puts of a day's costs, tasks and use of pools.
+pub(crate) fn puts(partition: &str, run: &str, facts: &SettlementFacts) -> Result<Vec<Write>, StoreError> {
+    let list = |name| list(partition, run, name, facts.day);
+    let mut puts = list("costs").puts(facts.costs(), |day, rows| Cells::of_costs(day, rows, facts))?;
+    puts.extend(list("tasks").puts(facts.tasks(), |_, rows| Tasks::of(rows, facts))?);
+    let mut times = Vec::new();
+    for (row, (_, value)) in (0..).zip(facts.tasks()) {
         times.extend(value.durations_ns.iter().map(|(ns, tasks)| ((row, false, *ns), *tasks)));
         times.extend(value.idles_ns.iter().map(|(ns, tasks)| ((row, true, *ns), *tasks)));
     }
-    puts.extend(list(partition, run, "times", day).all_puts::<Times>(&times)?);
-    puts.extend(list(partition, run, "pools", day).all_puts::<Pools>(&facts.pools)?);
+    puts.extend(list("times").puts(&times, |_, rows| Times::of(rows))?);
+    puts.extend(list("pools").puts(facts.uses(), |_, rows| Pools::of(rows, facts))?);
     Ok(puts)
 }
-
-/// Cost cells, tasks and use of pools by what they are of.
-pub(crate) type Rows = (BTreeMap<CellKey, CellValue>, BTreeMap<TaskKey, TaskValue>, BTreeMap<PoolUseKey, PoolUse>);
 
 /// What [`puts`] stored.
 pub(crate) async fn read(
     books: &dyn Books,
     (partition, run): (&str, &str),
     day: NaiveDate,
-) -> Result<Rows, StoreError> {
-    let cells = list(partition, run, "costs", day).read::<Cells>(books).await?;
-    let mut tasks = list(partition, run, "tasks", day).read::<Tasks>(books).await?;
-    let times = list(partition, run, "times", day).read::<Times>(books).await?;
+) -> Result<SettlementFacts, StoreError> {
+    let list = |name| list(partition, run, name, day);
+    let mut rows = Rows::default();
+    list("costs").read(books, |day, packed: Cells| packed.into_costs(day, &mut rows)).await?;
+    list("tasks").read(books, |_, packed: Tasks| packed.into_rows(&mut rows)).await?;
+    let mut times = Vec::new();
+    list("times").read(books, |_, packed: Times| packed.into_rows(&mut times)).await?;
     let mut times = times.into_iter().peekable();
-    for (row, value) in (0..).zip(tasks.values_mut()) {
+    for (row, (_, value)) in (0..).zip(&mut rows.tasks) {
         while let Some(((_, idle, ns), count)) = times.next_if(|((of, ..), _)| *of == row) {
             let durations = if idle { &mut value.idles_ns } else { &mut value.durations_ns };
             durations.insert(ns, count);
         }
     }
     if let Some(((row, ..), _)) = times.next() {
-        return Err(StoreError::Damaged {
-            what: format!("the durations of the tasks of {day}"),
-            detail: format!("there is no task {row}"),
-        });
+        return Err(damaged("the durations of the tasks", day, format!("there is no task {row}")));
     }
-    Ok((cells, tasks, list(partition, run, "pools", day).read::<Pools>(books).await?))
+    list("pools").read(books, |_, packed: Pools| packed.into_rows(&mut rows)).await?;
+    rows.in_order(day).map_err(|error| damaged("the facts", day, error.to_string()))
+}
+
+fn damaged(what: &str, day: NaiveDate, detail: String) -> StoreError {
+    StoreError::Damaged { what: format!("{what} of {day}"), detail }
 }
 
 /// The puts of what only queries ask: the day's cost cells as fine as they are, and costs by user.
 pub(crate) fn query_puts(partition: &str, run: &str, facts: &DayFacts) -> Result<Vec<Write>, StoreError> {
     let day = facts.day;
-    let mut puts = list(partition, run, "cells", day).all_puts::<Cells>(&facts.cells)?;
-    puts.extend(list(partition, run, "users", day).all_puts::<Users>(&facts.users)?);
+    let cells: Vec<_> = facts.cells.iter().collect();
+    let mut puts = list(partition, run, "cells", day).puts(&cells, Cells::of)?;
+    let users: Vec<_> = facts.users.iter().collect();
+    puts.extend(list(partition, run, "users", day).puts(&users, |_, rows| Users::of(rows))?);
     Ok(puts)
 }
 
@@ -81,7 +86,9 @@ pub(crate) async fn read_cells(
     (partition, run): (&str, &str),
     day: NaiveDate,
 ) -> Result<BTreeMap<CellKey, CellValue>, StoreError> {
-    list(partition, run, "cells", day).read::<Cells>(books).await
+    let mut rows = Vec::new();
+    list(partition, run, "cells", day).read(books, |day, packed: Cells| packed.into_cells(day, &mut rows)).await?;
+    Ok(rows.into_iter().collect())
 }
 
 /// The costs by user that [`query_puts`] stored.
@@ -90,5 +97,7 @@ pub(crate) async fn read_users(
     (partition, run): (&str, &str),
     day: NaiveDate,
 ) -> Result<BTreeMap<UserKey, UserValue>, StoreError> {
-    list(partition, run, "users", day).read::<Users>(books).await
+    let mut rows = Vec::new();
+    list(partition, run, "users", day).read(books, |_, packed: Users| packed.into_rows(&mut rows)).await?;
+    Ok(rows.into_iter().collect())
 }

@@ -1,11 +1,12 @@
 //! Use of pools in columns.
 
-use chrono::NaiveDate;
-use recoup_attribution::facts::{PoolUse, PoolUseKey};
+use recoup_attribution::SettlementFacts;
+use recoup_attribution::facts::PoolUse;
+use recoup_attribution::settlement::{Rows, UseOf};
 use recoup_model::Id;
 use serde::{Deserialize, Serialize};
 
-use super::columns::{Packed, Pico, Runs, Texts, all_are, value_of};
+use super::columns::{Numbered, Pico, Read, Runs, all_are};
 
 /// Who used a pool, and how much.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -21,46 +22,45 @@ pub(super) struct Pools {
     cost: Vec<Pico>,
 }
 
-impl Packed for Pools {
-    type Key = PoolUseKey;
-    type Value = PoolUse;
-
-    fn pack<'a>(_: NaiveDate, rows: impl Iterator<Item = (&'a PoolUseKey, &'a PoolUse)>) -> Self {
+impl Pools {
+    pub(super) fn of(rows: &[(UseOf, PoolUse)], facts: &SettlementFacts) -> Self {
         let mut all = Self::default();
-        let mut texts = Texts::new();
+        let mut texts = Numbered::of(facts);
         for (key, value) in rows {
             texts.push([
-                (&mut all.pool, Some(&key.pool)),
-                (&mut all.team, key.team.as_ref()),
-                (&mut all.via, key.via.as_ref()),
-                (&mut all.agent, key.agent.as_ref()),
+                (&mut all.pool, key.pool),
+                (&mut all.team, key.team),
+                (&mut all.via, key.via),
+                (&mut all.agent, key.agent),
             ]);
             all.invocations.push(value.invocations);
             all.tokens.push(value.tokens);
             all.duration_ms.push(value.duration_ms);
             all.cost.push(Pico(value.cost));
         }
-        all.texts = texts.codes.values;
+        all.texts = texts.texts;
         all
     }
 
-    fn unpack(self, _: NaiveDate, rows: &mut Vec<(PoolUseKey, PoolUse)>) -> Option<()> {
-        let text = |code| value_of(&self.texts, code);
+    /// Adds the rows; `None` where a record does not hold what was written.
+    pub(super) fn into_rows(self, rows: &mut Rows) -> Option<()> {
+        let texts = Read::of(&self.texts, &mut rows.names);
         let names = [&self.pool, &self.team, &self.via, &self.agent];
         let figures = [&self.invocations, &self.tokens, &self.duration_ms];
         all_are(names.into_iter().map(Runs::len).chain(figures.map(Vec::len)), self.cost.len())?;
         let [mut pool, mut team, mut via, mut agent] = names.map(Runs::rows);
         let [mut invocations, mut tokens, mut duration_ms] = figures.map(|figures| figures.iter().copied());
-        rows.reserve(self.cost.len());
+        rows.uses.reserve(self.cost.len());
         for cost in &self.cost {
-            let key = PoolUseKey {
-                pool: text(pool.next()?)??,
-                team: text(team.next()?)?,
-                via: text(via.next()?)?,
-                agent: text(agent.next()?)?,
+            let key = UseOf {
+                pool: texts.required(pool.next()?)?,
+                team: texts.code(team.next()?)?,
+                via: texts.code(via.next()?)?,
+                agent: texts.code(agent.next()?)?,
             };
             let (invocations, tokens) = (invocations.next()?, tokens.next()?);
-            rows.push((key, PoolUse { invocations, tokens, duration_ms: duration_ms.next()?, cost: cost.0 }));
+            let value = PoolUse { invocations, tokens, duration_ms: duration_ms.next()?, cost: cost.0 };
+            rows.uses.push((key, value));
         }
         Some(())
     }
@@ -69,35 +69,31 @@ impl Packed for Pools {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
+    use chrono::NaiveDate;
+
     use super::*;
 
     #[test]
     fn rows_are_read_as_they_were_written() {
         let day = NaiveDate::default();
-        let name = |name: &str| Some(Id::from(name));
-        let key = |pool: &str, team: Option<Id>, via: Option<Id>| PoolUseKey {
-            pool: Id::from(pool),
-            team,
-            via,
-            agent: name(pool),
+        let mut rows = Rows::default();
+        let mut push = |[pool, team, via]: [&str; 3], (invocations, cost): (u64, &str)| {
+            let mut code = |name: &str| rows.names.code(Some(&Id::from(name)).filter(|name| !name.is_empty()));
+            let key = UseOf { pool: code(pool), team: code(team), via: code(via), agent: code(pool) };
+            let value = PoolUse { invocations, tokens: u64::MAX, duration_ms: 0, cost: cost.parse().unwrap() };
+            rows.uses.push((key, value));
         };
-        let value = |invocations, cost: &str| PoolUse {
-            invocations,
-            tokens: u64::MAX,
-            duration_ms: 0,
-            cost: cost.parse().unwrap(),
-        };
-        let rows = vec![
-            (key("audit", None, None), value(0, "0")),
-            (key("audit", name("a"), name("safety")), value(3, "-0.000000000001")),
-            (key("safety", name("a"), None), value(1, "99999999999999999999")),
-        ];
-        let packed = Pools::pack(day, rows.iter().map(|(key, value)| (key, value)));
+        push(["safety", "a", ""], (1, "99999999999999999999"));
+        push(["audit", "", ""], (0, "0"));
+        push(["audit", "a", "safety"], (3, "-0.000000000001"));
+        let facts = rows.in_order(day).unwrap();
+        let packed = Pools::of(facts.uses(), &facts);
+        assert_eq!(packed.texts, ["audit", "a", "safety"].map(Id::from), "in the order of rows, each once");
         let text = serde_json::to_string(&packed).unwrap();
-        let mut read = Vec::new();
-        serde_json::from_str::<Pools>(&text).unwrap().unpack(day, &mut read).unwrap();
-        assert_eq!(read, rows);
+        let mut read = Rows::default();
+        serde_json::from_str::<Pools>(&text).unwrap().into_rows(&mut read).unwrap();
+        assert_eq!(read.in_order(day).unwrap(), facts);
         let cut = Pools { tokens: Vec::new(), ..packed };
-        assert_eq!(cut.unpack(day, &mut Vec::new()), None, "a column is missing");
+        assert_eq!(cut.into_rows(&mut Rows::default()), None, "a column is missing");
     }
 }

@@ -1,11 +1,12 @@
 //! Tasks and their durations in columns.
 
-use chrono::NaiveDate;
-use recoup_attribution::facts::{TaskKey, TaskValue};
+use recoup_attribution::SettlementFacts;
+use recoup_attribution::facts::TaskValue;
+use recoup_attribution::settlement::{Rows, TasksOf};
 use recoup_model::Id;
 use serde::{Deserialize, Serialize};
 
-use super::columns::{Packed, Pico, Runs, Texts, all_are, value_of};
+use super::columns::{Numbered, Pico, Read, Runs, all_are};
 
 /// Tasks, without the durations of each.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -26,19 +27,12 @@ pub(super) struct Tasks {
     idle_ns: Vec<u64>,
 }
 
-impl Packed for Tasks {
-    type Key = TaskKey;
-    type Value = TaskValue;
-
-    fn pack<'a>(_: NaiveDate, rows: impl Iterator<Item = (&'a TaskKey, &'a TaskValue)>) -> Self {
+impl Tasks {
+    pub(super) fn of(rows: &[(TasksOf, TaskValue)], facts: &SettlementFacts) -> Self {
         let mut all = Self::default();
-        let mut texts = Texts::new();
+        let mut texts = Numbered::of(facts);
         for (key, value) in rows {
-            texts.push([
-                (&mut all.team, key.team.as_ref()),
-                (&mut all.agent, key.agent.as_ref()),
-                (&mut all.task_type, Some(&key.task_type)),
-            ]);
+            texts.push([(&mut all.team, key.team), (&mut all.agent, key.agent), (&mut all.task_type, key.task_type)]);
             all.tasks.push(value.tasks);
             all.completed.push(value.completed);
             all.failed.push(value.failed);
@@ -50,25 +44,26 @@ impl Packed for Tasks {
             all.active_ns.push(value.active_ns);
             all.idle_ns.push(value.idle_ns);
         }
-        all.texts = texts.codes.values;
+        all.texts = texts.texts;
         all
     }
 
-    fn unpack(self, _: NaiveDate, rows: &mut Vec<(TaskKey, TaskValue)>) -> Option<()> {
-        let text = |code| value_of(&self.texts, code);
+    /// Adds the rows; `None` where a record does not hold what was written.
+    pub(super) fn into_rows(self, rows: &mut Rows) -> Option<()> {
+        let texts = Read::of(&self.texts, &mut rows.names);
         let names = [&self.team, &self.agent, &self.task_type];
         let counts = [&self.completed, &self.failed, &self.killed, &self.timed_tasks, &self.timed_completed];
         let times = [&self.active_ns, &self.idle_ns].map(Vec::len);
         let lengths = names.map(Runs::len).into_iter().chain(counts.map(Vec::len)).chain(times);
         all_are(lengths.chain([self.direct_cost.len(), self.timed_cost.len()]), self.tasks.len())?;
         let [mut team, mut agent, mut task_type] = names.map(Runs::rows);
-        rows.reserve(self.tasks.len());
+        rows.tasks.reserve(self.tasks.len());
         for (at, tasks) in self.tasks.iter().enumerate() {
             let count = |column: &[u64]| column.get(at).copied();
-            let key = TaskKey {
-                team: text(team.next()?)?,
-                agent: text(agent.next()?)?,
-                task_type: text(task_type.next()?)??,
+            let key = TasksOf {
+                team: texts.code(team.next()?)?,
+                agent: texts.code(agent.next()?)?,
+                task_type: texts.required(task_type.next()?)?,
             };
             let value = TaskValue {
                 tasks: *tasks,
@@ -83,7 +78,7 @@ impl Packed for Tasks {
                 idle_ns: count(&self.idle_ns)?,
                 ..TaskValue::default()
             };
-            rows.push((key, value));
+            rows.tasks.push((key, value));
         }
         Some(())
     }
@@ -101,11 +96,8 @@ pub(super) struct Times {
     tasks: Vec<u64>,
 }
 
-impl Packed for Times {
-    type Key = TimeKey;
-    type Value = u64;
-
-    fn pack<'a>(_: NaiveDate, rows: impl Iterator<Item = (&'a TimeKey, &'a u64)>) -> Self {
+impl Times {
+    pub(super) fn of(rows: &[(TimeKey, u64)]) -> Self {
         let mut all = Self::default();
         for ((row, idle, ns), tasks) in rows {
             all.row.push(*row);
@@ -116,7 +108,8 @@ impl Packed for Times {
         all
     }
 
-    fn unpack(self, _: NaiveDate, rows: &mut Vec<(TimeKey, u64)>) -> Option<()> {
+    /// Adds the rows; `None` where a record does not hold what was written.
+    pub(super) fn into_rows(self, rows: &mut Vec<(TimeKey, u64)>) -> Option<()> {
         all_are([self.idle.len(), self.ns.len(), self.tasks.len()].into_iter(), self.row.len())?;
         let mut idle = self.idle.rows();
         for (at, row) in self.row.iter().enumerate() {

@@ -1,11 +1,10 @@
 //! Costs by user in columns.
 
-use chrono::NaiveDate;
 use recoup_attribution::facts::{UserKey, UserValue};
 use recoup_model::Id;
 use serde::{Deserialize, Serialize};
 
-use super::columns::{Packed, Pico, Runs, Texts, all_are, kind_code, kind_of, value_of};
+use super::columns::{Pico, Runs, Texts, all_are, kind_code, kind_of, value_of};
 
 /// Costs by user.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -24,11 +23,8 @@ pub(super) struct Users {
     tasks: Runs,
 }
 
-impl Packed for Users {
-    type Key = UserKey;
-    type Value = UserValue;
-
-    fn pack<'a>(_: NaiveDate, rows: impl Iterator<Item = (&'a UserKey, &'a UserValue)>) -> Self {
+impl Users {
+    pub(super) fn of(rows: &[(&UserKey, &UserValue)]) -> Self {
         let mut all = Self::default();
         let mut texts = Texts::new();
         for (key, value) in rows {
@@ -50,7 +46,8 @@ impl Packed for Users {
         all
     }
 
-    fn unpack(self, _: NaiveDate, rows: &mut Vec<(UserKey, UserValue)>) -> Option<()> {
+    /// Adds the rows; `None` where a record does not hold what was written.
+    pub(super) fn into_rows(self, rows: &mut Vec<(UserKey, UserValue)>) -> Option<()> {
         let text = |code| value_of(&self.texts, code);
         let names = [&self.team, &self.project, &self.user, &self.agent, &self.task_type, &self.model];
         let others = [&self.kind, &self.events, &self.unpriced, &self.tasks];
@@ -90,7 +87,6 @@ mod tests {
 
     #[test]
     fn rows_are_read_as_they_were_written() {
-        let day = NaiveDate::default();
         let name = |name: &str| Some(Id::from(name));
         let key = |team: Option<Id>, user: &str, model: Option<Id>, kind| UserKey {
             team,
@@ -108,12 +104,13 @@ mod tests {
             (key(name("a"), "u_1", name("m"), Kind::Llm), value("-0.000000000001", 7, 0)),
             (key(name("a"), "u_2", name("m"), Kind::Llm), value("99999999999999999999", 1, 0)),
         ];
-        let packed = Users::pack(day, rows.iter().map(|(key, value)| (key, value)));
+        let given: Vec<_> = rows.iter().map(|(key, value)| (key, value)).collect();
+        let packed = Users::of(&given);
         let text = serde_json::to_string(&packed).unwrap();
         let mut read = Vec::new();
-        serde_json::from_str::<Users>(&text).unwrap().unpack(day, &mut read).unwrap();
+        serde_json::from_str::<Users>(&text).unwrap().into_rows(&mut read).unwrap();
         assert_eq!(read, rows);
         let cut = Users { unpriced: Runs::default(), ..packed };
-        assert_eq!(cut.unpack(day, &mut Vec::new()), None, "a column is missing");
+        assert_eq!(cut.into_rows(&mut Vec::new()), None, "a column is missing");
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::NaiveDate;
-use recoup_attribution::{DayFacts, Grain};
+use recoup_attribution::{Grain, SettlementFacts};
 use recoup_ledger::{Carried, Opening, PeriodInput, Settlement, settle_with};
 use recoup_model::organisation::{Billing, History, Policy, Team};
 use recoup_model::{Digest, Organisation, Period};
@@ -16,7 +16,7 @@ use recoup_pricing::PriceBook;
 use crate::app::{App, World};
 use crate::close::{self, PeriodRecord};
 use crate::error::Refusal;
-use crate::nightly::{DIRTY, Dirty, Prints, SettledPeriod, SettledRecord, carry_past};
+use crate::nightly::{DIRTY, Dirty, Prints, SettledPeriod, SettledRecord, carry_past, to_settle};
 use crate::records;
 use crate::shipped::Known;
 use crate::workers::Threads;
@@ -50,8 +50,11 @@ struct Side {
 /// What one month is settled from.
 struct Ground {
     world: Arc<World>,
-    days: Arc<BTreeMap<NaiveDate, DayFacts>>,
+    days: Arc<Facts>,
 }
+
+/// Facts of a month.
+type Facts = BTreeMap<NaiveDate, SettlementFacts>;
 
 impl Side {
     fn opening_with(first: Opening) -> Result<Self, Refusal> {
@@ -125,7 +128,7 @@ impl App {
             };
             let changed = changed_world(&base, other, month)?;
             let approvals = self.approved_cards(month.period).await?;
-            let stored = Arc::new(self.period_facts(month.period).await?);
+            let stored = Arc::new(to_settle(&self.period_facts(month.period).await?)?);
             let (before, after) = if again {
                 self.replay_both(run, (&base, &changed), (month, stored)).await?
             } else {
@@ -161,8 +164,8 @@ impl App {
         self: &Arc<Self>,
         run: &str,
         (base, changed): (&Arc<World>, &Arc<World>),
-        (month, stored): (&Month, Arc<BTreeMap<NaiveDate, DayFacts>>),
-    ) -> Result<(Arc<BTreeMap<NaiveDate, DayFacts>>, Arc<BTreeMap<NaiveDate, DayFacts>>), Refusal> {
+        (month, stored): (&Month, Arc<Facts>),
+    ) -> Result<(Arc<Facts>, Arc<Facts>), Refusal> {
         let from = (self.marked_through().await?, Prints::Stored);
         let dirty: BTreeSet<NaiveDate> = records::all::<Dirty>(self.books(), DIRTY, "")
             .await?
@@ -176,14 +179,15 @@ impl App {
             let done = number.saturating_mul(DAYS_PER_STEP);
             self.progress(run, format!("attributing {} again", month.period), done, days.len());
             let part = part.iter().copied();
-            after.extend(self.replay_days(changed, (part, Grain::Settlement), from).await?);
+            after.extend(to_settle(&self.replay_days(changed, (part, Grain::Settlement), from).await?)?);
         }
         let before = if dirty.is_empty() {
             stored
         } else {
             let mut before = Arc::unwrap_or_clone(stored);
             before.retain(|day, _| !dirty.contains(day));
-            before.extend(self.replay_days(base, (dirty.into_iter(), Grain::Settlement), from).await?);
+            let dirty = (dirty.into_iter(), Grain::Settlement);
+            before.extend(to_settle(&self.replay_days(base, dirty, from).await?)?);
             Arc::new(before)
         };
         Ok((before, Arc::new(after)))
