@@ -16,12 +16,14 @@ pub(crate) struct EventPrints {
     prints: Vec<Fingerprint>,
     /// The trace of each run, and where it begins. Traces come one after the other, so that there are few runs of one.
     runs: Vec<(u64, usize)>,
+    /// The event of the last print.
+    last: u64,
 }
 
 impl EventPrints {
     /// With room for so many events.
     pub(crate) fn with_room(events: usize) -> Self {
-        Self { prints: Vec::with_capacity(events), runs: Vec::new() }
+        Self { prints: Vec::with_capacity(events), ..Self::default() }
     }
 
     /// Adds an event.
@@ -30,11 +32,13 @@ impl EventPrints {
         let (first, last) = fingerprint.split_at_mut(16);
         first.copy_from_slice(&identity.to_bytes());
         last.copy_from_slice(digest);
+        // Of two prints of one event the contents tell which comes first.
         let goes_on = self.runs.last().is_some_and(|(trace, _)| *trace == identity.trace)
-            && self.prints.last().is_some_and(|before| *before <= fingerprint);
+            && (self.last < identity.event || self.prints.last().is_some_and(|before| *before <= fingerprint));
         if !goes_on {
             self.runs.push((identity.trace, self.prints.len()));
         }
+        self.last = identity.event;
         self.prints.push(fingerprint);
     }
 

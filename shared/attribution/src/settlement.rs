@@ -312,26 +312,29 @@ impl Rows {
     }
 }
 
+/// The keys are sorted and each value is moved once: values are large.
 fn table<K: Ord + Copy, V: Default>(
     mut rows: Vec<(K, V)>,
     in_order: impl Fn(K) -> K,
     add: impl Fn(&mut V, V) -> Result<(), AttributionError>,
 ) -> Result<Vec<(K, V)>, AttributionError> {
     rows.iter_mut().for_each(|(key, _)| *key = in_order(*key));
-    if !rows.is_sorted_by(|(one, _), (next, _)| one < next) {
-        rows.sort_by(|(one, _), (other, _)| one.cmp(other));
-        let mut added = Ok(());
-        rows.dedup_by(|(key, value), (last, sum)| {
-            let same = key == last;
-            if same && added.is_ok() {
-                added = add(sum, std::mem::take(value));
-            }
-            same
-        });
-        added?;
+    if rows.is_sorted_by(|(one, _), (next, _)| one < next) {
+        rows.shrink_to_fit();
+        return Ok(rows);
     }
-    rows.shrink_to_fit();
-    Ok(rows)
+    let mut order: Vec<(K, usize)> = rows.iter().enumerate().map(|(at, (key, _))| (*key, at)).collect();
+    order.sort_unstable();
+    let mut sorted: Vec<(K, V)> = Vec::with_capacity(rows.len());
+    for (key, at) in order {
+        let Some((_, value)) = rows.get_mut(at) else { continue };
+        let value = std::mem::take(value);
+        match sorted.last_mut().filter(|(last, _)| *last == key) {
+            Some((_, sum)) => add(sum, value)?,
+            None => sorted.push((key, value)),
+        }
+    }
+    Ok(sorted)
 }
 
 impl SettlementFacts {

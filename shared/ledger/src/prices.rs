@@ -132,8 +132,11 @@ pub(crate) struct ByPrice<'p, 'a, T> {
     pairs: Vec<OfPair<'p, 'a, T>>,
     /// The day that places are asked of, and those that are known by numbers of its names.
     day: Option<NaiveDate>,
-    of_day: HashMap<u64, usize, FxBuildHasher>, // tidy: allow(hash-order) only asked, never walked
+    of_day: Places,
 }
+
+/// Places by numbers of an agent and a task type.
+type Places = HashMap<u64, usize, FxBuildHasher>; // tidy: allow(hash-order) only asked, never walked
 
 struct OfPair<'p, 'a, T> {
     agent: &'a Id,
@@ -144,7 +147,7 @@ struct OfPair<'p, 'a, T> {
 
 impl<'p, 'a, T: Default> ByPrice<'p, 'a, T> {
     pub(crate) fn new(prices: &'p InternalPrices) -> Self {
-        Self { prices, places: Pairs::default(), pairs: Vec::new(), day: None, of_day: HashMap::default() }
+        Self { prices, places: Pairs::default(), pairs: Vec::new(), day: None, of_day: Places::default() }
     }
 
     /// Of an agent and a task type, by their numbers; `None`: there is none.

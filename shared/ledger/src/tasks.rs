@@ -148,17 +148,19 @@ impl Books<'_, '_> {
         all.retain(|(_, completed)| !completed.teams.is_empty());
         all.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         let accounts: Vec<String> = all.iter().map(|(key, _)| variance_account(key)).collect();
-        let unit = Id::from("task");
         for (team, payer) in payers {
-            let bearer = team_account(team, LineKind::Charge);
+            let (bearer, unit) = (team_account(team, LineKind::Charge), Id::from("task"));
             let of_team = all.iter().filter_map(|(_, completed)| completed.teams.get(*payer)?.as_ref());
             let count = of_team.fold(0_usize, |count, charged| count.saturating_add(charged.lines.len()));
             let mut lines = Vec::with_capacity(count);
             for ((key, completed), account) in all.iter_mut().zip(&accounts) {
                 let Some(Some(charged)) = completed.teams.get_mut(*payer) else { continue };
                 let before = lines.len();
+                // Names of this team's own: several workers that count the users of one name wait for each other.
+                let own = |name: &Id| Some(Id::from(&**name));
+                let key = LineKey { agent: own(&key.agent), task_type: own(&key.task_type), ..priced_line_key(key) };
                 for CompletedLine { rate, exact, completed } in std::mem::take(&mut charged.lines) {
-                    let key = LineKey { from: Some(rate.from), unit: Some(unit.clone()), ..priced_line_key(key) };
+                    let key = LineKey { from: Some(rate.from), unit: Some(unit.clone()), ..key.clone() };
                     let line = Line::new(key, exact).with_quantity(whole(completed)?);
                     if !line.is_empty() {
                         lines.push(Line { price: Some(rate.price), ..line });

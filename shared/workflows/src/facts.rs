@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use crate::app::App;
 use crate::close;
 use crate::error::Refusal;
-use crate::nightly::Prints;
+use crate::nightly::{DIRTY, Dirty, Prints};
 use crate::packed;
 use crate::records;
 use crate::shipped::Known;
@@ -288,6 +288,23 @@ impl App {
         let day = (night.day, night.lane, Grain::Query);
         let facts = self.replay_lane(&world, day, (self.marked_through().await?, Prints::Stored)).await?;
         Ok(facts.unwrap_or_else(|| DayFacts::empty(night.day)))
+    }
+
+    /// Reads the facts of a month's nights that stand, while others are run again, and keeps them for the settlement. A night
+    /// that becomes another one meanwhile is not taken for it.
+    pub(crate) async fn read_ahead(self: Arc<Self>, period: Period) -> Result<(), Refusal> {
+        if self.sharing {
+            return Ok(());
+        }
+        let dirty = records::all::<Dirty>(self.books(), DIRTY, "").await?;
+        let is_run_again =
+            |night: &Night| dirty.iter().any(|(_, one, _)| (one.day, one.lane) == (night.day, night.lane));
+        let nights = self.nights().await?.into_iter().map(|(night, _)| night);
+        for night in nights.filter(|night| period.contains(night.day) && !is_run_again(night)) {
+            let facts = read_settlement_facts(self.books(), &night).await?;
+            self.fresh_facts.keep(&night, facts);
+        }
+        Ok(())
     }
 
     /// Facts of the days of a month in the grain of settlements, lanes merged; days without a night are left out.

@@ -51,7 +51,7 @@ pub(crate) struct Close {
     /// The time for which it is asked [default: now]
     #[arg(long, value_name = "TIME")]
     as_of: Option<DateTime<FixedOffset>>,
-    /// First run the month's nights that are missing, without what only queries need: the next `recoup nightly` does that
+    /// First run the missing nights up to the month's end, without what only queries need: the next `recoup nightly` does that
     #[arg(long)]
     run_missing_nights: bool,
 }

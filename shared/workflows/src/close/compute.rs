@@ -61,7 +61,7 @@ impl App {
     ) -> Result<Option<ClosePlan>, Refusal> {
         let period = request.period;
         let mut settled = Vec::new();
-        self.settle_chain(world, Some(period), &mut settled).await?;
+        self.settle_chain(world, (Some(period), None), &mut settled).await?;
         let Some(mut settled) = settled.into_iter().find(|settled| settled.period == period) else { return Ok(None) };
         recoup_ledger::check_with(&settled.settlement, &Threads)
             .map_err(|error| Refusal::computation("tie the close (CLO-4)", error))?;
@@ -121,7 +121,7 @@ impl App {
         let period = request.period;
         let dirty = records::all::<Dirty>(self.books(), DIRTY, "").await?;
         let missing: BTreeSet<NaiveDate> =
-            dirty.into_iter().map(|(_, dirty, _)| dirty.day).filter(|day| period.contains(*day)).collect();
+            dirty.into_iter().map(|(_, dirty, _)| dirty.day).filter(|day| decides_on(*day, period)).collect();
         let missing: Vec<NaiveDate> = missing.into_iter().collect();
         let last = world.history.on(period.days().last().unwrap_or_default());
         Ok(close_findings(&CloseFacts {
@@ -171,6 +171,12 @@ impl App {
         }
         Ok(damaged)
     }
+}
+
+/// Whether a day's night has a part in a month (CLO-1): its own days have, and those before it, whose tasks and variance the
+/// month's prices begin with, and whose late events it may book as corrections (LED-4).
+pub(super) fn decides_on(day: NaiveDate, period: Period) -> bool {
+    day < period.next().first_day()
 }
 
 /// The statement of every team, several at the same time. Takes the lines out of the settlement.

@@ -103,7 +103,7 @@ pub struct CloseRequest {
     pub plan: bool,
     /// The instant at which it is asked; default now.
     pub as_of_ns: Option<i64>,
-    /// Run the month's missing nights first, without what only queries need: the next night does that.
+    /// Run the missing nights up to the month's end first, without what only queries need: the next night does that.
     pub run_missing_nights: bool,
 }
 

@@ -10,8 +10,9 @@ use recoup_model::{Finding, Period};
 use recoup_store::Key;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
-use super::compute::plan_json;
+use super::compute::{decides_on, plan_json};
 use super::issue::{Made, outcome_of};
 use super::{CloseRequest, PERIODS, PeriodRecord};
 use crate::access::Principal;
@@ -28,6 +29,8 @@ use crate::runs::Begun;
 const UTC_DAYS_PER_PART: usize = 1;
 /// Parts that a month's days need at most.
 const CHECKS_MAX: usize = 40;
+/// Parts that one process does at the same time.
+const PARTS_AT_ONCE: usize = 2;
 /// Findings that an alert names.
 const NAMED_MAX: usize = 20;
 
@@ -71,11 +74,31 @@ impl App {
         run: &str,
         request: CloseRequest,
     ) -> Result<Value, Refusal> {
+        let period = request.period;
         let plan = self.close_plan(principal, run, request).await?;
-        for part in 0..plan.parts {
-            self.close_check(run, part).await?;
+        if plan.parts > 0 {
+            let ahead = tokio::spawn(Arc::clone(self).read_ahead(period));
+            self.close_checks(run, plan.parts).await?;
+            // What is not read yet, or could not be, is read by whoever needs it, several days at the same time.
+            ahead.abort();
+            drop(ahead.await);
         }
         self.close_issue(run).await
+    }
+
+    /// Every part, some at the same time: the days that are run seldom need both processors to their end.
+    async fn close_checks(self: &Arc<Self>, run: &str, parts: usize) -> Result<(), Refusal> {
+        let mut numbers = 0..parts;
+        let mut working = JoinSet::new();
+        loop {
+            while working.len() < PARTS_AT_ONCE {
+                let Some(part) = numbers.next() else { break };
+                let (app, run) = (Arc::clone(self), run.to_owned());
+                working.spawn(async move { app.close_check(&run, part).await });
+            }
+            let Some(checked) = working.join_next().await else { return Ok(()) };
+            checked.map_err(|error| Refusal::computation("check the month", error))??;
+        }
     }
 
     /// Takes the turn and writes down, in parts, what has to be done before the month can be closed: its missing nights, if
@@ -110,7 +133,7 @@ impl App {
             self.audit(principal, "close-started", &request.period.to_string(), detail).await?;
         }
         let steps = parts.iter().map(Part::steps).sum();
-        let head = PlanHead { parts: parts.len(), steps, cut: cut.0, close: Some(request) };
+        let head = PlanHead { parts: parts.len(), steps, cut: cut.0, close: Some(request), until: None };
         self.keep_plan(run, &parts, &head).await?;
         self.progress(run, "checking the month", 0, steps);
         self.note_progress(run, "checking the month", (0, steps)).await?;
@@ -124,7 +147,7 @@ impl App {
         if request.run_missing_nights && !request.plan {
             // What only queries need the next night makes.
             nights = self.marked_days(false).await?;
-            nights.retain(|one| request.period.contains(one.day));
+            nights.retain(|one| decides_on(one.day, request.period));
         }
         let size = days_per_part(nights.len(), PARTS_MAX.saturating_sub(CHECKS_MAX), self.sharing);
         let mut parts: Vec<Part> = nights.chunks(size).map(|days| Part::Days(days.to_vec())).collect();

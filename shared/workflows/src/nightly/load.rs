@@ -102,6 +102,12 @@ fn traces_within(blocks: &[Arc<DayBlock>], (begin_ns, end_ns): (i64, i64)) -> Ve
     traces
 }
 
+/// Traces to be asked for, once for every event of a block.
+fn asked(traces: &BTreeSet<u64>) -> HashSet<u64, FxBuildHasher> {
+    // tidy: allow(hash-order) only asked
+    traces.iter().copied().collect()
+}
+
 /// The local days of the events of some traces: the day itself, and those of events beyond it.
 fn days_of(
     blocks: &[Arc<DayBlock>],
@@ -126,6 +132,7 @@ impl App {
         cut: Cut,
     ) -> Result<Vec<(Identity, Recorded)>, Refusal> {
         let blocks = self.blocks_of_traces(traces, cut).await?;
+        let traces = asked(traces);
         let mut events = Vec::new();
         for part in blocks.into_iter().collect::<Vec<_>>().chunks(BLOCKS_PER_READ) {
             let loaded = self.read_columns(part.to_vec(), Prints::Stored).await?;
@@ -211,6 +218,7 @@ impl App {
     ) -> Result<Vec<Recorded>, Refusal> {
         let mut blocks = self.blocks_of_traces(traces, cut).await?;
         blocks.retain(|block| at_hand.binary_search(block).is_err());
+        let traces = asked(traces);
         let mut events = Vec::new();
         for part in blocks.into_iter().collect::<Vec<_>>().chunks(BLOCKS_PER_READ) {
             for block in self.read_columns(part.to_vec(), Prints::Stored).await? {

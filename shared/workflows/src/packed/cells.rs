@@ -7,7 +7,7 @@ use recoup_attribution::settlement::{Bought, Code, CostKey, Rows, Within};
 use recoup_model::{Id, Kind};
 use serde::{Deserialize, Serialize};
 
-use super::columns::{Codes, Numbered, Pico, Read, Runs, Texts, all_are, kind_code, kind_of, later, value_of};
+use super::columns::{Codes, Column, Numbered, Pico, Read, Runs, Texts, all_are, kind_code, kind_of, later, value_of};
 
 /// Cost cells.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -30,9 +30,9 @@ pub(super) struct Cells {
     timed: Runs,
     pool: Runs,
     unobserved: Runs,
-    cost: Vec<Pico>,
-    quantity: Vec<Pico>,
-    events: Vec<u64>,
+    cost: Column<Pico>,
+    quantity: Column<Pico>,
+    events: Column<u64>,
 }
 
 impl Cells {
@@ -81,7 +81,7 @@ impl Cells {
         let mut quantity = self.quantity.iter();
         let mut events = self.events.iter();
         rows.reserve(self.cost.len());
-        for cost in &self.cost {
+        for cost in self.cost.iter() {
             let (task_agent, ended, timed) = (text(task_agent.next()?)?, ended.next()?, timed.next()? != 0);
             let task = match text(task.next()?)? {
                 Some(task_type) => Some(TaskOf { agent: task_agent, task_type, ended_on: later(day, ended)?, timed }),
@@ -164,7 +164,7 @@ impl Cells {
         let mut quantity = self.quantity.iter();
         let mut events = self.events.iter();
         rows.costs.reserve(self.cost.len());
-        for cost in &self.cost {
+        for cost in self.cost.iter() {
             let agent_of_task = texts.code(task_agent.next()?)?;
             let (ended, timed) = (ended.next()?, timed.next()? != 0);
             let task = match texts.code(task.next()?)? {

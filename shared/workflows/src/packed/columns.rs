@@ -1,6 +1,7 @@
 //! Columns of numbers and codes, and lists of rows that are stored so.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 
 use chrono::{Days, NaiveDate};
 use recoup_attribution::SettlementFacts;
@@ -9,8 +10,9 @@ use recoup_model::{Id, Kind};
 use recoup_money::Amount;
 use recoup_store::books::VALUE_BYTES_MAX;
 use recoup_store::{Books, Expect, Key, StoreError, Write};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
 
 use crate::records;
 
@@ -20,13 +22,13 @@ pub(super) const ROWS_MAX: usize = 4_000;
 /// A column of small numbers: a value and on how many rows it stands, in turns.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct Runs(Vec<i64>);
+pub(super) struct Runs(Column<i64>);
 
 impl Runs {
     pub(super) fn push(&mut self, value: i64) {
-        match self.0.as_mut_slice() {
+        match self.0.0.as_mut_slice() {
             [.., last, rows] if *last == value => *rows = rows.saturating_add(1),
-            _ => self.0.extend([value, 1]),
+            _ => self.0.0.extend([value, 1]),
         }
     }
 
@@ -36,8 +38,118 @@ impl Runs {
     }
 
     pub(super) fn rows(&self) -> impl Iterator<Item = i64> + '_ {
-        let runs = self.0.chunks_exact(2).filter_map(|run| Some((*run.first()?, usize::try_from(*run.get(1)?).ok()?)));
+        let runs =
+            self.0.0.chunks_exact(2).filter_map(|run| Some((*run.first()?, usize::try_from(*run.get(1)?).ok()?)));
         runs.flat_map(|(value, rows)| std::iter::repeat_n(value, rows))
+    }
+}
+
+/// A column of numbers. A close reads millions of them: they are read from the text of the column at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Column<N>(pub(super) Vec<N>);
+
+impl<N> Default for Column<N> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<N> Deref for Column<N> {
+    type Target = Vec<N>;
+
+    fn deref(&self) -> &Vec<N> {
+        &self.0
+    }
+}
+
+impl<N> Column<N> {
+    pub(super) fn push(&mut self, number: N) {
+        self.0.push(number);
+    }
+}
+
+impl<N: Serialize> Serialize for Column<N> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(&self.0)
+    }
+}
+
+impl<'de, N: Number> Deserialize<'de> for Column<N> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <&RawValue>::deserialize(deserializer)?.get();
+        numbers(text).map(Self).ok_or_else(|| D::Error::custom("a column is no list of numbers"))
+    }
+}
+
+/// Digits that always fit.
+const FEW_DIGITS: usize = 18;
+/// About how many bytes a number takes with its comma.
+const NUMBER_BYTES: usize = 6;
+
+/// The numbers of a JSON array.
+fn numbers<N: Number>(text: &str) -> Option<Vec<N>> {
+    let inside = text.strip_prefix('[')?.strip_suffix(']')?.trim_ascii();
+    let mut all = Vec::with_capacity(inside.len().div_euclid(NUMBER_BYTES));
+    let mut rest = inside.as_bytes();
+    while !rest.is_empty() {
+        let (negative, digits) = match rest.split_first() {
+            Some((b'-', digits)) => (true, digits),
+            _ => (false, rest),
+        };
+        let mut value = 0_u64;
+        let mut count = 0_usize;
+        for digit in digits.iter().take_while(|byte| byte.is_ascii_digit()) {
+            value = value.wrapping_mul(10).wrapping_add(u64::from(*digit & 0x0f));
+            count = count.saturating_add(1);
+        }
+        let behind = digits.get(count..).unwrap_or_default();
+        let is_short = (1..=FEW_DIGITS).contains(&count);
+        rest = match behind.split_first() {
+            None if is_short => {
+                all.push(N::of_few_digits(negative, value)?);
+                behind
+            }
+            Some((b',', next)) if is_short && !next.is_empty() => {
+                all.push(N::of_few_digits(negative, value)?);
+                next
+            }
+            _ => {
+                let end = rest.iter().position(|byte| *byte == b',');
+                let (number, next) = rest.split_at(end.unwrap_or(rest.len()));
+                all.push(N::read(std::str::from_utf8(number).ok()?.trim_ascii())?);
+                next.strip_prefix(b",").unwrap_or(next)
+            }
+        };
+    }
+    Some(all)
+}
+
+/// What stands in a column.
+pub(super) trait Number: Sized {
+    /// A number of at most [`FEW_DIGITS`] digits.
+    fn of_few_digits(negative: bool, value: u64) -> Option<Self>;
+    /// Any number, from its JSON.
+    fn read(json: &str) -> Option<Self>;
+}
+
+impl Number for u64 {
+    fn of_few_digits(negative: bool, value: u64) -> Option<Self> {
+        (!negative || value == 0).then_some(value)
+    }
+
+    fn read(json: &str) -> Option<Self> {
+        json.parse().ok()
+    }
+}
+
+impl Number for i64 {
+    fn of_few_digits(negative: bool, value: u64) -> Option<Self> {
+        let value = Self::try_from(value).ok()?;
+        Some(if negative { value.wrapping_neg() } else { value })
+    }
+
+    fn read(json: &str) -> Option<Self> {
+        json.parse().ok()
     }
 }
 
@@ -54,29 +166,17 @@ impl Serialize for Pico {
     }
 }
 
-impl<'de> Deserialize<'de> for Pico {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl serde::de::Visitor<'_> for Visitor {
-            type Value = i128;
+impl Number for Pico {
+    fn of_few_digits(negative: bool, value: u64) -> Option<Self> {
+        i64::of_few_digits(negative, value).map(|pico| Self(Amount::from_pico(i128::from(pico))))
+    }
 
-            fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                out.write_str("picounits")
-            }
-
-            fn visit_i64<E>(self, pico: i64) -> Result<i128, E> {
-                Ok(i128::from(pico))
-            }
-
-            fn visit_u64<E>(self, pico: u64) -> Result<i128, E> {
-                Ok(i128::from(pico))
-            }
-
-            fn visit_str<E: serde::de::Error>(self, pico: &str) -> Result<i128, E> {
-                pico.parse().map_err(E::custom)
-            }
-        }
-        deserializer.deserialize_any(Visitor).map(|pico| Self(Amount::from_pico(pico)))
+    fn read(json: &str) -> Option<Self> {
+        let pico = match json.parse::<i64>() {
+            Ok(pico) => i128::from(pico),
+            Err(_) => json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).unwrap_or(json).parse().ok()?,
+        };
+        Some(Self(Amount::from_pico(pico)))
     }
 }
 
@@ -283,4 +383,34 @@ pub(super) fn kind_of(code: i64) -> Option<Kind> {
 pub(super) fn later(day: NaiveDate, days: i64) -> Option<NaiveDate> {
     let distance = Days::new(days.unsigned_abs());
     if days < 0 { day.checked_sub_days(distance) } else { day.checked_add_days(distance) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn read<N: Number>(json: &str) -> Option<Vec<N>> {
+        serde_json::from_str::<Column<N>>(json).ok().map(|column| column.0)
+    }
+
+    #[test]
+    fn a_column_is_read_from_its_json() {
+        assert_eq!(read::<u64>("[]"), Some(vec![]));
+        assert_eq!(read::<u64>(" [ 0 ,18446744073709551615 ] "), Some(vec![0, u64::MAX]));
+        assert_eq!(read::<i64>("[-9223372036854775808,7]"), Some(vec![i64::MIN, 7]));
+        let amounts = [0, -1, i128::from(i64::MIN), i128::MAX].map(|pico| Pico(Amount::from_pico(pico)));
+        let written = serde_json::to_string(&Column(amounts.to_vec())).unwrap();
+        assert_eq!(read::<Pico>(&written), Some(amounts.to_vec()), "{written}");
+    }
+
+    #[test]
+    fn what_is_no_number_is_not_read() {
+        for json in ["7", "null", "[1,]", "[,1]", "[1.0]", "[1e3]", "[true]", "[[1]]", "[18446744073709551616]"] {
+            assert_eq!(read::<u64>(json), None, "{json}");
+        }
+        for json in ["[\"1,2\"]", "[\"\"]", "[\"x\"]", "[0.5]"] {
+            assert_eq!(read::<Pico>(json), None, "{json}");
+        }
+    }
 }

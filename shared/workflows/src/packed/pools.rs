@@ -6,7 +6,7 @@ use recoup_attribution::settlement::{Rows, UseOf};
 use recoup_model::Id;
 use serde::{Deserialize, Serialize};
 
-use super::columns::{Numbered, Pico, Read, Runs, all_are};
+use super::columns::{Column, Numbered, Pico, Read, Runs, all_are};
 
 /// Who used a pool, and how much.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -16,10 +16,10 @@ pub(super) struct Pools {
     team: Runs,
     via: Runs,
     agent: Runs,
-    invocations: Vec<u64>,
-    tokens: Vec<u64>,
-    duration_ms: Vec<u64>,
-    cost: Vec<Pico>,
+    invocations: Column<u64>,
+    tokens: Column<u64>,
+    duration_ms: Column<u64>,
+    cost: Column<Pico>,
 }
 
 impl Pools {
@@ -47,11 +47,11 @@ impl Pools {
         let texts = Read::of(&self.texts, &mut rows.names);
         let names = [&self.pool, &self.team, &self.via, &self.agent];
         let figures = [&self.invocations, &self.tokens, &self.duration_ms];
-        all_are(names.into_iter().map(Runs::len).chain(figures.map(Vec::len)), self.cost.len())?;
+        all_are(names.into_iter().map(Runs::len).chain(figures.map(|figures| figures.len())), self.cost.len())?;
         let [mut pool, mut team, mut via, mut agent] = names.map(Runs::rows);
         let [mut invocations, mut tokens, mut duration_ms] = figures.map(|figures| figures.iter().copied());
         rows.uses.reserve(self.cost.len());
-        for cost in &self.cost {
+        for cost in self.cost.iter() {
             let key = UseOf {
                 pool: texts.required(pool.next()?)?,
                 team: texts.code(team.next()?)?,
@@ -93,7 +93,7 @@ mod tests {
         let mut read = Rows::default();
         serde_json::from_str::<Pools>(&text).unwrap().into_rows(&mut read).unwrap();
         assert_eq!(read.in_order(day).unwrap(), facts);
-        let cut = Pools { tokens: Vec::new(), ..packed };
+        let cut = Pools { tokens: Column::default(), ..packed };
         assert_eq!(cut.into_rows(&mut Rows::default()), None, "a column is missing");
     }
 }

@@ -6,7 +6,7 @@ use recoup_attribution::settlement::{Rows, TasksOf};
 use recoup_model::Id;
 use serde::{Deserialize, Serialize};
 
-use super::columns::{Numbered, Pico, Read, Runs, all_are};
+use super::columns::{Column, Numbered, Pico, Read, Runs, all_are};
 
 /// Tasks, without the durations of each.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -15,16 +15,16 @@ pub(super) struct Tasks {
     team: Runs,
     agent: Runs,
     task_type: Runs,
-    tasks: Vec<u64>,
-    completed: Vec<u64>,
-    failed: Vec<u64>,
-    killed: Vec<u64>,
-    direct_cost: Vec<Pico>,
-    timed_cost: Vec<Pico>,
-    timed_tasks: Vec<u64>,
-    timed_completed: Vec<u64>,
-    active_ns: Vec<u64>,
-    idle_ns: Vec<u64>,
+    tasks: Column<u64>,
+    completed: Column<u64>,
+    failed: Column<u64>,
+    killed: Column<u64>,
+    direct_cost: Column<Pico>,
+    timed_cost: Column<Pico>,
+    timed_tasks: Column<u64>,
+    timed_completed: Column<u64>,
+    active_ns: Column<u64>,
+    idle_ns: Column<u64>,
 }
 
 impl Tasks {
@@ -53,8 +53,8 @@ impl Tasks {
         let texts = Read::of(&self.texts, &mut rows.names);
         let names = [&self.team, &self.agent, &self.task_type];
         let counts = [&self.completed, &self.failed, &self.killed, &self.timed_tasks, &self.timed_completed];
-        let times = [&self.active_ns, &self.idle_ns].map(Vec::len);
-        let lengths = names.map(Runs::len).into_iter().chain(counts.map(Vec::len)).chain(times);
+        let times = [&self.active_ns, &self.idle_ns].map(|times| times.len());
+        let lengths = names.map(Runs::len).into_iter().chain(counts.map(|counts| counts.len())).chain(times);
         all_are(lengths.chain([self.direct_cost.len(), self.timed_cost.len()]), self.tasks.len())?;
         let [mut team, mut agent, mut task_type] = names.map(Runs::rows);
         rows.tasks.reserve(self.tasks.len());
@@ -90,10 +90,10 @@ pub(super) type TimeKey = (u64, bool, u64);
 /// Durations of tasks -> how many have it. A list of its own: a day of one team may have more than one record holds.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Times {
-    row: Vec<u64>,
+    row: Column<u64>,
     idle: Runs,
-    ns: Vec<u64>,
-    tasks: Vec<u64>,
+    ns: Column<u64>,
+    tasks: Column<u64>,
 }
 
 impl Times {

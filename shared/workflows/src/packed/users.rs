@@ -4,7 +4,7 @@ use recoup_attribution::facts::{UserKey, UserValue};
 use recoup_model::Id;
 use serde::{Deserialize, Serialize};
 
-use super::columns::{Pico, Runs, Texts, all_are, kind_code, kind_of, value_of};
+use super::columns::{Column, Pico, Runs, Texts, all_are, kind_code, kind_of, value_of};
 
 /// Costs by user.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -17,7 +17,7 @@ pub(super) struct Users {
     task_type: Runs,
     model: Runs,
     kind: Runs,
-    cost: Vec<Pico>,
+    cost: Column<Pico>,
     events: Runs,
     unpriced: Runs,
     tasks: Runs,
@@ -55,7 +55,7 @@ impl Users {
         let [mut team, mut project, mut user, mut agent, mut task_type, mut model] = names.map(Runs::rows);
         let [mut kind, mut events, mut unpriced, mut tasks] = others.map(Runs::rows);
         rows.reserve(self.cost.len());
-        for cost in &self.cost {
+        for cost in self.cost.iter() {
             let key = UserKey {
                 team: text(team.next()?)?,
                 project: text(project.next()?)?,

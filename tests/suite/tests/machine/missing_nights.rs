@@ -82,3 +82,52 @@ fn clo_5_a_close_that_runs_its_nights_issues_the_same_statements() {
     assert_eq!(ledger(&direct), ledger(&nightly));
     assert_eq!(direct.json(&["nightly", "--all"])["days"].as_array().unwrap().len(), 0);
 }
+
+/// What a month opens with comes from the days before it, so that their nights are missing too.
+#[test]
+fn clo_1_a_late_event_of_the_month_before_is_a_missing_night() {
+    let (before, month) = (Month::before_today(2), month());
+    let (last, first) = (before.days().last().copied().unwrap(), month.first());
+    let task = |id: &str, day: chrono::NaiveDate, cost: &str| {
+        serde_json::json!({
+            "event_id": id, "trace_id": id, "used_at": format!("{day}T10:00:00Z"), "kind": "tool", "status": "ok",
+            "cost": { "amount": cost, "currency": "USD" }, "tags": { "team": "a", "agent": "k", "task_type": "x" },
+        })
+        .to_string()
+    };
+    let (known, late) = ([task("s1", last, "2"), task("o1", first, "2")], [task("s2", last, "10")]);
+    let total = |books: &Books| {
+        let closed = books.json(&["close", &month.to_string(), "--as-of", &month.closable(), "--run-missing-nights"]);
+        closed["statements"][0]["total"].clone()
+    };
+
+    let direct = Books::of(PRICED);
+    direct.ingest(&[&known[..], &late].concat()).ended(0);
+    assert_eq!(total(&direct), "6.00", "a task of the month before cost 12 / 2");
+
+    let books = Books::of(PRICED);
+    books.ingest(&known).ended(0);
+    books.json(&["nightly"]);
+    books.ingest(&late).ended(0);
+    let refused = ["--json", "close", &month.to_string(), "--as-of", &month.closable()];
+    let refused = books.run(&refused).ended(1).json();
+    let missing: Vec<&Value> = refused["findings"].as_array().unwrap().iter().map(|found| &found["subject"]).collect();
+    assert_eq!(missing, [&Value::from(last.to_string())], "{refused}");
+    assert_eq!(total(&books), "6.00");
+    assert_eq!(books.documents(month), direct.documents(month));
+}
+
+const PRICED: &str = r#"
+[organisation]
+name = "Example"
+currency = "USD"
+time_zone = "UTC"
+[policy]
+min_days = 1
+variance = "absorb"
+[[teams]]
+id = "a"
+[[agents]]
+id = "k"
+billing = "task"
+"#;
