@@ -48,6 +48,8 @@ pub(crate) struct Pieces {
     events_max: usize,
     pending: Batch,
     too_long: Option<Piece>,
+    /// Why the stream could not be read to its end.
+    failed: Option<io::Error>,
     is_over: bool,
 }
 
@@ -73,7 +75,7 @@ impl Pieces {
             Source::Lines { reader, number: 0 }
         };
         let events_max = events_max.max(1);
-        Ok(Self { source, events_max, pending: Batch::default(), too_long: None, is_over: false })
+        Ok(Self { source, events_max, pending: Batch::default(), too_long: None, failed: None, is_over: false })
     }
 
     /// What an event is called when it is spoken of.
@@ -98,13 +100,18 @@ impl Pieces {
             return Ok(Some(piece));
         }
         while !self.is_over {
-            match self.source.next_line()? {
-                None => self.is_over = true,
-                Some(Line::TooLong(line, bytes)) => {
+            match self.source.next_line() {
+                // What was read before is given first.
+                Err(error) => {
+                    self.is_over = true;
+                    self.failed = Some(error);
+                }
+                Ok(None) => self.is_over = true,
+                Ok(Some(Line::TooLong(line, bytes))) => {
                     self.too_long = Some(Piece::TooLong { line, bytes });
                     return Ok(self.take_pending().or_else(|| self.too_long.take()));
                 }
-                Some(Line::Held(number, line)) => {
+                Ok(Some(Line::Held(number, line))) => {
                     let full = if self.is_full(line.len()) { self.take_pending() } else { None };
                     self.pending.add(number, &line);
                     if full.is_some() {
@@ -113,7 +120,14 @@ impl Pieces {
                 }
             }
         }
-        Ok(self.take_pending())
+        match (self.take_pending(), self.failed.take()) {
+            (Some(piece), failed) => {
+                self.failed = failed;
+                Ok(Some(piece))
+            }
+            (None, Some(error)) => Err(error),
+            (None, None) => Ok(None),
+        }
     }
 }
 
@@ -121,9 +135,7 @@ impl Iterator for Pieces {
     type Item = io::Result<Piece>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let step = self.step();
-        self.is_over |= step.is_err();
-        step.transpose()
+        self.step().transpose()
     }
 }
 
@@ -199,7 +211,7 @@ fn items(reader: Box<dyn BufRead + Send>) -> io::Result<Vec<Vec<u8>>> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
-    use std::io::{BufReader, Cursor};
+    use std::io::{BufReader, Cursor, Read};
 
     use super::{BATCH_BYTES_MAX, Batch, LINE_BYTES_MAX, Piece, Pieces};
 
@@ -238,6 +250,23 @@ mod tests {
         for piece in found {
             let Piece::Batch(batch) = piece else { unreachable!() };
             assert!(batch.body.len() <= BATCH_BYTES_MAX);
+        }
+    }
+
+    #[test]
+    fn what_was_read_before_a_stream_breaks_is_given_first() {
+        let broken = Cursor::new("{\"a\":1}\n{\"b\":2}\n{\"c\"").chain(Breaks);
+        let mut pieces = Pieces::of(Box::new(BufReader::with_capacity(7, broken)), 10).unwrap();
+        assert_eq!(pieces.next().unwrap().unwrap(), batch(&[1, 2], "{\"a\":1}\n{\"b\":2}\n"));
+        assert_eq!(pieces.next().unwrap().unwrap_err().to_string(), "it broke");
+        assert!(pieces.next().is_none());
+    }
+
+    struct Breaks;
+
+    impl Read for Breaks {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::Error::other("it broke"))
         }
     }
 

@@ -13,7 +13,6 @@ use recoup_model::limits::REQUEST_EVENTS_MAX;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
 use super::Desk;
 use crate::api::{Api, Ask, NDJSON};
@@ -23,8 +22,8 @@ use crate::ndjson::{Batch, LINE_BYTES_MAX, Piece, Pieces};
 
 /// Problems that are told one by one.
 const PROBLEMS_TOLD: usize = 20;
-/// Requests on their way at the same time.
-const IN_FLIGHT: usize = 2;
+/// Requests that are read ahead of the one on its way.
+const READ_AHEAD: usize = 2;
 /// Attempts at a request that may succeed when it is made again; sending events twice changes nothing.
 const ATTEMPTS: u32 = 6;
 /// Pause after the first failed attempt; each one is twice as long.
@@ -158,7 +157,7 @@ impl Ingest {
         let pieces = Pieces::of(input.reader, usize::try_from(self.batch).unwrap_or(1))
             .map_err(|error| input::unreadable(&self.file, &error))?;
         let noun = pieces.noun();
-        let (sender, mut receiver) = mpsc::channel(IN_FLIGHT);
+        let (sender, mut receiver) = mpsc::channel(READ_AHEAD);
         let reader = tokio::task::spawn_blocking(move || {
             for piece in pieces {
                 if sender.blocking_send(piece).is_err() {
@@ -183,24 +182,16 @@ impl Ingest {
         tally: &mut Tally,
         progress: &Progress<'_>,
     ) -> Result<(), Failure> {
-        let mut on_their_way: JoinSet<Result<(Vec<u64>, Receipt), Failure>> = JoinSet::new();
+        // One request after the other: of two events of one identity the first in the file is recorded first (EVT-2).
         while let Some(piece) = receiver.recv().await {
             match piece.map_err(|error| input::unreadable(&self.file, &error))? {
                 Piece::TooLong { line, bytes } => tally.too_long(line, bytes),
                 Piece::Batch(Batch { lines, body }) => {
-                    while on_their_way.len() >= IN_FLIGHT {
-                        arrive(&mut on_their_way, tally, progress).await?;
-                    }
-                    let api = desk.api.clone();
-                    on_their_way.spawn(async move {
-                        let receipt = post(&api, Bytes::from(body)).await;
-                        receipt.map(|receipt| (lines, receipt))
-                    });
+                    let receipt = post(&desk.api, Bytes::from(body)).await?;
+                    tally.add(&lines, &receipt);
+                    progress.tell(tally);
                 }
             }
-        }
-        while !on_their_way.is_empty() {
-            arrive(&mut on_their_way, tally, progress).await?;
         }
         Ok(())
     }
@@ -212,19 +203,12 @@ struct Progress<'a> {
     started: Instant,
 }
 
-/// Waits for one request.
-async fn arrive(
-    on_their_way: &mut JoinSet<Result<(Vec<u64>, Receipt), Failure>>,
-    tally: &mut Tally,
-    progress: &Progress<'_>,
-) -> Result<(), Failure> {
-    let Some(joined) = on_their_way.join_next().await else { return Ok(()) };
-    let (lines, receipt) = joined.map_err(|error| Failure::caused("could not send events", error))??;
-    tally.add(&lines, &receipt);
-    progress.bar.set_position(progress.read.load(Ordering::Relaxed));
-    let rate = per_second(tally.receipt.events(), progress.started.elapsed());
-    progress.bar.set_message(format!("{} events, {rate}/s", tally.receipt.events()));
-    Ok(())
+impl Progress<'_> {
+    fn tell(&self, tally: &Tally) {
+        self.bar.set_position(self.read.load(Ordering::Relaxed));
+        let rate = per_second(tally.receipt.events(), self.started.elapsed());
+        self.bar.set_message(format!("{} events, {rate}/s", tally.receipt.events()));
+    }
 }
 
 /// Events per second, rounded down.
