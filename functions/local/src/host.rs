@@ -161,12 +161,7 @@ impl Host {
 
     /// Waits for jobs and guests, lets nobody in any more, and lets go of the folder.
     pub(crate) async fn close(mut self) {
-        let jobs = Arc::clone(&self.jobs);
-        let mut ended = pin!(jobs.all_ended());
-        if tokio::time::timeout(JOBS_PATIENCE, &mut ended).await.is_err() {
-            eprintln!("the figures stand; looking for anomalies");
-            ended.await;
-        }
+        self.jobs_ended().await;
         if tokio::time::timeout(GUESTS_PATIENCE, self.guests.all_gone()).await.is_err() {
             eprintln!("waiting for another recoup command that works through this one");
             self.guests.all_gone().await;
@@ -175,12 +170,30 @@ impl Host {
         // Whoever reached the door before it closed is counted by now.
         tokio::time::sleep(LAST_STEP).await;
         self.guests.all_gone().await;
+        // Nobody is left who could start one.
+        self.jobs_ended().await;
         self.stop_servers().await;
     }
 
-    /// Lets nobody in any more, gives requests on their way some time, and lets go of the folder.
+    async fn jobs_ended(&self) {
+        let mut ended = pin!(self.jobs.all_ended());
+        if tokio::time::timeout(JOBS_PATIENCE, &mut ended).await.is_err() {
+            eprintln!("the figures stand; looking for anomalies");
+            ended.await;
+        }
+    }
+
+    /// Lets nobody in any more, gives requests and runs on their way some time, and lets go of the folder. A run that is
+    /// not done by then is recorded as cut: the next one goes on where it was.
     pub(crate) async fn stop(mut self) {
         self.close_door();
+        if tokio::time::timeout(LAST_REQUESTS, self.jobs.all_ended()).await.is_err() {
+            self.jobs.cut();
+        }
+        match self.app.cut_runs().await {
+            Ok(runs) => runs.iter().for_each(|run| tracing::warn!(run, "a run was cut; the next night goes on")),
+            Err(error) => tracing::error!(error = causes(&error), "runs that were cut are recorded by the next one"),
+        }
         self.stop_servers().await;
     }
 

@@ -91,6 +91,8 @@ async fn run(verb: &Verb, place: &Place, screen: Screen) -> Result<Verdict, Fail
     };
     let reached = Reached::connect(place, need).await?;
     let verdict = perform(verb, &Desk { api: reached.api.clone(), screen }).await;
+    // Whoever reads it may be a command that works through this one, which waits for it.
+    screen.let_go();
     reached.close().await;
     verdict
 }

@@ -1,20 +1,27 @@
 //! The clock of `recoup serve`: at 04:30 in the organisation's time zone the nights run.
 
-use recoup_store::causes;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{Days, NaiveTime, TimeZone as _};
 use recoup_model::Calendar;
+use recoup_store::causes;
 use recoup_workflows::nightly::Through;
 use recoup_workflows::{App, Principal};
 
 /// How often the clock is read: often enough to notice a machine that slept or a new time zone.
 const LOOK: Duration = Duration::from_secs(20);
 
-/// Runs the nights for ever.
+/// Runs the nights for ever. One that was due while nobody served is made up for.
 pub(crate) async fn run_nights(app: Arc<App>) {
-    let mut looked_ns = app.ports.clock.now_ns();
+    let now_ns = app.ports.clock.now_ns();
+    let mut looked_ns = match app.last_night_ns().await {
+        Ok(last_ns) => last_ns.map_or(now_ns, |last_ns| last_ns.min(now_ns)),
+        Err(error) => {
+            tracing::warn!(error = causes(&error), "it cannot be seen whether a night was missed");
+            now_ns
+        }
+    };
     loop {
         tokio::time::sleep(LOOK).await;
         // Without an organisation file there is no time zone and nothing to run.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Display;
+use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
@@ -43,6 +44,20 @@ impl Screen {
     /// Columns of the terminal that shows the result; `None`: it goes to a file or a program.
     pub(crate) const fn width(&self) -> Option<u16> {
         self.width
+    }
+
+    /// Ends the result: whoever reads it from a pipe sees its end, however long this process stays.
+    pub(crate) fn let_go(&self) {
+        if io::stdout().is_terminal() {
+            return;
+        }
+        let let_go = || {
+            io::stdout().flush()?;
+            nix::unistd::dup2_stdout(File::options().write(true).open("/dev/null")?).map_err(io::Error::from)
+        };
+        if let Err(error) = let_go() {
+            tracing::debug!(%error, "the result ends with the process");
+        }
     }
 
     /// A line of the result.

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use recoup_workflows::nightly::Through;
 use recoup_workflows::{App, Job, Principal, Refusal};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 /// Ended jobs that nobody waited for and that are still remembered.
@@ -77,26 +78,35 @@ impl Pauses {
     }
 }
 
+/// Jobs at the same time; all but one wait for their turn.
+const JOBS_MAX: u32 = 1_000;
+
 /// Runs them in this process.
 pub struct InProcess {
     app: Arc<App>,
     working: Mutex<BTreeMap<String, JoinHandle<Result<Value, Refusal>>>>,
+    /// A permit for each job, which it holds to its end.
+    permits: Arc<Semaphore>,
 }
 
 impl InProcess {
     /// For an application of this process.
     #[must_use]
-    pub const fn new(app: Arc<App>) -> Self {
-        Self { app, working: Mutex::new(BTreeMap::new()) }
+    pub fn new(app: Arc<App>) -> Self {
+        let permits = usize::try_from(JOBS_MAX).unwrap_or(usize::MAX);
+        Self { app, working: Mutex::new(BTreeMap::new()), permits: Arc::new(Semaphore::new(permits)) }
     }
 
-    /// Waits until every job that nobody waits for has ended: a run says that it is done before what follows from it is.
+    /// Waits until every job has ended, to what follows from it: a run says that it is done before that.
     pub async fn all_ended(&self) {
-        let next = || self.working.lock().ok().and_then(|mut all| all.pop_first());
-        while let Some((run, working)) = next() {
-            if let Err(error) = working.await {
-                tracing::error!(run, %error, "a run stopped");
-            }
+        // An error means that nobody gives permits any more: then no job is left either.
+        drop(self.permits.acquire_many(JOBS_MAX).await);
+    }
+
+    /// Ends every job where it is; what they have written stands.
+    pub fn cut(&self) {
+        if let Ok(mut all) = self.working.lock() {
+            std::mem::take(&mut *all).into_values().for_each(|working| working.abort());
         }
     }
 }
@@ -117,7 +127,15 @@ async fn work(app: Arc<App>, run: String, job: Job) -> Result<Value, Refusal> {
 #[async_trait]
 impl Jobs for InProcess {
     async fn start(&self, run: &str, job: &Job) -> Result<(), Refusal> {
-        let working = tokio::spawn(work(Arc::clone(&self.app), run.to_owned(), job.clone()));
+        let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| Refusal::Conflict {
+            kind: "too-many-runs",
+            detail: format!("{JOBS_MAX} runs wait for their turn; try again when some have ended"),
+        })?;
+        let work = work(Arc::clone(&self.app), run.to_owned(), job.clone());
+        let working = tokio::spawn(async move {
+            let _permit = permit;
+            work.await
+        });
         if let Ok(mut all) = self.working.lock() {
             if all.len() >= UNWATCHED_MAX {
                 all.retain(|_, working| !working.is_finished());

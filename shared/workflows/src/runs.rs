@@ -435,6 +435,23 @@ impl App {
         Ok(())
     }
 
+    /// Ends badly what still runs here, before the process is ended, and gives the names of these runs.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn cut_runs(&self) -> Result<Vec<String>, Refusal> {
+        let running = |watched: &BTreeMap<String, RunRecord>| {
+            let running = watched.values().filter(|record| record.is_running() && record.kind != SIMULATION);
+            running.map(|record| (record.run.clone(), record.kind.clone())).collect::<Vec<_>>()
+        };
+        let running = self.runs.watched.lock().map_or_else(|_| Vec::new(), |watched| running(&watched));
+        let error = "the process that ran it was ended; the next run goes on where it was";
+        for (run, kind) in &running {
+            self.run_failed(run, kind, error).await?;
+        }
+        Ok(running.into_iter().map(|(run, _)| run).collect())
+    }
+
     /// Ends a run that did not get its turn; that is nobody's fault.
     pub(crate) async fn run_refused(&self, run: &str, kind: &str, error: &Refusal) -> Result<(), Refusal> {
         self.fresh_facts.clear();

@@ -131,6 +131,14 @@ impl App {
         Ok(())
     }
 
+    /// When nights were last run to their end; `None`: never.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn last_night_ns(&self) -> Result<Option<i64>, Refusal> {
+        Ok(records::get::<i64>(self.books(), &last_night_key()).await?.map(|(at_ns, _)| at_ns))
+    }
+
     /// Makes the reports of the last week that is over, where they are due and not made.
     pub(crate) async fn report_week(&self, world: &World) -> Result<(), Refusal> {
         let calendar = world.history.calendar();
@@ -141,8 +149,8 @@ impl App {
         if self.weekly.knows(&week) {
             return Ok(());
         }
-        let last_night = records::get::<i64>(self.books(), &last_night_key()).await?;
-        if last_night.is_none_or(|(at_ns, _)| at_ns < calendar.day_start_ns(monday)) {
+        let last_night = self.last_night_ns().await?;
+        if last_night.is_none_or(|at_ns| at_ns < calendar.day_start_ns(monday)) {
             return Ok(());
         }
         let made = records::all::<String>(self.books(), REPORTS, &format!("{week}/")).await?;

@@ -75,9 +75,11 @@ impl Serve {
         let delivery = tokio::spawn(delivery);
         let name = stop.told().await;
         tracing::info!(signal = name, "stopping once requests on their way are answered");
-        nights.abort();
-        ticks.abort();
-        delivery.abort();
+        for working in [nights, ticks, delivery] {
+            working.abort();
+            // It is told as ended here, and not by whoever looks at it next.
+            drop(working.await);
+        }
         host.stop().await;
         tracing::info!("stopped");
         Ok(Verdict::Yes)
