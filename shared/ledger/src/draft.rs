@@ -91,8 +91,13 @@ impl Draft {
     /// Notes which tasks passed through for want of a price so far.
     pub(crate) fn note_pass_through(&mut self) {
         for (agent, task_type, billing) in std::mem::take(&mut self.passed) {
+            // Minutes have no seed price, and tasks are priced without durations (PRC-2, PRC-4).
+            let remedy = match billing {
+                "time" => "more tasks with durations end this",
+                _ => "a `seed_price`, or more tasks, end this",
+            };
             let detail = format!(
-                "tasks of `{agent}` for `{task_type}` billed by {billing} had no price and pass through at actual cost; a `seed_price`, or more tasks with durations, ends this"
+                "tasks of `{agent}` for `{task_type}` billed by {billing} had no price and pass through at actual cost; {remedy}"
             );
             self.find(Severity::Info, FindingKind::PassThrough, &format!("{agent}/{task_type}"), detail);
         }

@@ -272,9 +272,13 @@ fn explain_passing(
     let pools = sum(parts.filter(|part| part.team == *asked.team).map(|part| part.amount))?;
     found.readded = direct.checked_add(pools).ok_or_else(overflow)?;
     let policy = &case.world.history.on(case.through()).organisation.policy;
+    let or = match key.model {
+        PriceModel::Task => ", or a `seed_price`",
+        PriceModel::Time => ", each with a duration",
+    };
     found.step(Step::new("price", &["PRC-2"]).say(format!(
-        "there is no price of {} for {}: it needs {} completed tasks or {} days with tasks, or a `seed_price`; a task billed by \
-         time needs a duration. Until then tasks pass through at actual cost",
+        "there is no price of {} for {}: it needs {} completed tasks or {} days with tasks{or}. Until then tasks pass through \
+         at actual cost",
         key.agent, key.task_type, policy.min_tasks, policy.min_days
     )));
     let mut cells = cells.say("the line is the sum of the tasks' cost");

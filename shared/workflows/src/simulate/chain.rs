@@ -147,7 +147,7 @@ impl App {
             Some(closed) => self.opening_of(closed).await,
             None => {
                 let mut chain = Vec::new();
-                let outcome = self.settle_chain(world, None, &mut chain).await;
+                let outcome = self.settle_chain(world, (None, None), &mut chain).await;
                 let found = chain.into_iter().find(|settled: &SettledPeriod| settled.period == month.period);
                 // A later month that cannot be settled is no hindrance.
                 if found.is_none() {

@@ -48,6 +48,20 @@ fn sum(pairs: impl IntoIterator<Item = Pair>) -> Result<Pair, Refusal> {
     pairs.into_iter().try_fold(Pair::default(), Pair::plus)
 }
 
+/// Events without a price, of a team or of everybody; what they cost is in no figure here (RAT-2).
+pub(super) fn unpriced(settlement: &Settlement, only: Option<&str>) -> u64 {
+    let ours = |team: &Option<Id>| only.is_none_or(|only| team.as_deref() == Some(only));
+    let events = settlement.unpriced_events.iter().filter(|(team, _)| ours(team)).map(|(_, events)| *events);
+    events.fold(0, u64::saturating_add)
+}
+
+fn unpriced_json(months: &[Replayed], only: Option<&str>) -> Value {
+    let of = |side: fn(&Replayed) -> &Settlement| {
+        months.iter().fold(0_u64, |sum, month| sum.saturating_add(unpriced(side(month), only)))
+    };
+    json!({ "old": of(|month| &month.old), "new": of(|month| &month.new) })
+}
+
 /// A team over the months.
 #[derive(Debug, Default)]
 struct TeamFigures {
@@ -103,6 +117,7 @@ fn team_json(months: &[Replayed], team: &Id, found: &TeamFigures) -> Result<(Amo
         row.insert("outcome".into(), json!(outcome(difference)));
         row.insert("volatility".into(), json!({ "old": volatility(&old), "new": volatility(&new) }));
         row.insert("causes".into(), causes_json(&found.causes)?);
+        row.insert("unpriced".into(), unpriced_json(months, Some(team)));
         row.insert("months".into(), json!(by_month.collect::<Result<Vec<_>, Refusal>>()?));
     }
     Ok((difference, row))
@@ -134,8 +149,10 @@ const ACCOUNTS: [&str; 7] =
 
 /// What a simulation found: teams that pay less first. With `only` the rows and sums of that team, and no accounts.
 pub(crate) fn compare(months: &[Replayed], only: Option<&str>) -> Result<Map<String, Value>, Refusal> {
-    let lines = months.iter().flat_map(|month| month.old.lines.keys().chain(month.new.lines.keys()));
-    let teams: BTreeSet<&Id> = lines.filter(|team| only.is_none_or(|only| team.as_ref() == only)).collect();
+    // A team whose events are all unpriced has no line.
+    let both = months.iter().flat_map(|month| [&month.old, &month.new]);
+    let known = both.flat_map(|of| of.lines.keys().chain(of.unpriced_events.keys().flatten()));
+    let teams: BTreeSet<&Id> = known.filter(|team| only.is_none_or(|only| team.as_ref() == only)).collect();
     let found = teams.into_iter().map(|team| Ok((team, figures(months, team)?)));
     let found = found.collect::<Result<Vec<_>, Refusal>>()?;
     let mut rows = Vec::new();
@@ -158,6 +175,7 @@ pub(crate) fn compare(months: &[Replayed], only: Option<&str>) -> Result<Map<Str
     let mut totals = whole.json()?;
     if let Some(totals) = totals.as_object_mut() {
         totals.insert("causes".into(), causes_json(&causes)?);
+        totals.insert("unpriced".into(), unpriced_json(months, only));
         totals.insert("months".into(), by_month(months, &found)?);
     }
     let mut answer = Map::new();

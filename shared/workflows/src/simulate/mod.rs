@@ -129,7 +129,7 @@ impl App {
         answer.insert("changes".into(), changes((&world.history, other), last, team.is_none())?);
         answer.insert("attributed_again".into(), json!(facts_differ(&world.history, other)));
         answer.insert("volatility_is".into(), json!(volatility::FORMULA));
-        let mut notes = notes(months, &replayed);
+        let mut notes = notes(months, &replayed, team.as_deref());
         for (month, found) in months.iter().zip(&replayed) {
             notes.extend(self.notes_of_the_close(month, found, team.as_deref()).await?);
         }
@@ -247,7 +247,7 @@ fn changes((history, other): (&History, &History), last: chrono::NaiveDate, may_
 }
 
 /// What a reader has to know.
-fn notes(months: &[Month], replayed: &[Replayed]) -> Vec<String> {
+fn notes(months: &[Month], replayed: &[Replayed], only: Option<&str>) -> Vec<String> {
     let mut notes = Vec::new();
     if let [only] = months {
         notes.push(format!("one month, {}: a volatility needs two", only.period));
@@ -255,7 +255,15 @@ fn notes(months: &[Month], replayed: &[Replayed]) -> Vec<String> {
     for (month, found) in months.iter().zip(replayed) {
         let period = month.period;
         if month.closed.is_none() && month.through < last_day(period) {
-            notes.push(format!("{period} is not over: it is replayed up to {}", month.through));
+            notes.push(format!("{period} is replayed up to {}, as far as its nights have come", month.through));
+        }
+        let [before, after] = [&found.old, &found.new].map(|settlement| compare::unpriced(settlement, only));
+        if after > 0 {
+            let remedy = if after > before { "; give each price from the day on which it is needed" } else { "" };
+            notes.push(format!(
+                "{period}: {after} events or bills have no price under the new rules, {before} under the old: what they cost is \
+                 not known, not zero, and in no figure here{remedy}"
+            ));
         }
         let waits = |settlement: &recoup_ledger::Settlement| {
             settlement.findings.iter().any(|finding| finding.kind == FindingKind::RateCardWaits)

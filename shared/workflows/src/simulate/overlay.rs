@@ -22,7 +22,9 @@ pub(crate) const SETTINGS_MAX: usize = 100;
 const LISTED_MAX: usize = 20;
 
 /// Sections whose entries have an id.
-const BY_ID: [&str; 6] = ["teams", "agents", "pools", "task_types", "people", "recurring"];
+/// Agents, which a file need not list.
+const AGENTS: &str = "agents";
+const BY_ID: [&str; 6] = ["teams", AGENTS, "pools", "task_types", "people", "recurring"];
 /// Sections whose entries are laid over as a whole, with what tells them apart.
 const BY_SUBJECT: [(&str, &[&str]); 2] =
     [("prices", &["provider", "model", "sku", "unit"]), ("rates", &["from_currency", "to_currency"])];
@@ -243,7 +245,10 @@ fn setting(key: &str, value: &str, known: &Known) -> Result<Setting, Refusal> {
     }
     let Some((id, path)) = known.split(section, rest) else {
         let id = rest.split('.').next().unwrap_or_default();
-        let detail = format!("there is no `{id}` in [[{section}]]{}; write {section}.ID.KEY", known.list(section));
+        let detail = format!(
+            "there is no `{id}` in [[{section}]]{}; write {section}.ID.KEY, or add one with a rate card",
+            known.list(section)
+        );
         return Err(invalid(field(), detail));
     };
     let path: Vec<String> = path.splitn(2, '.').map(str::to_owned).collect();
@@ -268,7 +273,15 @@ impl Setting {
             let policy = file.entry("policy").or_insert_with(|| Value::Table(Table::new()));
             return policy.as_table_mut().map_or(Ok(()), |policy| self.set(policy));
         };
-        // A version that does not declare the entry has nothing to set: what it lacks is not made up.
+        // An agent that a version does not list is one all the same, as if it were listed by its id alone. Of other things what
+        // a version lacks is not made up.
+        if self.section == AGENTS && self.value.is_some() {
+            let agents = file.entry(AGENTS).or_insert_with(|| Value::Array(Vec::new()));
+            let is_listed = |agents: &Vec<Value>| agents.iter().any(|entry| id_of(entry) == Some(id));
+            if let Some(agents) = agents.as_array_mut().filter(|agents| !is_listed(agents)) {
+                agents.push(Value::Table(Table::from_iter([("id".to_owned(), Value::from(id.as_str()))])));
+            }
+        }
         let entries = file.get_mut(self.section).and_then(Value::as_array_mut);
         let entry = entries.and_then(|entries| entries.iter_mut().find(|entry| id_of(entry) == Some(id)));
         entry.and_then(Value::as_table_mut).map_or(Ok(()), |entry| self.set(entry))
@@ -422,6 +435,24 @@ mod tests {
             Refusal::Problems { problems, .. } => problems.join("\n"),
             other => other.to_string(),
         })
+    }
+
+    #[test]
+    fn an_agent_of_one_version_is_set_in_those_that_do_not_list_it() {
+        let file = FILE.replace("[[agents]]\nid = \"guard\"\nshared_pool = \"safety\"\n", "");
+        let organisation = Arc::new(parse(&file).unwrap());
+        let known = history();
+        let [listing, _] = known.versions() else { unreachable!() };
+        let first =
+            Version { text: file.clone(), organisation, digest: Digest::of(file.as_bytes()), ..listing.clone() };
+        let second = known.versions()[1].clone();
+        let history = History::new(vec![first, second]).unwrap();
+        let settings = [("agents.guard.billing".to_owned(), "task".to_owned())];
+        let overlay = Overlay::read(None, &settings, (&history, None)).unwrap();
+        let laid = overlay.lay_over(&history, &Pseudonyms::new([0; 32])).unwrap();
+        for version in laid.versions() {
+            assert_eq!(version.organisation.billing("support", Some("guard")), Billing::Task);
+        }
     }
 
     #[test]
