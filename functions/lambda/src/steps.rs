@@ -210,7 +210,7 @@ pub async fn take(app: &Arc<App>, duty: Duty, step: Step) -> Result<Value, StepE
     let taken = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     emit(duty.name(), &[Metric::Milliseconds(name, taken), Metric::Count("StepsRefused", u64::from(done.is_err()))]);
     if let Err(refusal) = &done {
-        tracing::warn!(duty = duty.name(), error = recoup_store::causes(&refusal), "a step was not done");
+        tracing::warn!(duty = duty.name(), error = recoup_store::causes(refusal), "a step was not done");
     }
     Ok(done?)
 }

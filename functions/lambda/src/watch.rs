@@ -30,7 +30,7 @@ pub async fn look(app: &App) -> Result<Value, Refusal> {
         ],
     );
     for refusal in [swept.as_ref().err(), looked.as_ref().err()].into_iter().flatten() {
-        tracing::error!(error = recoup_store::causes(&refusal), "a look was not done; the next one goes on");
+        tracing::error!(error = recoup_store::causes(refusal), "a look was not done; the next one goes on");
     }
     swept?;
     looked?;

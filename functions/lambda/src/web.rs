@@ -115,7 +115,7 @@ async fn within_limits(door: &Door, response: Response) -> Response {
             Err(_) => too_large(),
         },
         Err(error) => {
-            tracing::error!(error = causes(&error), "an answer could not be kept for its reader");
+            tracing::error!(error = recoup_store::causes(&error), "an answer could not be kept for its reader");
             problem(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", "the answer could not be kept; try again")
         }
     }
@@ -134,7 +134,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use axum::http::header::AUTHORIZATION;
-    use recoup_store::{Alert, Alerts, Clock as _, StoreError, SystemClock, causes};
+    use recoup_store::{Alert, Alerts, Clock as _, StoreError, SystemClock};
     use recoup_store_sqlite::{Options, SqliteStore};
     use recoup_workflows::{Ports, Role};
     use serde_json::Value;

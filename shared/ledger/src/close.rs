@@ -3,7 +3,7 @@
 use chrono::{Days, NaiveDate};
 use recoup_model::period::format_instant;
 use recoup_model::{Calendar, Finding, FindingKind, Period, Severity};
-use recoup_money::Currency;
+use recoup_money::{Amount, Currency};
 
 use crate::journal::Balances;
 use crate::settle::{Settlement, Totals};
@@ -65,7 +65,8 @@ pub fn close_findings(facts: &CloseFacts<'_>) -> Vec<Finding> {
 /// What no statement of a settled month holds, so that whoever closes it sees it before (RAT-2, ATR-1). It blocks nothing.
 #[must_use]
 pub fn not_charged(settlement: &Settlement, currency: Currency) -> Vec<Finding> {
-    let subject = || settlement.period.to_string();
+    let month = settlement.period;
+    let subject = || month.to_string();
     let warning = |kind, detail| Finding { severity: Severity::Warning, kind, subject: subject(), detail };
     let mut findings = Vec::new();
     let unpriced = settlement.unpriced_events.values().fold(0_u64, |sum, events| sum.saturating_add(*events));
@@ -73,16 +74,17 @@ pub fn not_charged(settlement: &Settlement, currency: Currency) -> Vec<Finding> 
         let (what, their) =
             if unpriced == 1 { ("event or bill has", "its") } else { ("events or bills have", "their") };
         let detail = format!(
-            "{unpriced} {what} no price: {their} cost is not known, not zero, and in no statement; see `recoup unpriced`, and \
-             add what is missing to [[prices]] or [[rates]]"
+            "{unpriced} {what} no price: {their} cost is not known, not zero, and in no statement; see `recoup unpriced --month {month}`, \
+             and add what is missing to [[prices]] or [[rates]]"
         );
         findings.push(warning(FindingKind::Unpriced, detail));
     }
     let Totals { unattributed, priced_cost, .. } = settlement.totals;
-    if !unattributed.is_zero() {
+    // A correction may take more back than the month has.
+    if unattributed > Amount::ZERO {
         let detail = format!(
-            "{unattributed} of {priced_cost} {currency} names no known team and is in no statement; see `recoup findings`, \
-             tag the roots, or name an `unattributed_pool`"
+            "{unattributed} of {priced_cost} {currency} names no known team and is in no statement; see `recoup findings --month \
+             {month}`, tag the roots, or name an `unattributed_pool`"
         );
         findings.push(warning(FindingKind::Unattributed, detail));
     }

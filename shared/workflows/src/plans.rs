@@ -68,6 +68,9 @@ pub(crate) struct PlanHead {
     pub(crate) cut: u64,
     /// What is closed, and as of when.
     pub(crate) close: Option<CloseRequest>,
+    /// The last local day that a night is asked for, with events or without.
+    #[serde(default)]
+    pub(crate) until: Option<NaiveDate>,
 }
 
 /// What came of a part.

@@ -59,7 +59,14 @@ impl Anomalies {
     pub(crate) async fn run(&self, desk: &Desk) -> Result<Verdict, Failure> {
         let ask = self.days.of(Ask::get(&["v1", "anomalies"]));
         let ask = ask.with_some("agent", self.agent.as_deref()).with_some("kind", self.kind.map(Kind::name));
-        desk.list(ask, self.limit, "no task and no day cost far more than before", grid).await?;
+        let found = desk.api.rows(ask, self.limit.limit).await?;
+        desk.show(&found, self.limit, ("no task and no day cost far more than before", grid))?;
+        let not_judged = found.total.get("days_not_judged").and_then(Value::as_u64).unwrap_or_default();
+        if not_judged > 0 {
+            let days = if not_judged == 1 { "day of these is" } else { "days of these are" };
+            desk.screen
+                .note(format!("{not_judged} {days} not judged yet: the next night does it; run `recoup nightly`"))?;
+        }
         Ok(Verdict::Yes)
     }
 }

@@ -101,10 +101,10 @@ impl Apply {
             }
         }
         if planned.changes.is_empty() {
-            return shown(desk, &answer, "nothing changes");
+            return shown(desk, (&answer, &planned), "nothing changes");
         }
         if self.dry_run {
-            return shown(desk, &answer, &format!("would be {}; nothing was written", planned.since()));
+            return shown(desk, (&answer, &planned), &format!("would be {}; nothing was written", planned.since()));
         }
         let asks = !self.yes && screen::can_ask();
         if asks && !desk.screen.confirm(&format!("Apply this as {}?", planned.since()))? {
@@ -113,7 +113,7 @@ impl Apply {
         }
         let answer = self.put(desk, &text, false).await?;
         let applied: Applied = answer.read()?;
-        shown(desk, &answer, &format!("applied: {}", applied.since()))
+        shown(desk, (&answer, &applied), &format!("applied: {}", applied.since()))
     }
 
     async fn put(&self, desk: &Desk, text: &str, dry_run: bool) -> Result<Answer, Failure> {
@@ -122,11 +122,12 @@ impl Apply {
     }
 }
 
-fn shown(desk: &Desk, answer: &Answer, words: &str) -> Result<Verdict, Failure> {
+fn shown(desk: &Desk, (answer, applied): (&Answer, &Applied), words: &str) -> Result<Verdict, Failure> {
     if desk.screen.json() {
-        desk.screen.document(&answer.bytes)?
-    } else {
-        desk.screen.line(words)?
+        desk.screen.document(&answer.bytes)?;
+        return Ok(Verdict::Yes);
     }
+    desk.screen.line(words)?;
+    applied.notices.iter().try_for_each(|notice| desk.screen.note(notice))?;
     Ok(Verdict::Yes)
 }

@@ -32,7 +32,7 @@ pub(crate) mod verify;
 
 use serde_json::Value;
 
-use crate::api::{Api, Ask};
+use crate::api::{Api, Ask, Rows};
 use crate::failure::Failure;
 use crate::screen::Screen;
 use crate::table::Grid;
@@ -56,6 +56,16 @@ impl Desk {
         grid: fn(&[Value]) -> Grid,
     ) -> Result<(), Failure> {
         let found = self.api.rows(ask, limit.limit).await?;
+        self.show(&found, limit, (nothing, grid))
+    }
+
+    /// Shows a list that was read.
+    fn show(
+        &self,
+        found: &Rows,
+        limit: range::Limit,
+        (nothing, grid): (&str, fn(&[Value]) -> Grid),
+    ) -> Result<(), Failure> {
         if self.screen.json() {
             return self.screen.document(found.to_json().to_string().as_bytes());
         }

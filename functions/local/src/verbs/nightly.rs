@@ -49,6 +49,12 @@ impl Nightly {
         } else {
             show(desk.screen, &outcome)?;
         }
+        if let Some(waiting) = outcome.get("waiting") {
+            let (month, days) = (field(waiting, "period"), list(waiting, "days").len());
+            desk.screen.note(format!(
+                "the close of {month} was interrupted, and {days} of its days wait for it: run `recoup close {month}`"
+            ))?;
+        }
         for block in list(&outcome, "unread") {
             desk.screen.note(format!("cannot be read, its days are left out: {}", plain(block)))?;
         }
@@ -62,7 +68,11 @@ fn list<'a>(outcome: &'a Value, name: &str) -> &'a [Value] {
 
 fn show(screen: Screen, outcome: &Value) -> Result<(), Failure> {
     let days = list(outcome, "days");
-    if days.is_empty() {
+    if days.is_empty() && !list(outcome, "unread").is_empty() {
+        screen.line("no day could be run")?;
+    } else if days.is_empty() && outcome.get("waiting").is_some() {
+        screen.line("nothing to do but what waits")?;
+    } else if days.is_empty() {
         screen.line("nothing to do: no day has changed since the last night")?;
     } else {
         screen.table(&days_grid(days))?;

@@ -34,7 +34,11 @@ impl Unpriced {
             return Ok(Verdict::Yes);
         }
         if found.rows.is_empty() {
-            desk.screen.line("everything in these days has a price")?;
+            desk.screen.line(if self.days.is_stated() {
+                "everything in these days has a price"
+            } else {
+                "everything of the last 31 days has a price; ask for others with --month or --from"
+            })?;
             return Ok(Verdict::Yes);
         }
         const NAMES: [&str; 7] = ["day", "team", "agent", "task_type", "kind", "provider", "model"];

@@ -257,3 +257,173 @@ fn serve_does_not_start_with_a_channel_that_cannot_be() {
     assert!(!outcome.stderr.contains("hush"), "{}", outcome.stderr);
     assert!(!data.exists(), "nothing was made");
 }
+
+/// An event of a day before yesterday that costs so much.
+fn costing(id: u32, day: chrono::NaiveDate, cost: &str) -> String {
+    format!(
+        "{{\"event_id\":\"e{id}\",\"trace_id\":\"t{id}\",\"used_at\":\"{day}T10:00:00Z\",\"kind\":\"tool\",\"status\":\"ok\",\
+         \"cost\":{{\"amount\":\"{cost}\",\"currency\":\"USD\"}},\"tags\":{{\"team\":\"support\",\"agent\":\"a\"}}}}\n"
+    )
+}
+
+fn days_ago(days: i64) -> chrono::NaiveDate {
+    chrono::Utc::now().date_naive() - chrono::TimeDelta::days(days)
+}
+
+fn file_of(folder: &Path, name: &str, lines: impl Iterator<Item = String>) -> String {
+    let path = folder.join(name);
+    std::fs::write(&path, lines.collect::<String>()).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn evt_2_of_two_events_of_one_identity_the_first_in_the_file_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let twice = ["1", "2"].into_iter().flat_map(|cost| (0..60).map(move |id| costing(id, days_ago(2), cost)));
+    let file = file_of(folder.path(), "twice.ndjson", twice);
+    for run in 0..4 {
+        let place = folder.path().join(run.to_string());
+        std::fs::create_dir(&place).unwrap();
+        let data = prepared(&place);
+        let receipt = on_folder(&data, &["--json", "ingest", &file, "--batch", "30"]).exits(1).json();
+        assert_eq!((&receipt["accepted"], &receipt["conflict"]), (&60.into(), &60.into()), "{receipt}");
+        let blamed = receipt["problems"].as_array().unwrap().iter().map(|problem| problem["line"].as_u64().unwrap());
+        assert!(blamed.into_iter().all(|line| line > 60), "{receipt}");
+        on_folder(&data, &["nightly"]).exits(0);
+        assert_eq!(on_folder(&data, &["costs", "--json"]).exits(0).json()["total"]["cost"], "60");
+    }
+}
+
+#[test]
+fn a_command_may_read_what_another_one_on_its_folder_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = prepared(folder.path());
+    let data = data.to_str().unwrap();
+    for _ in 0..6 {
+        let mut holds = command(&["--data", data, "--json", "costs"]).spawn().unwrap();
+        let answer = holds.stdout.take().unwrap();
+        // It works through the command whose answer it reads.
+        let reads = command(&["--data", data, "verify", "-"]).stdin(answer).spawn().unwrap();
+        assert_eq!(finish(reads).code, 2, "an answer is no statement");
+        assert_eq!(finish(holds).code, 0);
+    }
+}
+
+#[test]
+fn ano_1_a_command_stays_for_the_nights_of_its_guests() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = prepared(folder.path());
+    let events = (0..3_000).map(|id| costing(id, days_ago(2 + i64::from(id) % 50), "1"));
+    let file = file_of(folder.path(), "a.ndjson", events);
+    on_folder(&data, &["ingest", &file]).exits(0);
+    // It reads until its input ends, and another command works through it meanwhile.
+    let mut holds = command(&["--data", data.to_str().unwrap(), "verify", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    while !data.join("recoup.sock").exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    on_folder(&data, &["nightly"]).exits(0);
+    drop(holds.stdin.take());
+    let held = finish(holds);
+    assert_eq!(held.code, 2, "nothing is no statement: {}", held.stderr);
+    let anomalies = on_folder(&data, &["--json", "anomalies", "--from", &days_ago(60).to_string()]).exits(0).json();
+    assert_eq!(anomalies["total"]["days_not_judged"], 0, "{anomalies}");
+}
+
+#[test]
+fn ano_1_days_that_nobody_judged_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = prepared(folder.path());
+    let file = file_of(folder.path(), "a.ndjson", (0..5).map(|id| costing(id, days_ago(70), "1")));
+    on_folder(&data, &["ingest", &file]).exits(0);
+    let month = days_ago(70).format("%Y-%m").to_string();
+    on_folder(&data, &["close", &month, "--run-missing-nights"]).exits(0);
+    let before = on_folder(&data, &["anomalies", "--month", &month]).exits(0);
+    assert!(before.stderr.contains("1 day of these is not judged yet"), "{}", before.stderr);
+    on_folder(&data, &["nightly"]).exits(0);
+    let after = on_folder(&data, &["anomalies", "--month", &month]).exits(0);
+    assert_eq!(after.stderr, "");
+}
+
+#[test]
+fn rat_1_who_applies_a_file_is_told_what_it_does_not_reach() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = prepared(folder.path());
+    let file = file_of(folder.path(), "a.ndjson", (0..1).map(|id| costing(id, days_ago(5), "1")));
+    on_folder(&data, &["ingest", &file]).exits(0);
+    let priced = folder.path().join("priced.toml");
+    let price = format!(
+        "[[prices]]\nprovider = \"x\"\nmodel = \"m\"\nfrom = \"{}\"\nper_million = {{ input = \"1\" }}\n",
+        days_ago(40)
+    );
+    std::fs::write(&priced, format!("{ORGANISATION}{price}")).unwrap();
+    for more in [&["--dry-run"][..], &[]] {
+        let applied = on_folder(&data, &[&["apply", priced.to_str().unwrap()], more].concat()).exits(0);
+        assert!(applied.stderr.contains("--effective"), "{}", applied.stderr);
+    }
+}
+
+#[test]
+fn pool_4_days_without_events_count_up_to_the_day_that_nights_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = prepared(folder.path());
+    let first = days_ago(40);
+    let file = file_of(folder.path(), "a.ndjson", std::iter::once(costing(1, first, "1")));
+    on_folder(&data, &["ingest", &file]).exits(0);
+    let through = |arguments: &[&str]| {
+        let night = on_folder(&data, &[&["--json", "nightly"], arguments].concat()).exits(0).json();
+        night["periods"][0]["through"].as_str().unwrap().to_owned()
+    };
+    let next = first + chrono::TimeDelta::days(1);
+    let in_month = |day: chrono::NaiveDate| day.min(end_of_month(first)).to_string();
+    assert_eq!(through(&["--day", &next.to_string()]), in_month(next));
+    let yesterday = in_month(days_ago(1));
+    assert_eq!(through(&[]), yesterday);
+    assert_eq!(through(&["--day", &next.to_string()]), yesterday, "what was settled stays so");
+}
+
+fn end_of_month(day: chrono::NaiveDate) -> chrono::NaiveDate {
+    let month: recoup_model::Period = day.format("%Y-%m").to_string().parse().unwrap();
+    month.days().last().unwrap()
+}
+
+#[test]
+fn clo_1_days_that_wait_for_an_interrupted_close_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = prepared(folder.path());
+    let day = days_ago(70);
+    let month = day.format("%Y-%m").to_string();
+    let file = |name: &str, id| file_of(folder.path(), name, std::iter::once(costing(id, day, "1")));
+    on_folder(&data, &["ingest", &file("a.ndjson", 1)]).exits(0);
+    on_folder(&data, &["close", &month, "--run-missing-nights"]).exits(0);
+    let store = rusqlite::Connection::open(data.join("recoup.sqlite3")).unwrap();
+    let interrupted = r#"UPDATE books SET value = json_set(value, '$.state', 'closing') WHERE "partition" = 'periods'"#;
+    assert_eq!(store.execute(interrupted, []).unwrap(), 1);
+    drop(store);
+    on_folder(&data, &["ingest", &file("b.ndjson", 2)]).exits(0);
+    let night = on_folder(&data, &["nightly"]).exits(0);
+    assert!(!night.stdout.contains("no day has changed"), "{}", night.stdout);
+    assert!(
+        night.stderr.contains(&format!("1 of its days wait for it: run `recoup close {month}`")),
+        "{}",
+        night.stderr
+    );
+    on_folder(&data, &["close", &month]).exits(0);
+    assert!(on_folder(&data, &["nightly"]).exits(0).stdout.contains("new events"));
+}
+
+#[test]
+fn a_run_that_a_server_does_not_finish_is_not_left_running() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = prepared(folder.path());
+    let events = (0..4_000).map(|id| costing(id, days_ago(2 + i64::from(id) % 50), "1"));
+    let file = file_of(folder.path(), "a.ndjson", events);
+    on_folder(&data, &["ingest", &file]).exits(0);
+    let (server, _) = serve(&data);
+    let night = command(&["--data", data.to_str().unwrap(), "nightly"]).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(40));
+    end(server);
+    finish(night);
+    let runs = on_folder(&data, &["--json", "runs"]).exits(0).json();
+    let states: Vec<&serde_json::Value> = runs["rows"].as_array().unwrap().iter().map(|run| &run["state"]).collect();
+    assert!(states.iter().all(|state| **state != "running"), "{runs}");
+}

@@ -48,7 +48,7 @@ fn notice_of(id: &str, report: &WeeklyReport) -> Notice {
     let mut next_steps =
         vec![format!("See what it was spent on: recoup costs --from {from} --to {to} --by agent,model")];
     if report.unpriced_events > 0 {
-        next_steps.push("See what has no price: recoup unpriced".to_owned());
+        next_steps.push(format!("See what has no price: recoup unpriced --from {from} --to {to}"));
     }
     Notice {
         id: id.to_owned(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use recoup_messages::email::plain_text;
 use recoup_messages::{Action, Audience, Fact, Notice, Severity, amazon_q, ascii_line, one_line};
+use recoup_model::Period;
 use recoup_store::Alert;
 use recoup_store::alerts::SUBJECT_CHARS_MAX;
 use serde_json::{Map, Value, json};
@@ -139,7 +140,7 @@ pub(super) fn unpriced_model(id: &str, unpriced: &UnpricedModel, at: &str) -> Al
         ),
         facts: facts(known.into_iter().filter(is_known)),
         next_steps: vec![
-            "See which events: `recoup unpriced`".into(),
+            format!("See which events: `recoup unpriced --month {}`", Period::of(*day)),
             "Import a price list: `recoup prices import FILE`".into(),
             "Or name its price: a `[[prices]]` entry in the organisation file, then `recoup apply recoup.toml`".into(),
             "Then: `recoup nightly`".into(),

@@ -15,6 +15,8 @@
 mod judge;
 mod work;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use chrono::{Days, NaiveDate};
 use recoup_budgets::anomaly::{Anomaly, Causes, TaskAnomaly, TaskKind};
 use recoup_model::organisation::History;
@@ -155,15 +157,9 @@ impl App {
     /// Those that are not begun before `until_ns` are judged after the next night.
     pub(crate) async fn judge_days(&self, world: &World, nights: Vec<Night>, until_ns: i64) -> Result<(), Refusal> {
         let today = world.history.calendar().day_of(self.now_ns());
-        let due = judge::due_days(&nights, today);
-        let known = records::all::<Judged>(self.books(), JUDGED, "").await?;
-        let is_known = |day: &NaiveDate, inputs: &Digest| {
-            let sort = day.to_string();
-            let at = known.binary_search_by(|(known, _, _)| known.cmp(&sort)).ok();
-            at.and_then(|at| known.get(at)).is_some_and(|(_, judged, _)| judged.inputs == *inputs)
-        };
+        let due = self.not_judged(&nights, today).await?;
         let mut works = judge::Works::new(nights);
-        for (day, inputs) in due.into_iter().filter(|(day, inputs)| !is_known(day, inputs)) {
+        for (day, inputs) in due {
             if self.now_ns() >= until_ns {
                 tracing::warn!(%day, "the time is over: anomalies from this day on wait for the next night");
                 break;
@@ -172,6 +168,29 @@ impl App {
             self.keep_judgement(world, (day, today), (inputs, &found)).await?;
         }
         Ok(())
+    }
+
+    /// Days that are over and whose tasks, or those of the days before, are others than when they were judged.
+    async fn not_judged(&self, nights: &[Night], today: NaiveDate) -> Result<BTreeMap<NaiveDate, Digest>, Refusal> {
+        let known = records::all::<Judged>(self.books(), JUDGED, "").await?;
+        let is_known = |day: &NaiveDate, inputs: &Digest| {
+            let sort = day.to_string();
+            let at = known.binary_search_by(|(known, _, _)| known.cmp(&sort)).ok();
+            at.and_then(|at| known.get(at)).is_some_and(|(_, judged, _)| judged.inputs == *inputs)
+        };
+        let mut due = judge::due_days(nights, today);
+        due.retain(|day, inputs| !is_known(day, inputs));
+        Ok(due)
+    }
+
+    /// Days of a range that have a night and are over, and that nobody has judged as they are now.
+    async fn days_to_judge(&self, world: &World, range: DayRange) -> Result<usize, Refusal> {
+        let today = world.history.calendar().day_of(self.now_ns());
+        let nights: Vec<Night> = self.nights().await?.into_iter().map(|(night, _)| night).collect();
+        let lacking = nights.iter().filter(|night| night.work.is_none() && night.day < today).map(|night| night.day);
+        let mut days: BTreeSet<NaiveDate> = lacking.collect();
+        days.extend(self.not_judged(&nights, today).await?.into_keys());
+        Ok(days.range(range.from..range.to).count())
     }
 
     /// Notes what there is to tell, then makes the findings those of the day.
@@ -258,10 +277,12 @@ impl App {
         let asked = found.iter().filter(|(_, found)| is_asked(found));
         let rows = asked.map(|(day, found)| row(*day, found, owner_of(&world.history, *day, found.kind())));
         let mut page = paging.cut(rows.collect());
+        let not_judged = self.days_to_judge(&world, range).await?;
         let [tasks, days, insufficient] = counts;
         let currency = self.organisation_today().await?.currency;
         page.total = Some(json!({
             "tasks": tasks, "days": days, "insufficient_history": insufficient, "currency": currency,
+            "days_not_judged": not_judged,
         }));
         Ok(page)
     }

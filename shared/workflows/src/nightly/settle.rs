@@ -88,9 +88,13 @@ pub(crate) fn nights_of(nights: &[(Night, u64)], period: Period) -> BTreeMap<Str
 
 impl App {
     /// Settles and publishes every open period; those before one that cannot be settled too.
-    pub(super) async fn settle_open_periods(&self, world: &World) -> Result<Vec<SettledPeriod>, Refusal> {
+    pub(super) async fn settle_open_periods(
+        &self,
+        world: &World,
+        until: Option<NaiveDate>,
+    ) -> Result<Vec<SettledPeriod>, Refusal> {
         let mut settled = Vec::new();
-        let outcome = self.settle_chain(world, None, &mut settled).await;
+        let outcome = self.settle_chain(world, (None, until), &mut settled).await;
         for period in &settled {
             self.publish(world, period).await?;
         }
@@ -98,12 +102,12 @@ impl App {
     }
 
     /// Settles every open period in calendar order, up to the one that is `closing`; writes no figure. A period is settled to
-    /// its end if it is `closing` or a later one has begun, else to its last night: days without events take their part in
-    /// smoothing and in bills.
+    /// its end if it is `closing` or a later one has begun, else to its last night, or to the day `until` which nights were
+    /// asked for, or as far as it was settled before: days without events take their part in smoothing and in bills.
     pub(crate) async fn settle_chain(
         &self,
         world: &World,
-        closing: Option<Period>,
+        (closing, until): (Option<Period>, Option<NaiveDate>),
         settled: &mut Vec<SettledPeriod>,
     ) -> Result<(), Refusal> {
         let nights = self.nights().await?;
@@ -148,7 +152,13 @@ impl App {
                     _ => Vec::new(),
                 };
                 let end = period.days().last().unwrap_or_default();
-                let through = if period < last || closing == Some(period) { end } else { end.min(last_night) };
+                let through = if period < last || closing == Some(period) {
+                    end
+                } else {
+                    let before = self.settled_record(period).await?.map(|record| record.through);
+                    let asked = [Some(last_night), until, before].into_iter().max().flatten();
+                    end.min(asked.unwrap_or(last_night))
+                };
                 let one = self.settle_one(world, period, (through, carried.open(&before)), &corrections).await?;
                 carry_past(&mut carried, &one.opening, &one.settlement.closing)?;
                 before = one.settlement.closing.clone();

@@ -107,7 +107,7 @@ impl App {
         }
         self.keep_shipped().await?;
         let cut = self.mark_days(run, &world).await?;
-        let yesterday = world.history.calendar().day_of(self.now_ns()).pred_opt().unwrap_or_default();
+        let yesterday = today.pred_opt().unwrap_or_default();
         let last = match through {
             Through::Yesterday => yesterday,
             Through::Day(day) => day,
@@ -121,7 +121,8 @@ impl App {
         days.truncate(PARTS_MAX.saturating_mul(DAYS_PER_PART_MAX));
         let size = days_per_part(days.len(), PARTS_MAX, self.sharing);
         let parts: Vec<Part> = days.chunks(size).map(|days| Part::Days(days.to_vec())).collect();
-        let head = PlanHead { parts: parts.len(), steps: days.len(), cut: cut.0, close: None };
+        let until = Some(last.min(today));
+        let head = PlanHead { parts: parts.len(), steps: days.len(), cut: cut.0, close: None, until };
         self.keep_plan(run, &parts, &head).await?;
         self.progress(run, "running the days", 0, head.steps);
         self.note_progress(run, "running the days", (0, head.steps)).await?;
@@ -215,13 +216,24 @@ impl App {
         }
         days.sort_by_key(|outcome| (outcome.day, outcome.lane));
         let unread: BTreeSet<&String> = done.iter().flat_map(|part| &part.unread).collect();
-        let outcome = json!({ "days": days, "unread": unread, "periods": periods });
+        let mut outcome = json!({ "days": days, "unread": unread, "periods": periods });
+        if let (Some(waiting), Some(outcome)) = (self.days_held_back().await?, outcome.as_object_mut()) {
+            outcome.insert("waiting".into(), waiting);
+        }
         self.remember(&first_met(&done)).await?;
         self.run_done(run, NIGHTLY, &outcome).await?;
         // Whatever becomes of it, the figures stand.
         self.look_back(self.world().await?.as_ref()).await;
         self.publish_alerts().await;
         Ok(SettleStep::Done(outcome))
+    }
+
+    /// Days that no night runs while the close of their month is frozen and not finished.
+    async fn days_held_back(&self) -> Result<Option<Value>, Refusal> {
+        let Some(period) = close::closing_period(self.books()).await? else { return Ok(None) };
+        let marked = self.marked_days(false).await?.into_iter().map(|one| one.day);
+        let days: BTreeSet<NaiveDate> = marked.filter(|day| period.contains(*day)).collect();
+        Ok(Some(json!({ "period": period, "days": days })))
     }
 
     /// What the open periods come to, settled by the first step that comes to it.
@@ -231,7 +243,7 @@ impl App {
         }
         self.progress(run, "settling the open periods", head.steps, head.steps);
         let world = self.world().await?;
-        let periods = self.settle_open_periods(&world).await?;
+        let periods = self.settle_open_periods(&world, head.until).await?;
         let summary: Value = periods.iter().map(SettledPeriod::summary).collect();
         self.drop_prints_of_closed_months().await?;
         self.books().write(vec![records::put(settled_key(run), &summary, Expect::Any)?]).await?;
