@@ -442,11 +442,10 @@ mod tests {
         let file = FILE.replace("[[agents]]\nid = \"guard\"\nshared_pool = \"safety\"\n", "");
         let organisation = Arc::new(parse(&file).unwrap());
         let known = history();
-        let [listing, _] = known.versions() else { unreachable!() };
+        let [listing, second] = known.versions() else { unreachable!() };
         let first =
             Version { text: file.clone(), organisation, digest: Digest::of(file.as_bytes()), ..listing.clone() };
-        let second = known.versions()[1].clone();
-        let history = History::new(vec![first, second]).unwrap();
+        let history = History::new(vec![first, second.clone()]).unwrap();
         let settings = [("agents.guard.billing".to_owned(), "task".to_owned())];
         let overlay = Overlay::read(None, &settings, (&history, None)).unwrap();
         let laid = overlay.lay_over(&history, &Pseudonyms::new([0; 32])).unwrap();
