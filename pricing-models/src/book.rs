@@ -170,7 +170,13 @@ impl PriceBook {
     /// Reported costs in another currency hang on no name: see [`Self::exchange_digest`].
     #[must_use]
     pub fn name_digest(&self, name: &str) -> Digest {
-        let found = self.everything_about(name);
+        self.name_digest_before(name, i64::MAX)
+    }
+
+    /// As [`PriceBook::name_digest`], of what begins before an instant: nothing that begins later prices what was used earlier.
+    #[must_use]
+    pub fn name_digest_before(&self, name: &str, before_ns: i64) -> Digest {
+        let found = self.everything_about(name, before_ns);
         let currencies: BTreeSet<Currency> =
             found.listed.iter().chain(found.own.values().flatten()).map(|(currency, _)| *currency).collect();
         let mut lines: Vec<String> = found.listed.into_iter().map(|(_, line)| line).collect();
@@ -180,7 +186,7 @@ impl PriceBook {
             lines.extend(own.into_iter().map(|(_, line)| line));
         }
         if !currencies.is_empty() {
-            lines.extend(self.exchange_lines(|currency| currencies.contains(&currency)));
+            lines.extend(self.exchange_lines(|currency| currencies.contains(&currency), before_ns));
         }
         Digest::of(lines.join("\n").as_bytes())
     }
@@ -188,7 +194,13 @@ impl PriceBook {
     /// Digest of all exchange rates, for days with costs that were reported in another currency (EVT-6).
     #[must_use]
     pub fn exchange_digest(&self) -> Digest {
-        Digest::of(self.exchange_lines(|_| true).join("\n").as_bytes())
+        self.exchange_digest_before(i64::MAX)
+    }
+
+    /// As [`PriceBook::exchange_digest`], of what begins before an instant.
+    #[must_use]
+    pub fn exchange_digest_before(&self, before_ns: i64) -> Digest {
+        Digest::of(self.exchange_lines(|_| true, before_ns).join("\n").as_bytes())
     }
 
     /// Digest of all prices and rates: part of every manifest.
@@ -199,34 +211,52 @@ impl PriceBook {
         for (from_ns, digest) in changes(own) {
             lines.push(format!("own from {from_ns} {}", digest.concat()));
         }
-        lines.extend(self.exchange_lines(|_| true));
+        lines.extend(self.exchange_lines(|_| true, i64::MAX));
         Digest::of(lines.join("\n").as_bytes())
     }
 
-    fn exchange_lines(&self, wanted: impl Fn(Currency) -> bool) -> Vec<String> {
-        let rates = self.segments.iter().map(|segment| (segment.from_ns, segment.exchange.lines(&wanted)));
+    fn exchange_lines(&self, wanted: impl Fn(Currency) -> bool, before_ns: i64) -> Vec<String> {
+        let begun = self.segments_before(before_ns);
+        let rates = begun.map(|segment| (segment.from_ns, segment.exchange.lines(&wanted, before_ns)));
         changes(rates)
             .into_iter()
             .flat_map(|(from_ns, lines)| std::iter::once(format!("rates from {from_ns}")).chain(lines))
             .collect()
     }
 
-    fn everything_about(&self, name: &str) -> Found {
+    fn segments_before(&self, before_ns: i64) -> impl Iterator<Item = &Segment> {
+        self.segments.iter().filter(move |segment| segment.from_ns < before_ns)
+    }
+
+    fn everything_about(&self, name: &str, before_ns: i64) -> Found {
+        fn begun<'a>(
+            entries: impl IntoIterator<Item = (&'a PriceEntry, &'a str)>,
+            before_ns: i64,
+        ) -> Vec<(&'a PriceEntry, &'a str)> {
+            entries.into_iter().filter(|(entry, _)| entry.from_ns < before_ns).collect()
+        }
         if let Some(sku) = name.strip_prefix("sku:") {
-            return self.collect(|catalogue| catalogue.all_of_sku(sku), |own| own.all_of_sku(sku));
+            return self.collect(
+                |list| begun(list.all_of_sku(sku), before_ns),
+                |own| begun(own.all_of_sku(sku), before_ns),
+                before_ns,
+            );
         }
         let Some((provider, model)) = name.strip_prefix("model:").and_then(|name| name.split_once('/')) else {
             return Found::default();
         };
         let mut names = BTreeSet::from([model]);
-        for (entry, _) in self.catalogues.iter().flat_map(|catalogue| catalogue.all_of_model(provider, model)) {
+        for (entry, _) in
+            self.catalogues.iter().flat_map(|catalogue| begun(catalogue.all_of_model(provider, model), before_ns))
+        {
             if let Priced::Model(price) = &entry.priced {
                 names.insert(&price.model);
             }
         }
         self.collect(
-            |catalogue| catalogue.all_of_model(provider, model),
-            |own| names.iter().flat_map(|name| own.all_of_model(provider, name)).collect(),
+            |catalogue| begun(catalogue.all_of_model(provider, model), before_ns),
+            |own| begun(names.iter().flat_map(|name| own.all_of_model(provider, name)), before_ns),
+            before_ns,
         )
     }
 
@@ -234,6 +264,7 @@ impl PriceBook {
         &'a self,
         listed: impl Fn(&'a Catalogue) -> Vec<(&'a PriceEntry, &'a str)>,
         own: impl Fn(&'a Catalogue) -> Vec<(&'a PriceEntry, &'a str)>,
+        before_ns: i64,
     ) -> Found {
         let ranked = self.catalogues.iter().enumerate().flat_map(|(rank, catalogue)| {
             listed(catalogue).into_iter().map(move |(entry, text)| (entry.currency, format!("{rank} {text}")))
@@ -244,7 +275,7 @@ impl PriceBook {
         };
         // A name of which several lists of a layer tell: the price that began last holds.
         let together = self.layers().any(|layer| layer.iter().filter(|list| !listed(list).is_empty()).count() > 1);
-        Found { together, listed: ranked.collect(), own: changes(self.segments.iter().map(owned)) }
+        Found { together, listed: ranked.collect(), own: changes(self.segments_before(before_ns).map(owned)) }
     }
 }
 

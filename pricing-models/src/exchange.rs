@@ -47,12 +47,14 @@ impl Exchange {
         Some(rate.pico())
     }
 
-    /// The rates of the currencies that `wanted` accepts, one line each, in order.
-    pub(crate) fn lines(&self, wanted: impl Fn(Currency) -> bool) -> Vec<String> {
+    /// The rates of the currencies that `wanted` accepts, as far as they begin before an instant, one line each, in order.
+    pub(crate) fn lines(&self, wanted: impl Fn(Currency) -> bool, before_ns: i64) -> Vec<String> {
         let kept = self.rates.iter().filter(|(from, _)| wanted(**from));
         let line = |from: &Currency, from_ns: &i64, rate: &Amount| {
             format!("{from}>{} {} {rate}", self.reporting, format_instant(*from_ns))
         };
-        kept.flat_map(|(from, rates)| rates.iter().map(move |(from_ns, rate)| line(from, from_ns, rate))).collect()
+        let begun = |(from_ns, _): &(&i64, &Amount)| **from_ns < before_ns;
+        kept.flat_map(|(from, rates)| rates.iter().filter(begun).map(move |(from_ns, rate)| line(from, from_ns, rate)))
+            .collect()
     }
 }

@@ -305,6 +305,10 @@ fn mon_3_a_product_that_overflows_is_unpriced() {
     assert_eq!(rating, unpriced(UnpricedReason::Overflow));
 }
 
+fn at_ns(text: &str) -> i64 {
+    chrono::DateTime::parse_from_rfc3339(text).unwrap().timestamp_nanos_opt().unwrap()
+}
+
 #[test]
 fn rat_2_a_name_s_digest_moves_with_every_price_that_it_can_come_to() {
     let plain = history(vec![(None, organisation(Vec::new(), Vec::new()))]);
@@ -327,6 +331,10 @@ fn rat_2_a_name_s_digest_moves_with_every_price_that_it_can_come_to() {
     let owned = PriceBook::new(&[Arc::clone(&listed)], &history(vec![(None, own())])).unwrap();
     assert_ne!(owned.name_digest(name), book.name_digest(name));
     assert_eq!(owned.name_digest("sku:search"), book.name_digest("sku:search"));
+    // What begins later prices nothing that was used earlier.
+    let [before, after] = ["2026-10-10T00:00:00Z", "2026-10-10T00:00:00.000000001Z"].map(at_ns);
+    assert_eq!(owned.name_digest_before(name, before), book.name_digest_before(name, before));
+    assert_ne!(owned.name_digest_before(name, after), book.name_digest_before(name, after));
     // A version that says the same about prices changes no digest.
     let again = history(vec![(None, own()), (Some("2026-11-01"), own())]);
     let again = PriceBook::new(&[Arc::clone(&listed)], &again).unwrap();
@@ -338,6 +346,8 @@ fn rat_2_a_name_s_digest_moves_with_every_price_that_it_can_come_to() {
     let rated = PriceBook::new(&[Arc::clone(&listed)], &rates).unwrap();
     assert_eq!(rated.name_digest(name), book.name_digest(name));
     assert_ne!(rated.exchange_digest(), book.exchange_digest());
+    assert_eq!(rated.exchange_digest_before(at_ns("2026-10-01T00:00:00Z")), book.exchange_digest());
+    assert_eq!(rated.exchange_digest_before(at_ns("2026-10-02T00:00:00Z")), rated.exchange_digest());
     let euro = Arc::new(in_currency("EUR", LARGE));
     let [without, with] =
         [&plain, &rates].map(|history| PriceBook::new(&[Arc::clone(&euro)], history).unwrap().name_digest(name));

@@ -427,3 +427,50 @@ fn a_run_that_a_server_does_not_finish_is_not_left_running() {
     let states: Vec<&serde_json::Value> = runs["rows"].as_array().unwrap().iter().map(|run| &run["state"]).collect();
     assert!(states.iter().all(|state| **state != "running"), "{runs}");
 }
+
+/// What the nights that run say why they do.
+fn reasons(data: &Path) -> Vec<String> {
+    let night = on_folder(data, &["--json", "nightly"]).exits(0).json();
+    let days = night["days"].as_array().unwrap().iter();
+    days.map(|day| format!("{} {}", day["day"].as_str().unwrap(), day["reason"].as_str().unwrap())).collect()
+}
+
+#[test]
+fn clo_5_days_are_run_again_that_are_concerned_and_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = prepared(folder.path());
+    let [early, late] = [20, 3].map(days_ago);
+    let llm = |id: &str, day: chrono::NaiveDate, model: &str| {
+        format!(
+            "{{\"event_id\":\"{id}\",\"trace_id\":\"{id}\",\"used_at\":\"{day}T10:00:00Z\",\"kind\":\"llm\",\"tags\":{{\"team\":\
+             \"support\",\"agent\":\"a\"}},\"provider\":\"x\",\"model\":\"{model}\",\"usage\":{{\"input\":1000000}}}}\n"
+        )
+    };
+    let events = [llm("e1", early, "m"), llm("e2", late, "m"), llm("e3", late, "other")].into_iter();
+    on_folder(&data, &["ingest", &file_of(folder.path(), "a.ndjson", events)]).exits(0);
+    assert_eq!(reasons(&data).len(), 2);
+    let file = folder.path().join("changed.toml");
+    let mut text = ORGANISATION.to_owned();
+    let mut apply = |more: &str| {
+        text.push_str(more);
+        std::fs::write(&file, &text).unwrap();
+        on_folder(&data, &["apply", file.to_str().unwrap(), "--effective", &days_ago(100).to_string()]).exits(0);
+    };
+    apply(
+        "slack_channel = \"C1\"\n[[budgets]]\nscope = \"team:support\"\nlimit = \"9\"\n[[pools]]\nid = \"p\"\nbasis = \"even\"\n",
+    );
+    assert_eq!(reasons(&data), Vec::<String>::new(), "no fact of a day hangs on it");
+    let price = |from: chrono::NaiveDate, model: &str| {
+        format!(
+            "[[prices]]\nprovider = \"x\"\nmodel = \"{model}\"\nfrom = \"{from}\"\nper_million = {{ input = \"1\" }}\n"
+        )
+    };
+    apply(&price(days_ago(10), "m"));
+    assert_eq!(reasons(&data), [format!("{late} price changed: model:x/m")], "what was used before it began");
+    apply(&price(days_ago(50), "other"));
+    assert_eq!(reasons(&data), [format!("{late} price changed: model:x/other")]);
+    apply("[[agents]]\nid = \"a\"\nbilling = \"task\"\n");
+    let changed = "organisation changed: agents[a]";
+    assert_eq!(reasons(&data), [format!("{early} {changed}"), format!("{late} {changed}")]);
+    assert_eq!(reasons(&data), Vec::<String>::new());
+}

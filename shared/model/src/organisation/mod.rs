@@ -62,6 +62,27 @@ impl Organisation {
         Calendar::new(self.time_zone)
     }
 
+    /// The same without what only settlements, budgets and alerts ask for: what is left, with prices and exchange rates, decides
+    /// on the facts of a day. What is not taken out here counts.
+    #[must_use]
+    pub fn for_facts(&self) -> Self {
+        let mut seen = self.clone();
+        (seen.policy, seen.alerts) = (Policy::default(), Alerting::default());
+        seen.pools.clear();
+        seen.task_types.clear();
+        seen.recurring.clear();
+        seen.budgets.clear();
+        for team in seen.teams.values_mut() {
+            let Team { cost_centre, lead, slack_channel, email, mode } = team;
+            (*cost_centre, *lead, *slack_channel, *email, *mode) = (None, None, None, None, Mode::Showback);
+        }
+        for agent in seen.agents.values_mut() {
+            (agent.owner, agent.markup, agent.idle_rate) = (None, None, None);
+            agent.markup_by_team.clear();
+        }
+        seen
+    }
+
     /// The billing model of (team, agent) (PRC-7): the exception for the team, else the agent's, else token.
     #[must_use]
     pub fn billing(&self, team: &str, agent: Option<&str>) -> Billing {

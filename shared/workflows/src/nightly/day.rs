@@ -14,6 +14,7 @@ use recoup_money::Amount;
 use recoup_store::{Expect, Key, Write, WriteError};
 use tokio::task::JoinSet;
 
+use super::seen::Inputs;
 use super::{Cut, DIRTY, DayOutcome, DayTraces, Prints, facts_in_grain, facts_to_settle, unreadable};
 use crate::alerts::UnpricedModel;
 use crate::anomalies::work_puts;
@@ -98,7 +99,7 @@ impl App {
         let (day, lane) = (planned.day, planned.lane);
         let grain = if planned.queries { Grain::Query } else { Grain::Settlement };
         let traces = self.load_day(&world, (day, lane), (cut, Prints::Stored)).await?;
-        let organisations = traces.days.iter().map(|day| (*day, world.history.on(*day).digest)).collect();
+        let days = traces.days.clone();
         let shared = Arc::clone(&world);
         let own_run = run.to_owned();
         let made = tokio::task::spawn_blocking(move || make_facts(&shared, (day, lane, grain), &own_run, &traces))
@@ -116,14 +117,15 @@ impl App {
             Some(held) => (held.run.clone(), held.rows.clone()),
             None => (run.to_owned(), made.name.clone()),
         };
+        let inputs = Inputs::of(&world, &days, &made.facts.price_names)?;
         let night = Night {
             day,
             lane,
             run: stored.0,
             rows: stored.1,
-            organisations,
-            names: made.facts.price_names.iter().map(|name| (name.clone(), world.prices.name_digest(name))).collect(),
-            exchange: world.prices.exchange_digest(),
+            organisations: inputs.organisations,
+            names: inputs.names,
+            exchange: inputs.exchange,
             form: FACTS_FORM,
             facts: made.digest,
             queries: made.queries,

@@ -11,6 +11,7 @@ use recoup_store::{BlockInfo, Expect, Key, Write};
 use serde::{Deserialize, Serialize};
 
 use super::rows::{DayBlock, identity_of};
+use super::seen::{Seen, priced_before_ns};
 use super::{Cut, DIRTY, Dirty, unreadable};
 use crate::app::{App, World};
 use crate::error::Refusal;
@@ -269,10 +270,13 @@ impl App {
     async fn marks_of_changed_inputs(&self, world: &World) -> Result<Marks, Refusal> {
         let closed = self.closed_worlds(world).await?;
         let mut marks = Marks::new();
+        let mut seen = Seen::default();
         for (night, _) in self.nights().await? {
             let own = closed.get(&Period::of(night.day));
-            let changed =
-                own.map_or_else(|| changed_input(world, &night, true), |own| changed_input(own, &night, false));
+            let changed = match own {
+                Some(own) => changed_input(own, &night, None),
+                None => changed_input(world, &night, Some(&mut seen)),
+            }?;
             if let Some(reason) = changed {
                 marks.insert((night.day, night.lane), reason);
             }
@@ -317,20 +321,32 @@ fn local_days(calendar: Calendar, instants_ns: impl IntoIterator<Item = i64>) ->
     days
 }
 
-fn changed_input(world: &World, night: &Night, open: bool) -> Option<String> {
+/// Why the facts of a night may be others now; `seen`: the night may also be run again under other rules and another
+/// organisation, as its month is open. Nights of earlier releases hold digests of whole files and of prices of all times.
+fn changed_input(world: &World, night: &Night, seen: Option<&mut Seen>) -> Result<Option<String>, Refusal> {
+    let open = seen.is_some();
     if open && (night.rules != RULES_VERSION || night.time_zone_data != TIME_ZONE_DATA) {
-        return Some("rules or time zone data changed".to_owned());
+        return Ok(Some("rules or time zone data changed".to_owned()));
     }
-    let moved = |(day, digest): (&NaiveDate, &Digest)| world.history.on(*day).digest != *digest;
     if night.form != FACTS_FORM {
-        return Some("facts are stored in another form now".to_owned());
+        return Ok(Some("facts are stored in another form now".to_owned()));
     }
-    if open && night.organisations.iter().any(moved) {
-        return Some("organisation changed".to_owned());
+    if let Some(seen) = seen {
+        for (day, held) in &night.organisations {
+            let version = world.history.on(*day);
+            if *held != version.digest && *held != seen.digest(version)? {
+                return Ok(Some(seen.difference(&world.history, *held, version)?));
+            }
+        }
     }
-    if night.exchange != world.prices.exchange_digest() {
-        return Some("exchange rates changed".to_owned());
+    let before_ns = priced_before_ns(world.history.calendar(), night.organisations.keys().next_back().copied());
+    let prices = &world.prices;
+    if ![prices.exchange_digest_before(before_ns), prices.exchange_digest()].contains(&night.exchange) {
+        return Ok(Some("exchange rates changed".to_owned()));
     }
-    let changed = |(name, digest): &(&String, &Digest)| world.prices.name_digest(name) != **digest;
-    night.names.iter().find(changed).map(|(name, _)| format!("price changed: {name}"))
+    let stands = |name: &str, held: &Digest| {
+        prices.name_digest_before(name, before_ns) == *held || prices.name_digest(name) == *held
+    };
+    let changed = night.names.iter().find(|(name, held)| !stands(name, held));
+    Ok(changed.map(|(name, _)| format!("price changed: {name}")))
 }

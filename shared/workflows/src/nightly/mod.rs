@@ -10,6 +10,7 @@ mod load;
 mod mark;
 mod post;
 mod rows;
+mod seen;
 mod settle;
 mod steps;
 
@@ -56,7 +57,7 @@ pub enum Through {
 pub(crate) struct Dirty {
     pub(crate) day: NaiveDate,
     pub(crate) lane: u16,
-    /// Why: `new events`, `organisation changed`, `price changed: NAME`.
+    /// Why: `new events`, `organisation changed: agents[triage].billing`, `price changed: NAME`.
     pub(crate) reason: String,
 }
 

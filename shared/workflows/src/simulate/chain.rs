@@ -9,7 +9,7 @@ use std::sync::Arc;
 use chrono::NaiveDate;
 use recoup_attribution::{Grain, SettlementFacts};
 use recoup_ledger::{Carried, Opening, PeriodInput, Settlement, settle_with};
-use recoup_model::organisation::{Billing, History, Policy, Team};
+use recoup_model::organisation::{Billing, History};
 use recoup_model::{Digest, Organisation, Period};
 use recoup_pricing::PriceBook;
 
@@ -219,23 +219,10 @@ pub(crate) fn facts_differ(one: &History, other: &History) -> bool {
     one.versions().len() != other.versions().len() || pairs.into_iter().any(differ)
 }
 
-/// An organisation without what only a settlement asks for. What is not taken out here counts as a difference.
+/// An organisation as facts see it whatever their grain.
 fn as_facts_see_it(organisation: &Organisation) -> Organisation {
-    let mut seen = organisation.clone();
-    seen.policy = Policy::default();
-    seen.pools.clear();
-    seen.task_types.clear();
-    seen.recurring.clear();
-    seen.budgets.clear();
-    for team in seen.teams.values_mut() {
-        let Team { cost_centre, lead, slack_channel, email, mode: _ } = team;
-        (*cost_centre, *lead, *slack_channel, *email) = (None, None, None, None);
-        team.mode = recoup_model::organisation::Mode::Showback;
-    }
+    let mut seen = organisation.for_facts();
     for agent in seen.agents.values_mut() {
-        agent.owner = None;
-        agent.markup = None;
-        agent.markup_by_team.clear();
         // Facts hold the durations of single tasks only where these are billed by time.
         let by_time = |billing: Billing| if billing == Billing::Time { Billing::Time } else { Billing::Token };
         agent.billing = by_time(agent.billing);
