@@ -66,7 +66,7 @@ pub enum Step {
         /// Of a close: only say what would happen.
         #[serde(default)]
         plan: bool,
-        /// Of a close: run the month's missing nights first.
+        /// Of a close: run the missing nights up to the month's end first.
         #[serde(default)]
         run_missing_nights: bool,
     },

@@ -34,8 +34,8 @@ const USER_KEY: &str = "user.key";
 const USER_KEY_BYTES: usize = 32;
 /// Longest path that fits a socket's address.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
-/// How long requests may take to end when the process is told to stop.
-const LAST_REQUESTS: Duration = Duration::from_secs(10);
+/// How long requests and runs may take to end when the process is told to stop: whoever told it often waits for 10 s.
+const LAST_REQUESTS: Duration = Duration::from_secs(7);
 /// How long guests may stay before somebody is told why the command has not ended.
 const GUESTS_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -178,7 +178,7 @@ impl Host {
     async fn jobs_ended(&self) {
         let mut ended = pin!(self.jobs.all_ended());
         if tokio::time::timeout(JOBS_PATIENCE, &mut ended).await.is_err() {
-            eprintln!("the figures stand; looking for anomalies");
+            eprintln!("waiting for a run to end, or for the anomalies that follow from it");
             ended.await;
         }
     }
@@ -187,14 +187,18 @@ impl Host {
     /// not done by then is recorded as cut: the next one goes on where it was.
     pub(crate) async fn stop(mut self) {
         self.close_door();
-        if tokio::time::timeout(LAST_REQUESTS, self.jobs.all_ended()).await.is_err() {
-            self.jobs.cut();
+        self.stop.send_replace(true);
+        let servers = std::mem::take(&mut self.servers);
+        let ended = async { tokio::join!(self.jobs.all_ended(), ended(servers)) };
+        if tokio::time::timeout(LAST_REQUESTS, ended).await.is_err() {
+            tracing::warn!("requests or runs were still on their way after {} s", LAST_REQUESTS.as_secs());
         }
+        self.jobs.cut().await;
         match self.app.cut_runs().await {
             Ok(runs) => runs.iter().for_each(|run| tracing::warn!(run, "a run was cut; the next night goes on")),
             Err(error) => tracing::error!(error = causes(&error), "runs that were cut are recorded by the next one"),
         }
-        self.stop_servers().await;
+        self.give_back_room().await;
     }
 
     fn close_door(&mut self) {
@@ -208,18 +212,24 @@ impl Host {
     async fn stop_servers(&mut self) {
         self.stop.send_replace(true);
         let servers = std::mem::take(&mut self.servers);
-        let ended = async {
-            for server in servers {
-                if let Err(error) = server.await {
-                    tracing::warn!(%error, "a server did not end well");
-                }
-            }
-        };
-        if tokio::time::timeout(LAST_REQUESTS, ended).await.is_err() {
+        if tokio::time::timeout(LAST_REQUESTS, ended(servers)).await.is_err() {
             tracing::warn!("requests were still on their way after {} s", LAST_REQUESTS.as_secs());
         }
+        self.give_back_room().await;
+    }
+
+    async fn give_back_room(&self) {
         if let Err(error) = self.app.give_back_room().await {
             tracing::warn!(error = causes(&error), "room that was set aside counts until its time is over");
+        }
+    }
+}
+
+/// Waits for servers that were told to stop.
+async fn ended(servers: Vec<JoinHandle<io::Result<()>>>) {
+    for server in servers {
+        if let Err(error) = server.await {
+            tracing::warn!(%error, "a server did not end well");
         }
     }
 }

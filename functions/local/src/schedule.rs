@@ -11,12 +11,15 @@ use recoup_workflows::{App, Principal};
 
 /// How often the clock is read: often enough to notice a machine that slept or a new time zone.
 const LOOK: Duration = Duration::from_secs(20);
+const DAY_NS: i64 = 86_400_000_000_000;
 
 /// Runs the nights for ever. One that was due while nobody served is made up for.
 pub(crate) async fn run_nights(app: Arc<App>) {
     let now_ns = app.ports.clock.now_ns();
     let mut looked_ns = match app.last_night_ns().await {
-        Ok(last_ns) => last_ns.map_or(now_ns, |last_ns| last_ns.min(now_ns)),
+        Ok(Some(last_ns)) => last_ns.min(now_ns),
+        // The first night of a folder that has events is due as well.
+        Ok(None) => now_ns.saturating_sub(DAY_NS),
         Err(error) => {
             tracing::warn!(error = causes(&error), "it cannot be seen whether a night was missed");
             now_ns

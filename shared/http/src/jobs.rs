@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use recoup_workflows::nightly::Through;
 use recoup_workflows::{App, Job, Principal, Refusal};
 use serde_json::Value;
-use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinHandle};
 
 /// Ended jobs that nobody waited for and that are still remembered.
 const UNWATCHED_MAX: usize = 64;
@@ -35,12 +35,12 @@ pub trait Jobs: Send + Sync {
     }
     /// Waits for a run to end: `false` if it still goes on.
     async fn wait(&self, app: &App, run: &str) -> Result<bool, Refusal> {
-        watch(app, run, WAIT_MAX).await
+        look(app, run, WAIT_MAX).await
     }
 }
 
 /// Looks at a run until it has ended, or the time is over.
-async fn watch(app: &App, run: &str, most: Duration) -> Result<bool, Refusal> {
+async fn look(app: &App, run: &str, most: Duration) -> Result<bool, Refusal> {
     let mut pauses = Pauses::within(most);
     while app.run(run).await?.is_running() {
         if !pauses.next().await {
@@ -79,35 +79,82 @@ impl Pauses {
 }
 
 /// Jobs at the same time; all but one wait for their turn.
-const JOBS_MAX: u32 = 1_000;
+const JOBS_MAX: usize = 1_000;
 
 /// Runs them in this process.
 pub struct InProcess {
     app: Arc<App>,
     working: Mutex<BTreeMap<String, JoinHandle<Result<Value, Refusal>>>>,
-    /// A permit for each job, which it holds to its end.
-    permits: Arc<Semaphore>,
+    running: Arc<Running>,
+}
+
+/// Jobs that have not ended, whoever waits for them.
+#[derive(Default)]
+struct Running {
+    count: watch::Sender<usize>,
+    handles: Mutex<BTreeMap<String, AbortHandle>>,
+}
+
+/// A job that goes on; dropped with it.
+struct Place {
+    run: String,
+    running: Arc<Running>,
+}
+
+impl Running {
+    fn enter(self: &Arc<Self>, run: &str) -> Result<Place, Refusal> {
+        let has_room = self.count.send_if_modified(|count| {
+            let has_room = *count < JOBS_MAX;
+            *count = count.saturating_add(usize::from(has_room));
+            has_room
+        });
+        if has_room {
+            return Ok(Place { run: run.to_owned(), running: Arc::clone(self) });
+        }
+        let detail = format!("{JOBS_MAX} runs wait for their turn; try again when some have ended");
+        Err(Refusal::Conflict { kind: "too-many-runs", detail })
+    }
+
+    fn may_be_cut(&self, run: &str, working: &JoinHandle<Result<Value, Refusal>>) {
+        if let Ok(mut handles) = self.handles.lock()
+            && !working.is_finished()
+        {
+            handles.insert(run.to_owned(), working.abort_handle());
+        }
+    }
+
+    async fn all_ended(&self) {
+        // An error means that nobody counts any more: then no job is left either.
+        drop(self.count.subscribe().wait_for(|count| *count == 0).await);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Ok(mut handles) = self.running.handles.lock() {
+            handles.remove(&self.run);
+        }
+        self.running.count.send_modify(|count| *count = count.saturating_sub(1));
+    }
 }
 
 impl InProcess {
     /// For an application of this process.
     #[must_use]
     pub fn new(app: Arc<App>) -> Self {
-        let permits = usize::try_from(JOBS_MAX).unwrap_or(usize::MAX);
-        Self { app, working: Mutex::new(BTreeMap::new()), permits: Arc::new(Semaphore::new(permits)) }
+        Self { app, working: Mutex::new(BTreeMap::new()), running: Arc::default() }
     }
 
     /// Waits until every job has ended, to what follows from it: a run says that it is done before that.
     pub async fn all_ended(&self) {
-        // An error means that nobody gives permits any more: then no job is left either.
-        drop(self.permits.acquire_many(JOBS_MAX).await);
+        self.running.all_ended().await;
     }
 
-    /// Ends every job where it is; what they have written stands.
-    pub fn cut(&self) {
-        if let Ok(mut all) = self.working.lock() {
-            std::mem::take(&mut *all).into_values().for_each(|working| working.abort());
-        }
+    /// Ends every job where it is, and waits until it has ended; what they have written stands.
+    pub async fn cut(&self) {
+        let handles = self.running.handles.lock().map_or_else(|_| BTreeMap::new(), |mut all| std::mem::take(&mut *all));
+        handles.values().for_each(AbortHandle::abort);
+        self.all_ended().await;
     }
 }
 
@@ -127,15 +174,13 @@ async fn work(app: Arc<App>, run: String, job: Job) -> Result<Value, Refusal> {
 #[async_trait]
 impl Jobs for InProcess {
     async fn start(&self, run: &str, job: &Job) -> Result<(), Refusal> {
-        let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| Refusal::Conflict {
-            kind: "too-many-runs",
-            detail: format!("{JOBS_MAX} runs wait for their turn; try again when some have ended"),
-        })?;
+        let place = self.running.enter(run)?;
         let work = work(Arc::clone(&self.app), run.to_owned(), job.clone());
         let working = tokio::spawn(async move {
-            let _permit = permit;
+            let _place = place;
             work.await
         });
+        self.running.may_be_cut(run, &working);
         if let Ok(mut all) = self.working.lock() {
             if all.len() >= UNWATCHED_MAX {
                 all.retain(|_, working| !working.is_finished());
@@ -156,7 +201,7 @@ impl Jobs for InProcess {
                 working.await.map_err(|error| Refusal::computation("finish a run", error))??;
                 Ok(true)
             }
-            None => watch(app, run, Duration::MAX).await,
+            None => look(app, run, Duration::MAX).await,
         }
     }
 }

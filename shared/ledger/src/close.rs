@@ -21,6 +21,8 @@ pub struct CloseFacts<'a> {
     pub as_of_ns: i64,
     /// Days of the period without a current night.
     pub missing_nights: &'a [NaiveDate],
+    /// An earlier month whose close was interrupted: its own days wait for it.
+    pub unfinished: Option<Period>,
     /// Blocks that cannot be read, each with its reason.
     pub unreadable_blocks: &'a [(String, String)],
     /// The balances that would be closed.
@@ -48,6 +50,10 @@ pub fn close_findings(facts: &CloseFacts<'_>) -> Vec<Finding> {
     findings.extend(facts.missing_nights.iter().map(|day| {
         let detail = format!("{day} has no current night; run `recoup nightly --all`");
         blocking(FindingKind::NightMissing, day.to_string(), detail)
+    }));
+    findings.extend(facts.unfinished.map(|month| {
+        let detail = format!("the close of {month} was interrupted; finish it with `recoup close {month}`");
+        blocking(FindingKind::NightMissing, month.to_string(), detail)
     }));
     findings.extend(facts.unreadable_blocks.iter().map(|(block, reason)| {
         let detail = format!("the block cannot be read ({reason}); restore it from a backup");

@@ -23,14 +23,15 @@ const HELD_ATTEMPTS: u32 = 50;
 const HELD_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves the data folder: events and questions over HTTP for those who have a key, commands of this machine over a socket in
-/// the folder, and the nights at 04:30 in the organisation's time zone. SIGTERM and Ctrl-C end it once requests on their way
-/// are answered.
+/// the folder, and the nights at 04:30 in the organisation's time zone. SIGTERM and Ctrl-C end it once requests and runs on
+/// their way have ended, after 7 s at the latest; the next night goes on with a run that was cut.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Takes events and questions over HTTP from those who have a key, commands of this
 machine over a socket in the folder, and runs the nights at 04:30 in the
-organisation's time zone. SIGTERM and Ctrl-C end it once requests on their way
-are answered.
+organisation's time zone. A night that was missed it makes up for. SIGTERM and
+Ctrl-C end it once requests and runs on their way have ended, after 7 s at the
+latest; the next night goes on with a run that was cut.
 
 Alerts go where the environment says:
   RECOUP_SLACK_BOT_TOKEN       a bot's token, or

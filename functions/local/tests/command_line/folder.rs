@@ -407,8 +407,29 @@ fn clo_1_days_that_wait_for_an_interrupted_close_are_told() {
         "{}",
         night.stderr
     );
+    // A later month waits for it too, as it books what is late.
+    let later = recoup_model::Period::of(day).next().to_string();
+    on_folder(
+        &data,
+        &[
+            "ingest",
+            &file_of(
+                folder.path(),
+                "c.ndjson",
+                std::iter::once(costing(3, end_of_month(day) + chrono::TimeDelta::days(2), "1")),
+            ),
+        ],
+    )
+    .exits(0);
+    let refused = on_folder(&data, &["--json", "close", &later, "--run-missing-nights"]).exits(1).json();
+    let blocking = refused["findings"].as_array().unwrap().iter().map(|found| found["detail"].as_str().unwrap());
+    let finish = format!("finish it with `recoup close {month}`");
+    assert_eq!(blocking.filter(|detail| detail.contains(&finish)).count(), 1, "{refused}");
+    assert_eq!(refused["blocking"], 1, "{refused}");
     on_folder(&data, &["close", &month]).exits(0);
     assert!(on_folder(&data, &["nightly"]).exits(0).stdout.contains("new events"));
+    let closed = on_folder(&data, &["--json", "close", &later]).exits(0).json();
+    assert_eq!(closed["totals"]["corrections"], "1", "{closed}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod anomalies;
 mod api;
 mod authorize;
 mod command_line;
+mod jobs;
 mod lists;
 mod notify;
 mod over_http;

@@ -107,6 +107,7 @@ fn findings(as_of_ns: i64, world: &World, missing: &[chrono::NaiveDate]) -> Vec<
         soft_close_days: 3,
         as_of_ns,
         missing_nights: missing,
+        unfinished: None,
         unreadable_blocks: if missing.is_empty() { &[] } else { &unreadable },
         balances: &world.settle().balances,
     };
@@ -133,12 +134,17 @@ fn clo_1_a_trial_balance_that_is_not_zero_blocks() {
         soft_close_days: 0,
         as_of_ns: i64::MAX,
         missing_nights: &[],
+        unfinished: None,
         unreadable_blocks: &[],
         balances: &balances,
     };
     let found = close_findings(&facts);
     assert_eq!((found.len(), found[0].kind), (1, FindingKind::TrialBalance));
     assert!(found[0].detail.contains("are 1 instead of 0"));
+    let balances = recoup_ledger::Balances::default();
+    let found = close_findings(&CloseFacts { unfinished: Some(october().previous()), balances: &balances, ..facts });
+    assert_eq!((found.len(), found[0].kind), (1, FindingKind::NightMissing));
+    assert!(found[0].detail.contains("finish it with `recoup close 2026-09`"), "{}", found[0].detail);
 }
 
 #[test]

@@ -36,7 +36,6 @@ pub(super) fn due_days(nights: &[Night], today: NaiveDate) -> BTreeMap<NaiveDate
         };
         by_day.entry(night.day).or_default().push(format!("{} {} {work}", night.day, night.lane));
     }
-    let first_of = |day: NaiveDate| day.checked_sub_days(Days::new(BASELINE_DAYS)).unwrap_or(day);
     let inputs = |day: NaiveDate| {
         let first = first_of(day);
         let of: Vec<&str> = by_day.range(first..=day).flat_map(|(_, nights)| nights).map(String::as_str).collect();
@@ -45,6 +44,11 @@ pub(super) fn due_days(nights: &[Night], today: NaiveDate) -> BTreeMap<NaiveDate
     let is_known = |day: NaiveDate| lacking.range(first_of(day)..=day).next().is_none();
     let days = by_day.keys().copied().filter(|day| *day < today && is_known(*day));
     days.map(|day| (day, inputs(day))).collect()
+}
+
+/// The first day of those that a day is judged with.
+pub(super) fn first_of(day: NaiveDate) -> NaiveDate {
+    day.checked_sub_days(Days::new(BASELINE_DAYS)).unwrap_or(day)
 }
 
 /// What the tasks of one kind used that ended on a day, all lanes.

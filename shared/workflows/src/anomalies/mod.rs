@@ -187,8 +187,12 @@ impl App {
     async fn days_to_judge(&self, world: &World, range: DayRange) -> Result<usize, Refusal> {
         let today = world.history.calendar().day_of(self.now_ns());
         let nights: Vec<Night> = self.nights().await?.into_iter().map(|(night, _)| night).collect();
-        let lacking = nights.iter().filter(|night| night.work.is_none() && night.day < today).map(|night| night.day);
-        let mut days: BTreeSet<NaiveDate> = lacking.collect();
+        // A day is judged with those before it, so that it waits for each of them.
+        let lacking: BTreeSet<NaiveDate> =
+            nights.iter().filter(|night| night.work.is_none()).map(|night| night.day).collect();
+        let waits = |day: NaiveDate| lacking.range(judge::first_of(day)..=day).next().is_some();
+        let over = nights.iter().map(|night| night.day).filter(|day| *day < today);
+        let mut days: BTreeSet<NaiveDate> = over.filter(|day| waits(*day)).collect();
         days.extend(self.not_judged(&nights, today).await?.into_keys());
         Ok(days.range(range.from..range.to).count())
     }

@@ -120,8 +120,10 @@ impl App {
     ) -> Result<Vec<Finding>, Refusal> {
         let period = request.period;
         let dirty = records::all::<Dirty>(self.books(), DIRTY, "").await?;
-        let missing: BTreeSet<NaiveDate> =
-            dirty.into_iter().map(|(_, dirty, _)| dirty.day).filter(|day| decides_on(*day, period)).collect();
+        let unfinished = super::closing_period(self.books()).await?.filter(|closing| *closing < period);
+        let waits = |day: NaiveDate| unfinished.is_some_and(|unfinished| unfinished.contains(day));
+        let days = dirty.into_iter().map(|(_, dirty, _)| dirty.day);
+        let missing: BTreeSet<NaiveDate> = days.filter(|day| decides_on(*day, period) && !waits(*day)).collect();
         let missing: Vec<NaiveDate> = missing.into_iter().collect();
         let last = world.history.on(period.days().last().unwrap_or_default());
         Ok(close_findings(&CloseFacts {
@@ -130,6 +132,7 @@ impl App {
             soft_close_days: last.organisation.policy.soft_close_days,
             as_of_ns: request.as_of_ns.unwrap_or_else(|| self.now_ns()),
             missing_nights: &missing,
+            unfinished,
             unreadable_blocks,
             balances,
         }))

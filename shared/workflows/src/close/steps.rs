@@ -21,7 +21,7 @@ use crate::app::{App, World};
 use crate::error::Refusal;
 use crate::jobs::CLOSE;
 use crate::nightly::Cut;
-use crate::plans::{PARTS_MAX, Part, PartOutcome, PlanHead, PlannedDay, days_per_part};
+use crate::plans::{DAYS_PER_PART_MAX, PARTS_MAX, Part, PartOutcome, PlanHead, PlannedDay, days_per_part};
 use crate::records;
 use crate::runs::Begun;
 
@@ -77,11 +77,12 @@ impl App {
         let period = request.period;
         let plan = self.close_plan(principal, run, request).await?;
         if plan.parts > 0 {
-            let ahead = tokio::spawn(Arc::clone(self).read_ahead(period));
-            self.close_checks(run, plan.parts).await?;
+            let mut ahead = JoinSet::new();
+            ahead.spawn(Arc::clone(self).read_ahead(period));
+            let checked = self.close_checks(run, plan.parts).await;
             // What is not read yet, or could not be, is read by whoever needs it, several days at the same time.
-            ahead.abort();
-            drop(ahead.await);
+            ahead.shutdown().await;
+            checked?;
         }
         self.close_issue(run).await
     }
@@ -147,7 +148,11 @@ impl App {
         if request.run_missing_nights && !request.plan {
             // What only queries need the next night makes.
             nights = self.marked_days(false).await?;
-            nights.retain(|one| decides_on(one.day, request.period));
+            let unfinished = super::closing_period(self.books()).await?;
+            let waits = |day: NaiveDate| unfinished.is_some_and(|unfinished| unfinished.contains(day));
+            nights.retain(|one| decides_on(one.day, request.period) && !waits(one.day));
+            // What does not fit is missing, and says so.
+            nights.truncate(PARTS_MAX.saturating_sub(CHECKS_MAX).saturating_mul(DAYS_PER_PART_MAX));
         }
         let size = days_per_part(nights.len(), PARTS_MAX.saturating_sub(CHECKS_MAX), self.sharing);
         let mut parts: Vec<Part> = nights.chunks(size).map(|days| Part::Days(days.to_vec())).collect();

@@ -21,9 +21,11 @@ pub(crate) const SETTINGS_MAX: usize = 100;
 /// Ids that a message lists.
 const LISTED_MAX: usize = 20;
 
-/// Sections whose entries have an id.
 /// Agents, which a file need not list.
 const AGENTS: &str = "agents";
+/// Keys of an agent that name nothing else in the file.
+const OF_AGENT: [&str; 4] = ["billing", "critical", "idle_rate", "markup"];
+/// Sections whose entries have an id.
 const BY_ID: [&str; 6] = ["teams", AGENTS, "pools", "task_types", "people", "recurring"];
 /// Sections whose entries are laid over as a whole, with what tells them apart.
 const BY_SUBJECT: [(&str, &[&str]); 2] =
@@ -273,9 +275,10 @@ impl Setting {
             let policy = file.entry("policy").or_insert_with(|| Value::Table(Table::new()));
             return policy.as_table_mut().map_or(Ok(()), |policy| self.set(policy));
         };
-        // An agent that a version does not list is one all the same, as if it were listed by its id alone. Of other things what
-        // a version lacks is not made up.
-        if self.section == AGENTS && self.value.is_some() {
+        // An agent that a version does not list is one all the same, as if it were listed by its id alone. Nothing else that a
+        // version lacks is made up, nor what refers to something that it may lack.
+        let is_of_agent = self.path.first().is_some_and(|key| OF_AGENT.contains(&key.as_str()));
+        if self.section == AGENTS && self.value.is_some() && is_of_agent {
             let agents = file.entry(AGENTS).or_insert_with(|| Value::Array(Vec::new()));
             let is_listed = |agents: &Vec<Value>| agents.iter().any(|entry| id_of(entry) == Some(id));
             if let Some(agents) = agents.as_array_mut().filter(|agents| !is_listed(agents)) {
@@ -452,6 +455,12 @@ mod tests {
         for version in laid.versions() {
             assert_eq!(version.organisation.billing("support", Some("guard")), Billing::Task);
         }
+        // A version without the pool has nothing to put it into.
+        let settings = [("agents.guard.shared_pool".to_owned(), "safety".to_owned())];
+        let overlay = Overlay::read(None, &settings, (&history, None)).unwrap();
+        let laid = overlay.lay_over(&history, &Pseudonyms::new([0; 32])).unwrap();
+        let listed = laid.versions().iter().map(|version| version.organisation.agents.contains_key("guard"));
+        assert_eq!(listed.collect::<Vec<_>>(), [false, true]);
     }
 
     #[test]
