@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::{Method, Url};
+use reqwest::{Method, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -176,7 +176,10 @@ impl Api {
         if status.is_success() {
             return Ok(Answer { bytes });
         }
-        let said: Problem = serde_json::from_slice(&bytes).unwrap_or_default();
+        let mut said: Problem = serde_json::from_slice(&bytes).unwrap_or_default();
+        if status == StatusCode::UNAUTHORIZED && self.key.is_none() {
+            said.detail = format!("{} wants an API key: give it with --key or in RECOUP_KEY", self.place());
+        }
         Err(Failure::Refused(Box::new(Problem { http_status: status.as_u16(), ..said })))
     }
 

@@ -51,8 +51,8 @@ fn without_price(span: &Span, reason: UnpricedReason) -> String {
         }
         UnpricedReason::UnknownModel => {
             format!(
-                "no price of `{bought}` holds on {day}; import a price list, or add one to [[prices]] whose `from` is not later \
-                 and apply the file with `--effective {day}`"
+                "no price of `{bought}` holds on {day}; import a price list, which reaches closed months too, or add one to \
+                 [[prices]] whose `from` is not later and apply the file with `--effective {day}`"
             )
         }
         UnpricedReason::UnknownTier => {

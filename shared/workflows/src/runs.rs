@@ -95,6 +95,7 @@ impl RunRecord {
     /// The same where the outcome is kept elsewhere.
     pub(crate) fn end(&mut self, finished_at: String, ended: Result<(), String>) {
         self.finished_at = Some(finished_at);
+        self.doing.clear();
         match ended {
             Ok(()) => {
                 self.state = DONE.into();

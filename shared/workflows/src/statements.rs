@@ -127,10 +127,15 @@ impl App {
         ours.sort_by_key(|issued| issued.revision);
         let last = ours.last().map(|issued| issued.revision);
         let mut wanted = ours.into_iter().filter(|issued| revision.is_none_or(|revision| issued.revision == revision));
+        let is_closed = |record: &PeriodRecord| record.is_closed() && record.period == period;
+        let is_closed = close::period_records(self.books()).await?.iter().any(is_closed);
         wanted.next_back().ok_or_else(|| {
             Refusal::NotFound(match (revision, last) {
                 (Some(revision), Some(last)) => {
                     format!("the statement of {team} in {period} has no revision {revision}; the last one is {last}")
+                }
+                _ if is_closed => {
+                    format!("{team} has no statement in {period}: nothing was charged to a team of this name")
                 }
                 _ => format!("no statement was issued for {team} in {period}; close the month with `recoup close`"),
             })
