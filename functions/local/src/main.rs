@@ -82,6 +82,11 @@ fn start() -> Result<Verdict, Failure> {
 
 /// Runs a verb that talks to the books, wherever they are.
 async fn run(verb: &Verb, place: &Place, screen: Screen) -> Result<Verdict, Failure> {
+    if let (Verb::Apply(apply), Place::Folder(folder)) = (verb, place)
+        && !host::has_books(folder)
+    {
+        apply.check()?;
+    }
     let need = match verb {
         Verb::Apply(apply) => Need::MayCreate(apply.lanes()?),
         Verb::Ingest(_) => Need::MayCreate(None),

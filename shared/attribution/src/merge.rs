@@ -46,12 +46,7 @@ impl DayFacts {
         merge_maps(&mut self.tasks, other.tasks, add_tasks)?;
         merge_maps(&mut self.pools, other.pools, add_pool_use)?;
         merge_maps(&mut self.agents, other.agents, add_agent)?;
-        merge_maps(&mut self.counted, other.counted, add_events)?;
-        match (&mut self.context, other.context) {
-            (Some(events), Some(more)) => add_events(events, more)?,
-            (events @ None, more) => *events = more,
-            (Some(_), None) => {}
-        }
+        merge_events((&mut self.counted, &mut self.context), (other.counted, other.context))?;
         self.price_names.extend(other.price_names);
         merge_maps(&mut self.finding_counts, other.finding_counts, |sum, more| add_count(sum, more, "finding_counts"))?;
         self.findings.extend(other.findings);
@@ -61,7 +56,23 @@ impl DayFacts {
     }
 }
 
-pub(crate) fn merge_maps<K: Ord, V>(
+/// Adds the events that counted on a day, and those on other days of its traces.
+pub(crate) fn merge_events(
+    (counted, context): (&mut BTreeMap<NaiveDate, EventSet>, &mut Option<EventSet>),
+    (more, more_context): (BTreeMap<NaiveDate, EventSet>, Option<EventSet>),
+) -> Result<(), AttributionError> {
+    merge_maps(counted, more, add_events)?;
+    match (context, more_context) {
+        (Some(events), Some(more)) => add_events(events, more),
+        (Some(_), None) => Ok(()),
+        (events @ None, more) => {
+            *events = more;
+            Ok(())
+        }
+    }
+}
+
+fn merge_maps<K: Ord, V>(
     sums: &mut BTreeMap<K, V>,
     mut more: BTreeMap<K, V>,
     add: impl Fn(&mut V, V) -> Result<(), AttributionError>,
@@ -121,7 +132,7 @@ fn add_agent(sum: &mut AgentCost, more: AgentCost) -> Result<(), AttributionErro
     add_count(&mut sum.frames, more.frames, "agents.frames")
 }
 
-pub(crate) fn add_events(sum: &mut EventSet, more: EventSet) -> Result<(), AttributionError> {
+fn add_events(sum: &mut EventSet, more: EventSet) -> Result<(), AttributionError> {
     add_count(&mut sum.events, more.events, "counted.events")?;
     sum.digest = add_digests(sum.digest, more.digest);
     Ok(())

@@ -13,7 +13,7 @@ use rustc_hash::FxBuildHasher;
 use crate::error::AttributionError;
 use crate::facts::{CellKey, CellValue, DayFacts, EventSet, Item, PoolUse, PoolUseKey, TaskKey, TaskOf, TaskValue};
 use crate::grain::coarse;
-use crate::merge::{add_cell, add_events, add_pool_use, add_tasks, merge_maps};
+use crate::merge::{add_cell, add_pool_use, add_tasks, merge_events};
 
 /// The number of a name; [`Code::NONE`]: no name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -396,12 +396,7 @@ impl SettlementFacts {
         if self.day != other.day {
             return Err(AttributionError::OtherDay(self.day, other.day));
         }
-        merge_maps(&mut self.counted, other.counted, add_events)?;
-        match (&mut self.context, other.context) {
-            (Some(events), Some(more)) => add_events(events, more)?,
-            (events @ None, more) => *events = more,
-            (Some(_), None) => {}
-        }
+        merge_events((&mut self.counted, &mut self.context), (other.counted, other.context))?;
         self.price_names.extend(other.price_names);
         let mut rows = Rows::default();
         // They keep their numbers.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::Desk;
 use crate::api::{Answer, Ask};
-use crate::failure::{Failure, Verdict};
+use crate::failure::{Failure, Problem, Verdict};
 use crate::{input, screen};
 
 /// Media type of the organisation file.
@@ -88,6 +88,17 @@ impl Apply {
         // What is wrong with the file the service says, with every problem.
         let organisation = recoup_model::organisation::parse(&input::text(&self.file)?);
         Ok(organisation.ok().and_then(|organisation| NonZeroU16::new(organisation.policy.lanes)))
+    }
+
+    /// Refuses a file with problems, as the service does: for a file that cannot be applied no folder is made.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        if self.file == Path::new("-") {
+            return Ok(());
+        }
+        let Err(problems) = recoup_model::organisation::parse(&input::text(&self.file)?) else { return Ok(()) };
+        let detail = format!("the organisation file has {} problem(s); nothing was applied", problems.len());
+        let problems = problems.iter().map(|problem| problem.to_string().into()).collect();
+        Err(Failure::Refused(Box::new(Problem { http_status: 400, title: String::new(), detail, problems })))
     }
 
     /// Runs the verb.

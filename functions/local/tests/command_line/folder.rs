@@ -258,6 +258,22 @@ fn serve_does_not_start_with_a_channel_that_cannot_be() {
     assert!(!data.exists(), "nothing was made");
 }
 
+#[test]
+fn a_file_that_cannot_be_applied_makes_no_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, data) = (folder.path().join("recoup.toml"), folder.path().join("data"));
+    let problem = "organisation.currency: missing";
+    std::fs::write(&file, "[organisation]\nname = \"A\"\ntime_zone = \"UTC\"\n").unwrap();
+    let apply = ["apply", file.to_str().unwrap(), "--yes"];
+    let new = on_folder(&data, &apply).exits(2);
+    assert!(new.stderr.contains(problem), "{}", new.stderr);
+    assert!(!data.exists());
+    let there = folder.path().join("there");
+    std::fs::create_dir(&there).unwrap();
+    let there = on_folder(&prepared(&there), &apply);
+    assert_eq!((there.code, there.stderr), (new.code, new.stderr), "the service says the same");
+}
+
 /// An event of a day before yesterday that costs so much.
 fn costing(id: u32, day: chrono::NaiveDate, cost: &str) -> String {
     format!(

@@ -1,7 +1,7 @@
 //! Facts of days: tasks, cells, midnight, digests, lanes.
 
 use recoup_attribution::facts::{DayFacts, EventSet, Item, TaskValue};
-use recoup_attribution::{AttributionError, DayBuilder};
+use recoup_attribution::{AttributionError, DayBuilder, SettlementFacts};
 use recoup_model::TokenClass::{Input, Output};
 use recoup_model::{Digest, Finding, FindingKind, Kind, Severity, Status, Tags};
 
@@ -187,6 +187,15 @@ fn facts_of_lanes_add_up_in_any_order() {
     };
     let (sum, mut whole) = (merged([0, 1, 2]), facts(1, [&one, &two, &three]));
     assert_eq!(sum, merged([2, 0, 1]));
+    // What a settlement reads of the lanes is added to the same.
+    let read = |order: [usize; 3]| {
+        let mut sum = SettlementFacts::empty(day(1));
+        order.into_iter().for_each(|lane| sum.merge(SettlementFacts::of(&lanes[lane]).unwrap()).unwrap());
+        sum
+    };
+    assert_eq!(read([0, 1, 2]), SettlementFacts::of(&sum).unwrap());
+    assert_eq!(read([2, 0, 1]), read([0, 1, 2]));
+    assert!(SettlementFacts::empty(day(2)).merge(read([0, 1, 2])).is_err());
     assert_eq!(sum.counted[&day(1)].events, whole.counted[&day(1)].events);
     let mut two_lanes = DayFacts::empty(day(1));
     for tail in [[0_u8, 255], [1, 3]] {
