@@ -511,3 +511,27 @@ fn clo_5_days_are_run_again_that_are_concerned_and_no_others() {
     assert_eq!(reasons(&data), [format!("{early} {changed}"), format!("{late} {changed}")]);
     assert_eq!(reasons(&data), Vec::<String>::new());
 }
+
+#[test]
+fn rat_2_a_simulation_says_what_its_rules_leave_without_a_price() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = prepared(folder.path());
+    let day = days_ago(40);
+    let price = |from: chrono::NaiveDate| {
+        format!("[[prices]]\nprovider = \"x\"\nmodel = \"m\"\nfrom = \"{from}\"\nper_million = {{ input = \"3\" }}\n")
+    };
+    let (file, card) = (folder.path().join("priced.toml"), folder.path().join("card.toml"));
+    std::fs::write(&file, format!("{ORGANISATION}{}", price(days_ago(100)))).unwrap();
+    on_folder(&data, &["apply", file.to_str().unwrap(), "--effective", &days_ago(100).to_string()]).exits(0);
+    let event = event(1).replace("anthropic", "x").replace("claude-sonnet-4-6", "m");
+    let event = event.replace(&days_ago(1).to_string(), &day.to_string());
+    on_folder(&data, &["ingest", &file_of(folder.path(), "a.ndjson", std::iter::once(event))]).exits(0);
+    on_folder(&data, &["nightly"]).exits(0);
+    // The same price, but from a day on which nothing is used any more.
+    std::fs::write(&card, price(days_ago(30))).unwrap();
+    let simulated = on_folder(&data, &["--json", "simulate", "--rate-card", card.to_str().unwrap()]).exits(0).json();
+    let unpriced = serde_json::json!({ "old": 0, "new": 1 });
+    assert_eq!((&simulated["totals"]["unpriced"], &simulated["teams"][0]["unpriced"]), (&unpriced, &unpriced));
+    let notes = simulated["notes"].to_string();
+    assert!(notes.contains("1 event or bill has no price under the new rules, 0 under the old"), "{notes}");
+}

@@ -260,9 +260,11 @@ fn notes(months: &[Month], replayed: &[Replayed], only: Option<&str>) -> Vec<Str
         let [before, after] = [&found.old, &found.new].map(|settlement| compare::unpriced(settlement, only));
         if after > 0 {
             let remedy = if after > before { "; give each price from the day on which it is needed" } else { "" };
+            let (what, their) =
+                if after == 1 { ("event or bill has", "its") } else { ("events or bills have", "their") };
             notes.push(format!(
-                "{period}: {after} events or bills have no price under the new rules, {before} under the old: what they cost is \
-                 not known, not zero, and in no figure here{remedy}"
+                "{period}: {after} {what} no price under the new rules, {before} under the old: {their} cost is not known, not \
+                 zero, and in no figure here{remedy}"
             ));
         }
         let waits = |settlement: &recoup_ledger::Settlement| {
