@@ -75,7 +75,7 @@ impl Serve {
         let delivery = deliver::run(Arc::clone(host.app()), configured.channels, host.queue().clone());
         let delivery = tokio::spawn(delivery);
         let name = stop.told().await;
-        tracing::info!(signal = name, "stopping once requests on their way are answered");
+        tracing::info!(signal = name, "stopping once requests and runs on their way have ended");
         for working in [nights, ticks, delivery] {
             working.abort();
             // It is told as ended here, and not by whoever looks at it next.

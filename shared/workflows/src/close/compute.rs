@@ -121,9 +121,8 @@ impl App {
         let period = request.period;
         let dirty = records::all::<Dirty>(self.books(), DIRTY, "").await?;
         let unfinished = super::closing_period(self.books()).await?.filter(|closing| *closing < period);
-        let waits = |day: NaiveDate| unfinished.is_some_and(|unfinished| unfinished.contains(day));
         let days = dirty.into_iter().map(|(_, dirty, _)| dirty.day);
-        let missing: BTreeSet<NaiveDate> = days.filter(|day| decides_on(*day, period) && !waits(*day)).collect();
+        let missing: BTreeSet<NaiveDate> = days.filter(|day| decides_on(*day, (period, unfinished))).collect();
         let missing: Vec<NaiveDate> = missing.into_iter().collect();
         let last = world.history.on(period.days().last().unwrap_or_default());
         Ok(close_findings(&CloseFacts {
@@ -177,9 +176,10 @@ impl App {
 }
 
 /// Whether a day's night has a part in a month (CLO-1): its own days have, and those before it, whose tasks and variance the
-/// month's prices begin with, and whose late events it may book as corrections (LED-4).
-pub(super) fn decides_on(day: NaiveDate, period: Period) -> bool {
-    day < period.next().first_day()
+/// month's prices begin with, and whose late events it may book as corrections (LED-4). Days of a month whose close is
+/// unfinished wait for that.
+pub(super) fn decides_on(day: NaiveDate, (period, unfinished): (Period, Option<Period>)) -> bool {
+    day < period.next().first_day() && unfinished.is_none_or(|unfinished| !unfinished.contains(day))
 }
 
 /// The statement of every team, several at the same time. Takes the lines out of the settlement.

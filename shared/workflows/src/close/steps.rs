@@ -149,8 +149,7 @@ impl App {
             // What only queries need the next night makes.
             nights = self.marked_days(false).await?;
             let unfinished = super::closing_period(self.books()).await?;
-            let waits = |day: NaiveDate| unfinished.is_some_and(|unfinished| unfinished.contains(day));
-            nights.retain(|one| decides_on(one.day, request.period) && !waits(one.day));
+            nights.retain(|one| decides_on(one.day, (request.period, unfinished)));
             // What does not fit is missing, and says so.
             nights.truncate(PARTS_MAX.saturating_sub(CHECKS_MAX).saturating_mul(DAYS_PER_PART_MAX));
         }

@@ -1,7 +1,7 @@
 //! One day: from the traces that touch it to facts in the books, visible by one final record.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use chrono::NaiveDate;
 use recoup_attribution::facts::Item;
@@ -14,7 +14,7 @@ use recoup_money::Amount;
 use recoup_store::{Expect, Key, Write, WriteError};
 use tokio::task::JoinSet;
 
-use super::seen::Inputs;
+use super::seen::{Inputs, Seen};
 use super::{Cut, DIRTY, DayOutcome, DayTraces, Prints, facts_in_grain, facts_to_settle, unreadable};
 use crate::alerts::UnpricedModel;
 use crate::anomalies::work_puts;
@@ -44,6 +44,7 @@ impl App {
         // Where processes share the work each has few days and little memory.
         let _keeping = (!self.sharing).then(|| self.decoded.keep());
         let (mut done, mut unread) = (PartDone::default(), BTreeSet::new());
+        let seen = Arc::new(Mutex::new(Seen::default()));
         let mut queue = days.into_iter();
         let mut tasks = JoinSet::new();
         loop {
@@ -51,8 +52,8 @@ impl App {
                 let Some(planned) = queue.next() else { break };
                 let own = closed.get(&Period::of(planned.day)).unwrap_or(world);
                 let (app, world, run) = (Arc::clone(self), Arc::clone(own), run.to_owned());
-                let day = planned.day;
-                tasks.spawn(async move { (day, app.run_day(world, &run, (planned, cut)).await) });
+                let (day, seen) = (planned.day, Arc::clone(&seen));
+                tasks.spawn(async move { (day, app.run_day((world, &seen), &run, (planned, cut)).await) });
             }
             let Some(joined) = tasks.join_next().await else { break };
             let (day, outcome) = joined.map_err(|error| Refusal::computation("run a day", error))?;
@@ -92,7 +93,7 @@ impl App {
 
     async fn run_day(
         &self,
-        world: Arc<World>,
+        (world, seen): (Arc<World>, &Mutex<Seen>),
         run: &str,
         (planned, cut): (PlannedDay, Cut),
     ) -> Result<(DayOutcome, Vec<UnpricedModel>), Refusal> {
@@ -117,7 +118,7 @@ impl App {
             Some(held) => (held.run.clone(), held.rows.clone()),
             None => (run.to_owned(), made.name.clone()),
         };
-        let inputs = Inputs::of(&world, &days, &made.facts.price_names)?;
+        let inputs = Inputs::of((&world, seen), &days, &made.facts.price_names)?;
         let night = Night {
             day,
             lane,

@@ -1,6 +1,7 @@
 //! What the facts of a day see of the organisation file and of prices: a night is run again where that is another one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 use chrono::{Days, NaiveDate};
 use recoup_model::organisation::{History, Organisation, Version, diff};
@@ -67,10 +68,15 @@ pub(super) struct Inputs {
 
 impl Inputs {
     /// Of traces that have events on some days and looked up some names.
-    pub(super) fn of(world: &World, days: &BTreeSet<NaiveDate>, names: &BTreeSet<String>) -> Result<Self, Refusal> {
-        let mut seen = Seen::default();
+    pub(super) fn of(
+        (world, seen): (&World, &Mutex<Seen>),
+        days: &BTreeSet<NaiveDate>,
+        names: &BTreeSet<String>,
+    ) -> Result<Self, Refusal> {
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
         let on = |day: &NaiveDate| Ok((*day, seen.digest(world.history.on(*day))?));
         let organisations = days.iter().map(on).collect::<Result<_, Refusal>>()?;
+        drop(seen);
         let before_ns = priced_before_ns(world.history.calendar(), days.last().copied());
         let priced = |name: &String| (name.clone(), world.prices.name_digest_before(name, before_ns));
         let exchange = world.prices.exchange_digest_before(before_ns);
