@@ -282,6 +282,11 @@ fn costing(id: u32, day: chrono::NaiveDate, cost: &str) -> String {
     )
 }
 
+/// Ingests these events into a folder.
+fn ingest(folder: &Path, data: &Path, lines: impl Iterator<Item = String>) {
+    on_folder(data, &["ingest", &file_of(folder, "events.ndjson", lines)]).exits(0);
+}
+
 fn days_ago(days: i64) -> chrono::NaiveDate {
     chrono::Utc::now().date_naive() - chrono::TimeDelta::days(days)
 }
@@ -329,9 +334,7 @@ fn a_command_may_read_what_another_one_on_its_folder_writes() {
 fn ano_1_a_command_stays_for_the_nights_of_its_guests() {
     let folder = tempfile::tempdir().unwrap();
     let data = prepared(folder.path());
-    let events = (0..3_000).map(|id| costing(id, days_ago(2 + i64::from(id) % 50), "1"));
-    let file = file_of(folder.path(), "a.ndjson", events);
-    on_folder(&data, &["ingest", &file]).exits(0);
+    ingest(folder.path(), &data, (0..3_000).map(|id| costing(id, days_ago(2 + i64::from(id) % 50), "1")));
     // It reads until its input ends, and another command works through it meanwhile.
     let mut holds = command(&["--data", data.to_str().unwrap(), "verify", "-"]).stdin(Stdio::piped()).spawn().unwrap();
     while !data.join("recoup.sock").exists() {
@@ -349,8 +352,7 @@ fn ano_1_a_command_stays_for_the_nights_of_its_guests() {
 fn ano_1_days_that_nobody_judged_are_told() {
     let folder = tempfile::tempdir().unwrap();
     let data = prepared(folder.path());
-    let file = file_of(folder.path(), "a.ndjson", (0..5).map(|id| costing(id, days_ago(70), "1")));
-    on_folder(&data, &["ingest", &file]).exits(0);
+    ingest(folder.path(), &data, (0..5).map(|id| costing(id, days_ago(70), "1")));
     let month = days_ago(70).format("%Y-%m").to_string();
     on_folder(&data, &["close", &month, "--run-missing-nights"]).exits(0);
     let before = on_folder(&data, &["anomalies", "--month", &month]).exits(0);
@@ -364,8 +366,7 @@ fn ano_1_days_that_nobody_judged_are_told() {
 fn rat_1_who_applies_a_file_is_told_what_it_does_not_reach() {
     let folder = tempfile::tempdir().unwrap();
     let data = prepared(folder.path());
-    let file = file_of(folder.path(), "a.ndjson", (0..1).map(|id| costing(id, days_ago(5), "1")));
-    on_folder(&data, &["ingest", &file]).exits(0);
+    ingest(folder.path(), &data, (0..1).map(|id| costing(id, days_ago(5), "1")));
     let priced = folder.path().join("priced.toml");
     let price = format!(
         "[[prices]]\nprovider = \"x\"\nmodel = \"m\"\nfrom = \"{}\"\nper_million = {{ input = \"1\" }}\n",
@@ -383,8 +384,7 @@ fn pool_4_days_without_events_count_up_to_the_day_that_nights_are_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let data = prepared(folder.path());
     let first = days_ago(40);
-    let file = file_of(folder.path(), "a.ndjson", std::iter::once(costing(1, first, "1")));
-    on_folder(&data, &["ingest", &file]).exits(0);
+    ingest(folder.path(), &data, std::iter::once(costing(1, first, "1")));
     let through = |arguments: &[&str]| {
         let night = on_folder(&data, &[&["--json", "nightly"], arguments].concat()).exits(0).json();
         night["periods"][0]["through"].as_str().unwrap().to_owned()
@@ -452,9 +452,7 @@ fn clo_1_days_that_wait_for_an_interrupted_close_are_told() {
 fn a_run_that_a_server_does_not_finish_is_not_left_running() {
     let folder = tempfile::tempdir().unwrap();
     let data = prepared(folder.path());
-    let events = (0..4_000).map(|id| costing(id, days_ago(2 + i64::from(id) % 50), "1"));
-    let file = file_of(folder.path(), "a.ndjson", events);
-    on_folder(&data, &["ingest", &file]).exits(0);
+    ingest(folder.path(), &data, (0..4_000).map(|id| costing(id, days_ago(2 + i64::from(id) % 50), "1")));
     let (server, _) = serve(&data);
     let night = command(&["--data", data.to_str().unwrap(), "nightly"]).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(40));
@@ -484,7 +482,7 @@ fn clo_5_days_are_run_again_that_are_concerned_and_no_others() {
         )
     };
     let events = [llm("e1", early, "m"), llm("e2", late, "m"), llm("e3", late, "other")].into_iter();
-    on_folder(&data, &["ingest", &file_of(folder.path(), "a.ndjson", events)]).exits(0);
+    ingest(folder.path(), &data, events);
     assert_eq!(reasons(&data).len(), 2);
     let file = folder.path().join("changed.toml");
     let mut text = ORGANISATION.to_owned();
@@ -525,7 +523,7 @@ fn rat_2_a_simulation_says_what_its_rules_leave_without_a_price() {
     on_folder(&data, &["apply", file.to_str().unwrap(), "--effective", &days_ago(100).to_string()]).exits(0);
     let event = event(1).replace("anthropic", "x").replace("claude-sonnet-4-6", "m");
     let event = event.replace(&days_ago(1).to_string(), &day.to_string());
-    on_folder(&data, &["ingest", &file_of(folder.path(), "a.ndjson", std::iter::once(event))]).exits(0);
+    ingest(folder.path(), &data, std::iter::once(event));
     on_folder(&data, &["nightly"]).exits(0);
     // The same price, but from a day on which nothing is used any more.
     std::fs::write(&card, price(days_ago(30))).unwrap();
