@@ -210,3 +210,19 @@ impl Jobs for InProcess {
 pub(crate) fn through(text: Option<&str>) -> Result<Through, Refusal> {
     text.map_or(Ok(Through::Yesterday), str::parse)
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn so_many_jobs_are_on_their_way_and_no_more() {
+        let running = Arc::new(Running::default());
+        let mut places: Vec<Place> = (0..JOBS_MAX).map(|run| running.enter(&run.to_string()).unwrap()).collect();
+        let refused = running.enter("one more").err().unwrap();
+        assert!(matches!(refused, Refusal::Conflict { kind: "too-many-runs", .. }), "{refused}");
+        places.pop();
+        assert!(running.enter("one more").is_ok());
+    }
+}
