@@ -16,6 +16,7 @@
 use std::collections::BTreeSet;
 
 use num_bigint::BigInt;
+use num_integer::Integer;
 use num_rational::BigRational;
 use num_traits::{One, ToPrimitive, Zero};
 use recoup_model::Id;
@@ -111,18 +112,46 @@ pub(super) fn split(actual: &TaskSums, baseline: &TaskSums) -> Result<(Amount, C
         names.into_iter().map(|name| pair_of(name, (baseline, before.calls), (actual, after.calls))).collect();
     // How many factors, in order of replacement, are the actual ones.
     let value = |replaced: u8| {
-        let pick = |both: &Both, place: u8| if replaced >= place { both.1.clone() } else { both.0.clone() };
-        let of_model = |model: &Pair| pick(&model.share, 3) * pick(&model.tokens_per_call, 4) * pick(&model.price, 5);
-        let per_call = models.iter().map(of_model).fold(BigRational::zero(), |sum, part| sum + part);
-        pick(&firsts, 1) * pick(&attempts, 2) * per_call
+        let of_model = |model: &Pair| {
+            product([
+                side(replaced, 3, &model.share),
+                side(replaced, 4, &model.tokens_per_call),
+                side(replaced, 5, &model.price),
+            ])
+        };
+        let per_call = models.iter().map(of_model).fold(BigRational::zero(), |sum, part| total(&sum, &part));
+        product([side(replaced, 1, &firsts), side(replaced, 2, &attempts), &per_call])
     };
     let values = [value(0), value(1), value(2), value(3), value(4), value(5)];
     let [from, calls, retries, mix, tokens, to] = &values;
-    if Some(from) != baseline.mean().as_ref() || Some(to) != actual.mean().as_ref() {
+    let is = |value: &BigRational, mean: Option<BigRational>| mean.is_some_and(|mean| less(value, &mean).is_zero());
+    if !is(from, baseline.mean()) || !is(to, actual.mean()) {
         return Err(AnomalyError::Inconsistent);
     }
-    round([to - tokens, tokens - mix, calls - from, retries - calls, mix - retries], &(to - from))
-        .ok_or(AnomalyError::Overflow("causes"))
+    let parts = [less(to, tokens), less(tokens, mix), less(calls, from), less(retries, calls), less(mix, retries)];
+    round(&parts, &less(to, from)).ok_or(AnomalyError::Overflow("causes"))
+}
+
+/// A factor as it is when so many of them are replaced, of which it is the `place`th.
+const fn side(replaced: u8, place: u8, (before, after): &Both) -> &BigRational {
+    if replaced >= place { after } else { before }
+}
+
+// Ratios here are not reduced: most of the time went into greatest common divisors, and none lives long.
+
+fn product(factors: [&BigRational; 3]) -> BigRational {
+    let [one, another, last] = factors;
+    BigRational::new_raw(one.numer() * another.numer() * last.numer(), one.denom() * another.denom() * last.denom())
+}
+
+fn total(one: &BigRational, other: &BigRational) -> BigRational {
+    let numerator = one.numer() * other.denom() + other.numer() * one.denom();
+    BigRational::new_raw(numerator, one.denom() * other.denom())
+}
+
+fn less(one: &BigRational, other: &BigRational) -> BigRational {
+    let numerator = one.numer() * other.denom() - other.numer() * one.denom();
+    BigRational::new_raw(numerator, one.denom() * other.denom())
 }
 
 /// The factors of a side that all its models share.
@@ -155,12 +184,12 @@ fn pair_of(name: &Id, (baseline, calls_before): (&TaskSums, u64), (actual, calls
 
 fn factors(used: &ModelUse, calls: u64, by_call: bool) -> ModelFactors {
     let units = if by_call { used.calls } else { used.tokens };
-    let price = (units > 0).then(|| BigRational::new(BigInt::from(used.cost.pico()), BigInt::from(units)));
+    let price = (units > 0).then(|| BigRational::new_raw(BigInt::from(used.cost.pico()), BigInt::from(units)));
     ModelFactors { share: ratio(used.calls, calls), tokens_per_call: ratio(units, used.calls), price }
 }
 
 fn ratio(of: u64, by: u64) -> Option<BigRational> {
-    (by > 0).then(|| BigRational::new(BigInt::from(of), BigInt::from(by)))
+    (by > 0).then(|| BigRational::new_raw(BigInt::from(of), BigInt::from(by)))
 }
 
 fn filled(before: Option<BigRational>, after: Option<BigRational>, neither: impl Fn() -> BigRational) -> Both {
@@ -172,13 +201,14 @@ fn filled(before: Option<BigRational>, after: Option<BigRational>, neither: impl
 }
 
 /// Exact parts, in the order of [`Cause::ALL`], as picounits that sum to the rounded whole.
-fn round(parts: [BigRational; 5], whole: &BigRational) -> Option<(Amount, Causes)> {
+fn round(parts: &[BigRational; 5], whole: &BigRational) -> Option<(Amount, Causes)> {
     let excess = half_even(whole)?;
     let mut floors = [0_i128; 5];
-    let mut order: Vec<(usize, BigRational, &BigRational)> = Vec::with_capacity(parts.len());
+    let mut order = Vec::with_capacity(parts.len());
     for ((at, part), floor) in parts.iter().enumerate().zip(&mut floors) {
-        *floor = part.floor().to_integer().to_i128()?;
-        order.push((at, part - part.floor(), part));
+        let (whole, rest) = part.numer().div_mod_floor(part.denom());
+        *floor = whole.to_i128()?;
+        order.push((at, BigRational::new_raw(rest, part.denom().clone()), part));
     }
     order.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| other.2.cmp(one.2)).then(one.0.cmp(&other.0)));
     let floored = floors.iter().try_fold(0_i128, |sum, floor| sum.checked_add(*floor))?;

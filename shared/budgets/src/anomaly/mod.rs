@@ -19,7 +19,10 @@ mod cause;
 mod digest;
 mod sums;
 
+use std::cmp::Ordering;
+
 use num_bigint::BigInt;
+use num_integer::Integer;
 use num_rational::BigRational;
 use num_traits::{Signed, ToPrimitive, Zero};
 use recoup_money::Amount;
@@ -165,9 +168,12 @@ fn anomaly(
 
 /// A ratio of picounits as an amount, half to even (MON-1); `None`: it does not fit.
 pub(crate) fn half_even(ratio: &BigRational) -> Option<Amount> {
-    let floor = ratio.floor().to_integer();
-    let twice = (ratio - BigRational::from_integer(floor.clone())) * BigInt::from(2);
-    let one = BigRational::from_integer(BigInt::from(1));
-    let up = twice > one || (twice == one && floor.bit(0));
+    let (floor, rest): (BigInt, BigInt) = ratio.numer().div_mod_floor(ratio.denom());
+    let twice: BigInt = rest * 2;
+    let up = match twice.cmp(ratio.denom()) {
+        Ordering::Less => false,
+        Ordering::Equal => floor.is_odd(),
+        Ordering::Greater => true,
+    };
     if up { floor + 1 } else { floor }.to_i128().map(Amount::from_pico)
 }
