@@ -21,9 +21,6 @@ pub enum AttributionError {
     /// Events of several traces were passed as one.
     #[error("`events` holds events of the traces `{0}` and `{1}`; pass one trace at a time")]
     SeveralTraces(String, String),
-    /// The same identity was passed twice.
-    #[error("`event_id` {0} stands there twice; drop duplicates and conflicts first (EVT-2)")]
-    DuplicateEvent(String),
     /// The rater's parts differ from its cost.
     #[error("the parts of the rating of event `{0}` do not sum to its cost; correct the rater")]
     PartsDiffer(String),

@@ -19,6 +19,9 @@ pub(crate) struct Notes<'a> {
 
 /// The words of [`FindingKind::Unattributed`].
 pub(crate) const UNATTRIBUTED: &str = "nothing names a team; tag the root, its user or its API key";
+/// The words of [`FindingKind::Conflict`].
+const DISPUTED: &str = "it was recorded with other content too; the first record counts; to correct it send a new event whose \
+                        `supersedes` names it";
 /// The words of [`FindingKind::ReportedUsed`].
 pub(crate) const REPORTED_USED: &str = "the reported cost is used: there is no price or no usage";
 
@@ -98,6 +101,13 @@ impl<'a> Notes<'a> {
     pub(crate) fn finish(mut self) -> (Vec<Finding>, Vec<usize>) {
         self.found.sort_unstable();
         self.found.into_iter().unzip()
+    }
+
+    /// Events that were recorded twice at the same time, so that nobody saw at the door that their contents differ.
+    pub(crate) fn add_disputed(&mut self, tree: &Tree, events: &Ordered<'_>) {
+        for rank in events.disputed() {
+            self.add(FindingKind::Conflict, tree.positions.get(rank).copied().unwrap_or_default(), DISPUTED.to_owned());
+        }
     }
 
     /// Root, orphans, loops and corrections.

@@ -3,23 +3,33 @@
 use recoup_model::Recorded;
 
 use crate::error::AttributionError;
+use crate::first::{Records, repeated};
 
 /// The events of one trace in order. An index into it is a rank: the smaller one wins every tie (ATR-1, ATR-3).
+/// Of an event that was recorded several times it has the record that stands (EVT-2).
 pub(crate) struct Ordered<'e> {
     events: Vec<&'e Recorded>,
     by_id: Vec<(&'e str, usize)>,
+    disputed: Vec<&'e str>,
 }
 
 impl<'e> Ordered<'e> {
     pub(crate) fn new(events: &'e [Recorded]) -> Result<Self, AttributionError> {
-        let first = events.first().ok_or(AttributionError::NoEvents)?;
-        for other in events.iter().skip(1) {
+        let repeated = repeated(events);
+        let (mut ordered, disputed): (Vec<&Recorded>, Vec<&str>) = match &repeated {
+            None => (events.iter().collect(), Vec::new()),
+            Some(Records { standing, disputed }) => {
+                let at = |places: &[usize]| places.iter().filter_map(|at| events.get(*at)).collect::<Vec<_>>();
+                (at(standing), at(disputed).into_iter().map(|recorded| &*recorded.event.event_id).collect())
+            }
+        };
+        let first = ordered.first().ok_or(AttributionError::NoEvents)?;
+        for other in ordered.iter().skip(1) {
             if other.event.trace_id != first.event.trace_id || other.event.trace_id.is_none() {
                 let names = (first.event.trace_name().to_string(), other.event.trace_name().to_string());
                 return Err(AttributionError::SeveralTraces(names.0, names.1));
             }
         }
-        let mut ordered: Vec<&Recorded> = events.iter().collect();
         ordered.sort_unstable_by(|a, b| {
             let starts = a.event.started_at_ns().cmp(&b.event.started_at_ns());
             starts.then_with(|| a.event.event_id.cmp(&b.event.event_id))
@@ -27,12 +37,7 @@ impl<'e> Ordered<'e> {
         let mut by_id: Vec<(&str, usize)> =
             ordered.iter().enumerate().map(|(rank, recorded)| (&*recorded.event.event_id, rank)).collect();
         by_id.sort_unstable();
-        for (one, other) in by_id.iter().zip(by_id.iter().skip(1)) {
-            if one.0 == other.0 {
-                return Err(AttributionError::DuplicateEvent(one.0.to_owned()));
-            }
-        }
-        Ok(Self { events: ordered, by_id })
+        Ok(Self { events: ordered, by_id, disputed })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -45,6 +50,11 @@ impl<'e> Ordered<'e> {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &'e Recorded)> + '_ {
         self.events.iter().copied().enumerate()
+    }
+
+    /// The ranks of the events that were recorded with other content too.
+    pub(crate) fn disputed(&self) -> impl Iterator<Item = usize> + '_ {
+        self.disputed.iter().filter_map(|event_id| self.find(event_id))
     }
 
     /// The rank of the event with that id.

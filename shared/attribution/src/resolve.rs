@@ -58,7 +58,8 @@ impl<'a> Days<'a> {
 /// Puts one trace back together. `events` are its accepted events in any order, none of them twice.
 ///
 /// `excluded` are events that do not count because another report of the same provider call does (EVT-2): they stay
-/// in the tree without cost or tokens. What this trace reports twice itself is found here.
+/// in the tree without cost or tokens. What this trace reports twice itself is found here. Of an event that was recorded
+/// several times the first record stands; another content is a finding.
 ///
 /// # Errors
 /// [`AttributionError`]: a sum that does not fit, events that are not those of one trace, or a rater that contradicts
@@ -97,6 +98,7 @@ pub fn resolve(
 
     let trace = root.event.trace_name().clone();
     let mut notes = Notes::new(&trace, &spans);
+    notes.add_disputed(&tree, &ordered);
     notes.add_shape(&tree, &ordered, &corrections);
     notes.add_payer(&payer, spans.first().is_some_and(|root| root.counted_below));
     notes.add_task(&payer, task.as_ref(), context);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::Days;
-use recoup_attribution::{Context, DayBuilder, DayFacts, PayerSource, Place, Span, Trace, resolve};
+use recoup_attribution::{Context, DayBuilder, DayFacts, PayerSource, Place, Span, Trace, first_recorded, resolve};
 use recoup_model::period::{format_instant, utc_day};
 use recoup_model::{CostPart, Event, Identity, Rating, limits};
 use serde_json::{Map, Value, json};
@@ -53,6 +53,7 @@ impl App {
             None => None,
         };
         let currency = world.history.on(utc_days.last().copied().unwrap_or_default()).organisation.currency;
+        let events = first_recorded(events);
         let sources = Sources::new(&trace, &events);
         let spans = trace.spans.iter().take(limits::TRACE_SPANS_MAX);
         Ok(json!({

@@ -9,7 +9,6 @@ use super::traces::Traces;
 use super::{Batch, Consumption, Row, place_of};
 use crate::error::AttributionError;
 use crate::facts::DayFacts;
-use crate::first::first_recorded;
 use crate::resolve::{Context, resolve};
 use crate::settlement::SettlementFacts;
 
@@ -103,7 +102,7 @@ impl<'a, S: Source> Feed<'a, S> {
         if !(may_be_regular && self.night.add_regular(&mut self.batch, members, self.source)?) {
             let numbers = members.iter().filter_map(|slot| self.batch.rows.get(place_of(*slot))).map(|row| row.number);
             let events = numbers.map(|number| self.source.recorded(number).ok_or(AttributionError::RowsDiffer));
-            let events = first_recorded(events.collect::<Result<_, _>>()?);
+            let events: Vec<Recorded> = events.collect::<Result<_, _>>()?;
             self.night.add_resolved(&resolve(&events, excluded, self.context)?, self.context)?;
         }
         self.batch.free.extend_from_slice(members);

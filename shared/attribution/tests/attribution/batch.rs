@@ -7,7 +7,8 @@ use recoup_attribution::batch::{Batch, Feed, Source, day_facts, settlement_facts
 use recoup_attribution::{AttributionError, Context, DayBuilder, DayFacts, Grain, SettlementFacts, resolve};
 use recoup_model::digest::content_digest;
 use recoup_model::{
-    Event, Id, Identity, Kind, PriceQuery, Rater, Rating, Recorded, Status, Tags, Tariff, TokenClass, UnitTariff,
+    Event, Finding, FindingKind, Id, Identity, Kind, PriceQuery, Rater, Rating, Recorded, Status, Tags, Tariff,
+    TokenClass, UnitTariff,
 };
 use recoup_money::{Amount, Currency};
 
@@ -189,16 +190,21 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
-    /// Recorded again as it is, or later with another time, cost and agent: neither changes a figure, wherever it lies.
+    /// Recorded again as it is, or later with another time, cost and agent: neither changes a figure, wherever it lies. Another
+    /// content is a finding of the day of the event that stands.
     #[test]
     fn evt_2_an_event_that_is_recorded_again_changes_no_figure(
         spans in any_trace(),
         again in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<bool>()), 1..4),
     ) {
         let trace = events(spans.into_iter().map(|make| make.trace(Some("t"))));
-        let mut more = trace.clone();
+        let history = history();
+        let (mut more, mut disputed) = (trace.clone(), BTreeSet::new());
         for (which, place, conflicts) in again {
             let mut other = which.get(&trace).clone();
+            if conflicts && history.calendar().day_of(other.event.used_at_ns) == day(1) {
+                disputed.insert(format!("t/{}", other.event.event_id));
+            }
             other.recorded_at_ns += 1;
             if conflicts {
                 other.event.used_at_ns -= 60_000_000_000;
@@ -207,14 +213,19 @@ proptest! {
             }
             more.insert(place.index(more.len() + 1), other);
         }
-        let history = history();
         let context = Context { history: &history, rater: &Tariffs };
         let facts = |rows: &[Recorded], grain| {
             day_facts((day(1), grain), Batch::new(&Tariffs), &BTreeSet::new(), &context, &Rows(rows)).unwrap()
         };
-        for grain in [Grain::Query, Grain::Settlement] {
-            prop_assert_eq!(facts(&more, grain), facts(&trace, grain));
-        }
+        prop_assert_eq!(facts(&more, Grain::Settlement), facts(&trace, Grain::Settlement));
+        let mut again = facts(&more, Grain::Query);
+        let (conflicts, others): (Vec<Finding>, Vec<Finding>) =
+            again.findings.into_iter().partition(|finding| finding.kind == FindingKind::Conflict);
+        again.findings = others;
+        let found: BTreeSet<String> = conflicts.into_iter().map(|finding| finding.subject).collect();
+        let count = again.finding_counts.remove(&FindingKind::Conflict).unwrap_or_default();
+        prop_assert_eq!((count, found), (disputed.len() as u64, disputed));
+        prop_assert_eq!(again, facts(&trace, Grain::Query));
     }
 }
 

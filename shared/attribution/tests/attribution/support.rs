@@ -212,6 +212,11 @@ impl Make {
     pub(crate) fn key(self, tags: Tags) -> Self {
         self.with(|it| it.origin.key_tags = Arc::new(tags))
     }
+    /// Recorded so many nanoseconds later than others.
+    pub(crate) fn recorded(self, later_ns: i64) -> Self {
+        self.with(|recorded| recorded.recorded_at_ns = later_ns)
+    }
+
     pub(crate) fn trace(self, trace: Option<&str>) -> Self {
         self.with(|it| it.event.trace_id = trace.map(Id::from))
     }

@@ -313,12 +313,26 @@ fn bud_2_critical_is_ignored_unless_the_agent_is_declared() {
 }
 
 #[test]
+fn evt_2_of_several_records_the_first_stands_and_other_content_is_a_finding() {
+    let first = span("a").below("r").tokens(5);
+    let later = |make: Make| make.recorded(1);
+    let same = resolved([span("r"), later(first.clone()), first.clone()]);
+    assert_eq!((same.spans.len(), pico(same.cost)), (2, 5_000));
+    assert!(subjects(&same, FindingKind::Conflict).is_empty(), "the same content is a duplicate");
+    let other = resolved([span("r"), later(span("a").below("r").tokens(7)), first.clone()]);
+    assert_eq!((other.spans.len(), pico(other.cost)), (2, 5_000));
+    assert_eq!(subjects(&other, FindingKind::Conflict), ["t/a"]);
+    let lone = |tokens| span("a").trace(None).tokens(tokens);
+    let alone = resolved([lone(5), later(lone(7))]);
+    assert_eq!((pico(alone.cost), subjects(&alone, FindingKind::Conflict)), (5_000, vec!["a/a"]));
+}
+
+#[test]
 fn what_is_no_trace_is_an_error() {
     let history = history();
     let context = Context { history: &history, rater: &PriceList };
     let fails = |spans: Vec<Make>| resolve(&events(spans), &BTreeSet::new(), &context).unwrap_err();
     assert_eq!(fails(vec![]), AttributionError::NoEvents);
-    assert_eq!(fails(vec![span("a"), span("a")]), AttributionError::DuplicateEvent("a".into()));
     let other = fails(vec![span("a"), span("b").trace(Some("u"))]);
     assert_eq!(other, AttributionError::SeveralTraces("t".into(), "u".into()));
     let lone = fails(vec![span("a").trace(None), span("b").trace(None)]);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::NaiveDate;
-use recoup_attribution::{Context, Report, first_recorded, reports_of, second_reports};
+use recoup_attribution::{Context, Report, reports_of, second_reports};
 use recoup_model::digest::response_fingerprint;
 use recoup_model::period::utc_day;
 use recoup_model::{Calendar, Identity, Recorded};
@@ -284,7 +284,7 @@ impl App {
     }
 }
 
-/// Events by trace, each in order of recording and once (EVT-2). Events are large, so their places are sorted and each is moved once.
+/// Events by trace, each in order of recording. Events are large, so their places are sorted and each is moved once.
 pub(crate) fn group(events: Vec<(Identity, Recorded)>) -> Vec<Vec<Recorded>> {
     let mut places: Vec<(u64, usize)> =
         events.iter().enumerate().map(|(at, (identity, _))| (identity.trace, at)).collect();
@@ -292,7 +292,7 @@ pub(crate) fn group(events: Vec<(Identity, Recorded)>) -> Vec<Vec<Recorded>> {
     let mut events: Vec<Option<Recorded>> = events.into_iter().map(|(_, recorded)| Some(recorded)).collect();
     let mut take = |at: &(u64, usize)| events.get_mut(at.1).and_then(Option::take);
     let traces = places.chunk_by(|a, b| a.0 == b.0);
-    traces.map(|trace| first_recorded(trace.iter().filter_map(&mut take).collect())).collect()
+    traces.map(|trace| trace.iter().filter_map(&mut take).collect()).collect()
 }
 
 /// The block that cannot be read and why, where that is what went wrong (CLO-1).
