@@ -164,10 +164,9 @@ impl PriceBook {
     }
 
     /// Digest of everything that a looked-up name (`model:PROVIDER/MODEL` or `sku:SKU`) can come to cost at any time:
-    /// all entries of all sources, and the exchange rates of their currencies. It changes whenever one of these does,
-    /// so a night knows which days a new price touches. A name that nothing prices has the digest of nothing.
-    ///
-    /// Reported costs in another currency hang on no name: see [`Self::exchange_digest`].
+    /// all entries of all sources, and the exchange rates of their currencies; `rate:CURRENCY` has the rates alone, for costs
+    /// that were reported in it (EVT-6). It changes whenever one of these does, so a night knows which days a new price
+    /// touches. A name that nothing prices has the digest of nothing.
     #[must_use]
     pub fn name_digest(&self, name: &str) -> Digest {
         self.name_digest_before(name, i64::MAX)
@@ -176,6 +175,10 @@ impl PriceBook {
     /// As [`PriceBook::name_digest`], of what begins before an instant: nothing that begins later prices what was used earlier.
     #[must_use]
     pub fn name_digest_before(&self, name: &str, before_ns: i64) -> Digest {
+        if let Some(code) = name.strip_prefix("rate:") {
+            let lines = self.exchange_lines(|currency| currency.code() == code, before_ns);
+            return Digest::of(lines.join("\n").as_bytes());
+        }
         let found = self.everything_about(name, before_ns);
         let currencies: BTreeSet<Currency> =
             found.listed.iter().chain(found.own.values().flatten()).map(|(currency, _)| *currency).collect();
@@ -191,7 +194,7 @@ impl PriceBook {
         Digest::of(lines.join("\n").as_bytes())
     }
 
-    /// Digest of all exchange rates, for days with costs that were reported in another currency (EVT-6).
+    /// Digest of all exchange rates, which nights of earlier releases hold for costs in whatever currency.
     #[must_use]
     pub fn exchange_digest(&self) -> Digest {
         self.exchange_digest_before(i64::MAX)

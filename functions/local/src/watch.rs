@@ -40,20 +40,32 @@ pub(crate) struct Run {
     outcome: Value,
     #[serde(default)]
     error: Value,
+    #[serde(default)]
+    refused: bool,
 }
 
 /// Starts a run and waits for its outcome.
 ///
 /// # Errors
-/// [`Failure::Refused`] when it may not start, [`Failure::Failed`] when it fails.
+/// [`Failure::Refused`] when it may not start, [`Failure::Usage`] when what was asked or what stands is why it failed,
+/// [`Failure::Failed`] when something broke.
 pub(crate) async fn run_to_end(api: &Api, screen: Screen, command: &Value) -> Result<Value, Failure> {
-    let Started { run } = api.ask(Ask::post_json(&["v1", "runs"], command)).await?.read()?;
+    let runs = ["v1", "runs"];
+    follow(api, screen, (Ask::post_json(&runs, command), runs)).await
+}
+
+/// Asks for something that takes a while and waits for its outcome; it is looked at below `kept_at`.
+///
+/// # Errors
+/// As [`run_to_end`].
+pub(crate) async fn follow(api: &Api, screen: Screen, (ask, kept_at): (Ask<'_>, [&str; 2])) -> Result<Value, Failure> {
+    let Started { run } = api.ask(ask).await?.read()?;
     let bar = screen.steps(1, "starting");
     let pause_max = if api.is_afar() { PAUSE_AFAR_MAX } else { PAUSE_MAX };
     let mut pause = PAUSE;
     let mut moved = (Instant::now(), (0, 0, String::new()));
     loop {
-        let now = look(api, &run).await?;
+        let now = look(api, (kept_at, &run)).await?;
         match now.state.as_str() {
             "done" => {
                 bar.finish_and_clear();
@@ -74,8 +86,9 @@ pub(crate) async fn run_to_end(api: &Api, screen: Screen, command: &Value) -> Re
         } else if api.is_afar() && moved.0.elapsed() > PATIENCE {
             bar.finish_and_clear();
             return Err(Failure::failed(format!(
-                "run {run} has not moved for {} min; it may still go on: watch it with `recoup runs {run}`",
-                PATIENCE.as_secs() / 60
+                "run {run} has not moved for {} min; it may still go on: see GET /{}/{run}",
+                PATIENCE.as_secs() / 60,
+                kept_at.join("/")
             )));
         }
         tokio::time::sleep(pause).await;
@@ -84,10 +97,10 @@ pub(crate) async fn run_to_end(api: &Api, screen: Screen, command: &Value) -> Re
 }
 
 /// How far a run is; a look that fails on the way is repeated, as the run goes on without it.
-async fn look(api: &Api, run: &str) -> Result<Run, Failure> {
+async fn look(api: &Api, ([version, kind], run): ([&str; 2], &str)) -> Result<Run, Failure> {
     let mut failures = 0_u32;
     loop {
-        match api.ask(Ask::get(&["v1", "runs", run])).await {
+        match api.ask(Ask::get(&[version, kind, run])).await {
             Ok(answer) => return answer.read(),
             Err(failure) if api.is_afar() && failure.may_pass() && failures < FAILED_LOOKS_MAX => {
                 failures = failures.saturating_add(1);
@@ -104,7 +117,7 @@ fn failed(run: &Run) -> Failure {
         Value::Object(fields) => fields.get("detail").and_then(Value::as_str).unwrap_or("no reason given").to_owned(),
         _ => "no reason given".to_owned(),
     };
-    Failure::failed(format!("run {} failed: {why}", run.run))
+    if run.refused { Failure::usage(why) } else { Failure::failed(format!("run {} failed: {why}", run.run)) }
 }
 
 /// The command of a nightly run.

@@ -345,6 +345,9 @@ fn rat_2_a_name_s_digest_moves_with_every_price_that_it_can_come_to() {
     let rates = history(vec![(None, organisation(Vec::new(), vec![euro_rate("2026-10-01", "1.1")]))]);
     let rated = PriceBook::new(&[Arc::clone(&listed)], &rates).unwrap();
     assert_eq!(rated.name_digest(name), book.name_digest(name));
+    assert_ne!(rated.name_digest("rate:EUR"), book.name_digest("rate:EUR"));
+    assert_eq!(rated.name_digest("rate:GBP"), book.name_digest("rate:GBP"));
+    assert_eq!(rated.name_digest_before("rate:EUR", at_ns("2026-10-01T00:00:00Z")), book.name_digest("rate:EUR"));
     assert_ne!(rated.exchange_digest(), book.exchange_digest());
     assert_eq!(rated.exchange_digest_before(at_ns("2026-10-01T00:00:00Z")), book.exchange_digest());
     assert_eq!(rated.exchange_digest_before(at_ns("2026-10-02T00:00:00Z")), rated.exchange_digest());

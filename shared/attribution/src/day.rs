@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::NaiveDate;
 use recoup_model::period::utc_day;
 use recoup_model::{CostPart, Finding, FindingKind, Id, Kind, Rating, Status};
-use recoup_money::{Amount, PICO_PER_UNIT};
+use recoup_money::{Amount, Currency, PICO_PER_UNIT};
 
 use crate::error::AttributionError;
 use crate::event_set::EventPrints;
@@ -29,6 +29,8 @@ pub struct DayBuilder {
     findings: BTreeMap<FindingKind, BTreeSet<Finding>>,
     models: BTreeSet<(Option<Id>, Option<Id>)>,
     skus: BTreeSet<Id>,
+    /// Other currencies than the organisation's in which costs were reported.
+    currencies: BTreeSet<Currency>,
     /// `None`: what tasks used is not asked for.
     dearest_max: Option<usize>,
 }
@@ -54,6 +56,7 @@ impl DayBuilder {
             findings: BTreeMap::new(),
             models: BTreeSet::new(),
             skus: BTreeSet::new(),
+            currencies: BTreeSet::new(),
             dearest_max: Some(DEAREST_MAX),
         }
     }
@@ -91,7 +94,7 @@ impl DayBuilder {
         let compares = trace.spans.iter().any(is_reported_frame);
         let is_rated = |span: &&Span| span.counts() || (compares && span.superseded_by.is_none());
         for span in trace.spans.iter().filter(is_rated) {
-            self.add_names(span);
+            self.add_names(span, context);
         }
         self.add_agents(trace)?;
         if let Some(task) = trace.task.as_ref().filter(|task| task.of.ended_on == day) {
@@ -110,7 +113,8 @@ impl DayBuilder {
         facts.findings = self.findings.into_values().flatten().collect();
         facts.findings.sort_unstable();
         let models = self.models.iter().map(|(provider, model)| price_name(provider.as_ref(), model.as_ref()));
-        facts.price_names = models.chain(self.skus.iter().map(sku_name)).collect();
+        let rates = self.currencies.iter().map(|currency| format!("rate:{currency}"));
+        facts.price_names = models.chain(self.skus.iter().map(sku_name)).chain(rates).collect();
         facts
     }
 
@@ -153,7 +157,7 @@ impl DayBuilder {
         Ok(())
     }
 
-    fn add_names(&mut self, span: &Span) {
+    fn add_names(&mut self, span: &Span, context: &Context<'_>) {
         let event = &span.event;
         let mut add_model = |provider: &Option<Id>, model: &Option<Id>| {
             if provider.is_some() || model.is_some() {
@@ -167,6 +171,8 @@ impl DayBuilder {
         if let Some(quantity) = event.quantity.as_ref().filter(|quantity| !self.skus.contains(&quantity.sku)) {
             self.skus.insert(quantity.sku.clone());
         }
+        let reported = event.reported.as_ref().map(|reported| reported.currency);
+        self.currencies.extend(reported.filter(|currency| Some(*currency) != context.rater.reporting_currency()));
     }
 
     fn add_pool_use(&mut self, trace: &Trace, span: &Span) -> Result<(), AttributionError> {

@@ -126,7 +126,8 @@ async fn ask_elsewhere(
         (Some(outcome), _) => Ok(Json(outcome).into_response()),
         (None, error) => {
             let error = error.as_ref().and_then(Value::as_str).unwrap_or("it ended without an answer");
-            Err(Refusal::Conflict { kind: "simulation-failed", detail: error.to_owned() }.into())
+            let refused = Refusal::Conflict { kind: "simulation-failed", detail: error.to_owned() };
+            Err(if record.refused { refused } else { Refusal::computation("simulate", error) }.into())
         }
     }
 }

@@ -64,6 +64,14 @@ impl Refusal {
         Self::Invalid { kind, field: field.into(), detail: detail.into() }
     }
 
+    /// Whether what was asked, or what stands, is why: the same is refused again until that changes. Else something below
+    /// broke, or somebody was faster.
+    #[must_use]
+    pub fn refuses(&self) -> bool {
+        let passing = matches!(self, Self::Conflict { kind: "busy" | "turn-lost" | "changed-meanwhile", .. });
+        !passing && !matches!(self, Self::Store(_) | Self::Computation { .. })
+    }
+
     /// A [`Refusal::Computation`].
     pub fn computation(doing: &'static str, cause: impl std::fmt::Display) -> Self {
         Self::Computation { doing, detail: cause.to_string() }

@@ -49,8 +49,9 @@ pub struct Night {
     pub organisations: BTreeMap<NaiveDate, Digest>,
     /// Names that were looked up, with the digest of the prices they could resolve to.
     pub names: BTreeMap<String, Digest>,
-    /// Digest of the exchange rates, which reported costs may need.
-    pub exchange: Digest,
+    /// Of earlier releases: digest of all exchange rates. Those that reported costs need are among the names now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) exchange: Option<Digest>,
     /// The form in which the facts are stored.
     #[serde(default)]
     pub form: u32,

@@ -70,6 +70,9 @@ pub struct RunRecord {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Value>,
+    /// Of one that failed: what was asked, or what stands, is why, and nothing broke.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
     /// Of a simulation: the only team that it is for.
     #[serde(skip)]
     pub(crate) team: Option<String>,
@@ -87,13 +90,13 @@ impl RunRecord {
         self.state == DONE
     }
 
-    fn finish(&mut self, finished_at: String, outcome: Result<Value, String>) {
+    fn finish(&mut self, finished_at: String, outcome: Result<Value, Failed>) {
         let ended = outcome.map(|outcome| self.outcome = Some(outcome));
         self.end(finished_at, ended);
     }
 
     /// The same where the outcome is kept elsewhere.
-    pub(crate) fn end(&mut self, finished_at: String, ended: Result<(), String>) {
+    pub(crate) fn end(&mut self, finished_at: String, ended: Result<(), Failed>) {
         self.finished_at = Some(finished_at);
         self.doing.clear();
         match ended {
@@ -101,11 +104,32 @@ impl RunRecord {
                 self.state = DONE.into();
                 self.done = self.total;
             }
-            Err(error) => {
+            Err(Failed { why, refused }) => {
                 self.state = "failed".into();
-                self.error = Some(Value::String(error));
+                self.error = Some(Value::String(why));
+                self.refused = refused;
             }
         }
+    }
+}
+
+/// Why a run ended badly.
+#[derive(Clone, Debug)]
+pub(crate) struct Failed {
+    why: String,
+    refused: bool,
+}
+
+impl Failed {
+    /// Something broke.
+    pub(crate) fn broken(why: &str) -> Self {
+        Self { why: why.to_owned(), refused: false }
+    }
+}
+
+impl From<&Refusal> for Failed {
+    fn from(refusal: &Refusal) -> Self {
+        Self { why: causes(refusal), refused: refusal.refuses() }
     }
 }
 
@@ -205,6 +229,7 @@ impl App {
             doing: "waiting for its turn".into(),
             outcome: None,
             error: None,
+            refused: false,
             team: None,
         }
     }
@@ -251,7 +276,7 @@ impl App {
         let finished_at = self.now_text();
         let Ok(mut watched) = self.runs.watched.lock() else { return };
         if let Some(record) = watched.get_mut(run) {
-            record.finish(finished_at, outcome.as_ref().map_err(ToString::to_string).cloned());
+            record.finish(finished_at, outcome.as_ref().map_err(Failed::from).cloned());
         }
         let ended = watched.values().filter(|record| record.kind == SIMULATION && !record.is_running());
         let ended: Vec<String> = ended.map(|record| record.run.clone()).collect();
@@ -304,9 +329,9 @@ impl App {
     /// Ends a run whose process died, as somebody else takes its turn over.
     async fn bury(&self, turn: &Turn) -> Result<(), Refusal> {
         tracing::warn!(run = turn.run, "a run stopped without an end");
-        let error = "it stopped without an end, and another run took its turn over".to_owned();
-        self.remember_failure(&turn.run, &turn.kind, &error).await?;
-        self.end_run(&turn.run, &turn.kind, Err(error)).await?;
+        let failed = Failed::broken("it stopped without an end, and another run took its turn over");
+        self.remember_failure(&turn.run, &turn.kind, &failed.why).await?;
+        self.end_run(&turn.run, &turn.kind, Err(failed)).await?;
         self.remove_plan(&turn.run).await
     }
 
@@ -381,7 +406,7 @@ impl App {
     }
 
     /// Ends a run and keeps its record.
-    pub(crate) async fn end_run(&self, run: &str, kind: &str, outcome: Result<Value, String>) -> Result<(), Refusal> {
+    pub(crate) async fn end_run(&self, run: &str, kind: &str, outcome: Result<Value, Failed>) -> Result<(), Refusal> {
         let watched = self.runs.watched.lock().ok().and_then(|watched| watched.get(run).cloned());
         let kept = records::get::<RunRecord>(self.books(), &run_key(run)).await?.map(|(record, _)| record);
         let mut record = watched.or(kept).unwrap_or_else(|| self.new_record(run, kind));
@@ -420,6 +445,10 @@ impl App {
     /// # Errors
     /// When the store fails.
     pub async fn run_failed(&self, run: &str, kind: &str, error: &str) -> Result<(), Refusal> {
+        self.end_badly(run, kind, Failed::broken(error)).await
+    }
+
+    async fn end_badly(&self, run: &str, kind: &str, failed: Failed) -> Result<(), Refusal> {
         let known = records::get::<RunRecord>(self.books(), &run_key(run)).await?.map(|(record, _)| record);
         let watched = self.runs.watched.lock().ok().and_then(|watched| watched.get(run).cloned());
         let known = known.or(watched);
@@ -429,8 +458,8 @@ impl App {
         }
         let kind = known.map_or_else(|| kind.to_owned(), |record| record.kind);
         // Told first: what has ended is not looked at again.
-        self.remember_failure(run, &kind, error).await?;
-        self.end_run(run, &kind, Err(error.to_owned())).await?;
+        self.remember_failure(run, &kind, &failed.why).await?;
+        self.end_run(run, &kind, Err(failed)).await?;
         self.tidy_up(run).await?;
         self.publish_alerts().await;
         Ok(())
@@ -457,9 +486,9 @@ impl App {
     pub(crate) async fn run_refused(&self, run: &str, kind: &str, error: &Refusal) -> Result<(), Refusal> {
         self.fresh_facts.clear();
         if matches!(error, Refusal::Conflict { kind: "busy" | "turn-lost", .. }) {
-            return self.end_run(run, kind, Err(causes(error))).await;
+            return self.end_run(run, kind, Err(error.into())).await;
         }
-        self.run_failed(run, kind, &causes(error)).await
+        self.end_badly(run, kind, error.into()).await
     }
 
     async fn remember_failure(&self, run: &str, kind: &str, error: &str) -> Result<(), Refusal> {

@@ -1,11 +1,9 @@
 //! `recoup simulate`: what past months would have come to under other rules.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 use recoup_model::Period;
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Desk;
@@ -13,10 +11,7 @@ use crate::api::Ask;
 use crate::failure::{Failure, Verdict};
 use crate::input;
 use crate::table::{Column, Grid, field, money_field, plain};
-
-/// First pause between two looks; each one is twice as long, up to [`PAUSE_MAX`].
-const PAUSE: Duration = Duration::from_millis(40);
-const PAUSE_MAX: Duration = Duration::from_millis(100);
+use crate::watch::follow;
 
 /// Replays past months under another rate card or other policies and shows what each team would have paid. Nothing is
 /// written.
@@ -58,15 +53,12 @@ fn setting(text: &str) -> Result<(String, String), String> {
     Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
 
-#[derive(Deserialize)]
-struct Started {
-    run: String,
-}
-
 impl Simulate {
     /// Runs the verb.
     pub(crate) async fn run(&self, desk: &Desk) -> Result<Verdict, Failure> {
-        let found = simulate(desk, &self.request()?).await?;
+        let simulations = ["v1", "simulations"];
+        let ask = Ask::post_json(&simulations, &self.request()?).with("wait", false);
+        let found = follow(&desk.api, desk.screen, (ask, simulations)).await?;
         if desk.screen.json() {
             desk.screen.document(found.to_string().as_bytes())?;
         } else {
@@ -99,34 +91,6 @@ impl Simulate {
             }
         }
         Ok(Value::Object(request))
-    }
-}
-
-/// Starts a simulation and waits for its outcome.
-async fn simulate(desk: &Desk, request: &Value) -> Result<Value, Failure> {
-    let ask = Ask::post_json(&["v1", "simulations"], request).with("wait", false);
-    let Started { run } = desk.api.ask(ask).await?.read()?;
-    let bar = desk.screen.steps(1, "starting");
-    let mut pause = PAUSE;
-    loop {
-        let now = desk.api.ask(Ask::get(&["v1", "simulations", &run])).await?.json()?;
-        match field(&now, "state").as_str() {
-            "done" => {
-                bar.finish_and_clear();
-                return Ok(now.get("outcome").cloned().unwrap_or_default());
-            }
-            "failed" => {
-                bar.finish_and_clear();
-                return Err(Failure::usage(field(&now, "error")));
-            }
-            _ => {}
-        }
-        let steps = |name: &str| now.get(name).and_then(Value::as_u64).unwrap_or_default();
-        bar.set_length(steps("total").max(1));
-        bar.set_position(steps("done"));
-        bar.set_message(field(&now, "doing"));
-        tokio::time::sleep(pause).await;
-        pause = pause.saturating_mul(2).min(PAUSE_MAX);
     }
 }
 

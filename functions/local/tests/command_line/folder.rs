@@ -481,9 +481,12 @@ fn clo_5_days_are_run_again_that_are_concerned_and_no_others() {
              \"support\",\"agent\":\"a\"}},\"provider\":\"x\",\"model\":\"{model}\",\"usage\":{{\"input\":1000000}}}}\n"
         )
     };
-    let events = [llm("e1", early, "m"), llm("e2", late, "m"), llm("e3", late, "other")].into_iter();
-    ingest(folder.path(), &data, events);
-    assert_eq!(reasons(&data).len(), 2);
+    let [middle, euro] = [15, 14].map(days_ago);
+    let in_euro = costing(5, euro, "2.00").replace("USD", "EUR");
+    let events =
+        [llm("e1", early, "m"), llm("e2", late, "m"), llm("e3", late, "other"), costing(4, middle, "1"), in_euro];
+    ingest(folder.path(), &data, events.into_iter());
+    assert_eq!(reasons(&data).len(), 4);
     let file = folder.path().join("changed.toml");
     let mut text = ORGANISATION.to_owned();
     let mut apply = |more: &str| {
@@ -504,9 +507,19 @@ fn clo_5_days_are_run_again_that_are_concerned_and_no_others() {
     assert_eq!(reasons(&data), [format!("{late} price changed: model:x/m")], "what was used before it began");
     apply(&price(days_ago(50), "other"));
     assert_eq!(reasons(&data), [format!("{late} price changed: model:x/other")]);
+    let rate = |currency: &str| {
+        format!(
+            "[[rates]]\nfrom_currency = \"{currency}\"\nto_currency = \"USD\"\nfrom = {}\nrate = \"1.1\"\n",
+            days_ago(90)
+        )
+    };
+    apply(&rate("GBP"));
+    assert_eq!(reasons(&data), Vec::<String>::new(), "nothing was reported in it");
+    apply(&rate("EUR"));
+    assert_eq!(reasons(&data), [format!("{euro} exchange rate changed: EUR")]);
     apply("[[agents]]\nid = \"a\"\nbilling = \"task\"\n");
     let changed = "organisation changed: agents[a]";
-    assert_eq!(reasons(&data), [format!("{early} {changed}"), format!("{late} {changed}")]);
+    assert_eq!(reasons(&data), [early, middle, euro, late].map(|day| format!("{day} {changed}")));
     assert_eq!(reasons(&data), Vec::<String>::new());
 }
 
@@ -532,4 +545,32 @@ fn rat_2_a_simulation_says_what_its_rules_leave_without_a_price() {
     assert_eq!((&simulated["totals"]["unpriced"], &simulated["teams"][0]["unpriced"]), (&unpriced, &unpriced));
     let notes = simulated["notes"].to_string();
     assert!(notes.contains("1 event or bill has no price under the new rules, 0 under the old"), "{notes}");
+}
+
+#[test]
+fn exit_codes_tell_what_was_asked_from_what_broke() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    on_folder(&empty, &["keys", "create", "--role", "ingest"]).exits(0);
+    let without = on_folder(&empty, &["nightly"]).exits(2);
+    assert!(without.stderr.contains("recoup apply"), "{}", without.stderr);
+    let data = prepared(folder.path());
+    ingest(folder.path(), &data, std::iter::once(costing(1, days_ago(40), "1.50")));
+    on_folder(&data, &["nightly"]).exits(0);
+    let card = |name: &str, pool: &str| {
+        let text =
+            format!("[[agents]]\nid = \"a\"\nshared_pool = \"{pool}\"\n[[pools]]\nid = \"safety\"\nbasis = \"even\"\n");
+        file_of(folder.path(), name, std::iter::once(text))
+    };
+    let (shared, nowhere) = (card("shared.toml", "safety"), card("nowhere.toml", "nowhere"));
+    let shared = ["simulate", "--rate-card", &shared];
+    on_folder(&data, &shared).exits(0);
+    let unknown = on_folder(&data, &["simulate", "--rate-card", &nowhere]).exits(2);
+    assert!(unknown.stderr.contains("nowhere"), "{}", unknown.stderr);
+    let database = rusqlite::Connection::open(data.join("recoup.sqlite3")).unwrap();
+    database.execute("UPDATE blocks SET bytes = zeroblob(length(bytes))", []).unwrap();
+    drop(database);
+    let damaged = on_folder(&data, &shared).exits(3);
+    assert!(damaged.stderr.contains("block 1 of"), "{}", damaged.stderr);
 }

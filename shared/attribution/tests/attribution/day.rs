@@ -119,7 +119,7 @@ fn evt_1_an_event_counts_once_in_its_first_item() {
     let root = facts.users.iter().find(|(_, user)| user.tasks == 1).unwrap();
     assert_eq!((root.0.kind, root.0.model.as_deref(), root.1.events), (Kind::Agent, None, 1));
     let names: Vec<&str> = facts.price_names.iter().map(String::as_str).collect();
-    assert_eq!(names, ["model:p/m", "model:p/unknown", "sku:s"]);
+    assert_eq!(names, ["model:p/m", "model:p/unknown", "rate:USD", "sku:s"], "nobody says that USD is its currency");
     let kinds = [FindingKind::ReportedDisagrees, FindingKind::ReportedUsed, FindingKind::Unpriced];
     assert_eq!(facts.finding_counts, kinds.map(|kind| (kind, 1)).into());
 }

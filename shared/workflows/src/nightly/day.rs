@@ -126,7 +126,7 @@ impl App {
             rows: stored.1,
             organisations: inputs.organisations,
             names: inputs.names,
-            exchange: inputs.exchange,
+            exchange: None,
             form: FACTS_FORM,
             facts: made.digest,
             queries: made.queries,

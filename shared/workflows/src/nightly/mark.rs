@@ -341,12 +341,17 @@ fn changed_input(world: &World, night: &Night, seen: Option<&mut Seen>) -> Resul
     }
     let before_ns = priced_before_ns(world.history.calendar(), night.organisations.keys().next_back().copied());
     let prices = &world.prices;
-    if night.exchange != prices.exchange_digest_before(before_ns) && night.exchange != prices.exchange_digest() {
+    let rates_stand =
+        |held: Digest| held == prices.exchange_digest_before(before_ns) || held == prices.exchange_digest();
+    if night.exchange.is_some_and(|held| !rates_stand(held)) {
         return Ok(Some("exchange rates changed".to_owned()));
     }
     let stands = |name: &str, held: &Digest| {
         prices.name_digest_before(name, before_ns) == *held || prices.name_digest(name) == *held
     };
     let changed = night.names.iter().find(|(name, held)| !stands(name, held));
-    Ok(changed.map(|(name, _)| format!("price changed: {name}")))
+    Ok(changed.map(|(name, _)| match name.strip_prefix("rate:") {
+        Some(currency) => format!("exchange rate changed: {currency}"),
+        None => format!("price changed: {name}"),
+    }))
 }

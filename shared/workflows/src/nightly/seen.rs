@@ -62,8 +62,6 @@ pub(super) struct Inputs {
     pub(super) organisations: BTreeMap<NaiveDate, Digest>,
     /// Names that were looked up, with what they could cost.
     pub(super) names: BTreeMap<String, Digest>,
-    /// Exchange rates, which reported costs may need.
-    pub(super) exchange: Digest,
 }
 
 impl Inputs {
@@ -79,8 +77,7 @@ impl Inputs {
         drop(seen);
         let before_ns = priced_before_ns(world.history.calendar(), days.last().copied());
         let priced = |name: &String| (name.clone(), world.prices.name_digest_before(name, before_ns));
-        let exchange = world.prices.exchange_digest_before(before_ns);
-        Ok(Self { organisations, names: names.iter().map(priced).collect(), exchange })
+        Ok(Self { organisations, names: names.iter().map(priced).collect() })
     }
 }
 

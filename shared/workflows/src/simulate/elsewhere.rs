@@ -19,7 +19,7 @@ use super::SimulationRequest;
 use crate::access::{Principal, Role};
 use crate::app::App;
 use crate::error::Refusal;
-use crate::runs::{RunRecord, SIMULATIONS_MAX, SIMULATIONS_WAITING_MAX, too_many_simulations};
+use crate::runs::{Failed, RunRecord, SIMULATIONS_MAX, SIMULATIONS_WAITING_MAX, too_many_simulations};
 use crate::{close, facts, nightly, records};
 
 /// The partition of the records.
@@ -104,7 +104,7 @@ impl App {
         }
         let outcome = match self.answer_kept(run, &kept).await {
             Err(refusal) if is_passing(&refusal) => return Err(refusal),
-            outcome => outcome.map_err(|refusal| refusal.to_string()),
+            outcome => outcome.map_err(|refusal| Failed::from(&refusal)),
         };
         self.end_kept(kept, version, outcome).await
     }
@@ -116,7 +116,7 @@ impl App {
     pub async fn simulation_failed(&self, run: &str, error: &str) -> Result<(), Refusal> {
         let (kept, version) = self.kept_simulation(run).await?;
         if kept.record.is_running() {
-            self.end_kept(kept, version, Err(error.to_owned())).await?;
+            self.end_kept(kept, version, Err(Failed::broken(error))).await?;
         }
         Ok(())
     }
@@ -133,7 +133,7 @@ impl App {
         let is_stopped = kept.record.is_running() && !kept.goes_on(self.now_ns());
         let mut record = kept.record;
         if is_stopped {
-            record.end(format_instant(kept.started_ns.saturating_add(LASTS_NS)), Err(STOPPED.to_owned()));
+            record.end(format_instant(kept.started_ns.saturating_add(LASTS_NS)), Err(Failed::broken(STOPPED)));
         }
         if record.is_done() {
             let text = records::text(self.books(), &texts_of(run), ANSWER).await?;
@@ -173,7 +173,7 @@ impl App {
         Ok(records::write_in_groups(self.books(), puts).await?)
     }
 
-    async fn end_kept(&self, mut kept: Kept, version: u64, outcome: Result<(), String>) -> Result<Value, Refusal> {
+    async fn end_kept(&self, mut kept: Kept, version: u64, outcome: Result<(), Failed>) -> Result<Value, Refusal> {
         kept.record.end(self.now_text(), outcome);
         let ended = records::put(key(&kept.record.run), &kept, Expect::Version(version))?;
         self.books().write(vec![ended]).await?;
