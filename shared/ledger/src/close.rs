@@ -5,7 +5,9 @@ use recoup_model::period::format_instant;
 use recoup_model::{Calendar, Finding, FindingKind, Period, Severity};
 use recoup_money::{Amount, Currency};
 
+use crate::correct::Correction;
 use crate::journal::Balances;
+use crate::line::Bearer;
 use crate::settle::{Settlement, Totals};
 
 /// What a close knows besides its settlement.
@@ -69,8 +71,9 @@ pub fn close_findings(facts: &CloseFacts<'_>) -> Vec<Finding> {
 }
 
 /// What no statement of a settled month holds, so that whoever closes it sees it before (RAT-2, ATR-1). It blocks nothing.
+/// `corrections` are those that the month books: what they give or take is another month's.
 #[must_use]
-pub fn not_charged(settlement: &Settlement, currency: Currency) -> Vec<Finding> {
+pub fn not_charged(settlement: &Settlement, corrections: &[Correction], currency: Currency) -> Vec<Finding> {
     let month = settlement.period;
     let subject = || month.to_string();
     let warning = |kind, detail| Finding { severity: Severity::Warning, kind, subject: subject(), detail };
@@ -86,8 +89,10 @@ pub fn not_charged(settlement: &Settlement, currency: Currency) -> Vec<Finding> 
         findings.push(warning(FindingKind::Unpriced, detail));
     }
     let Totals { unattributed, priced_cost, .. } = settlement.totals;
-    // A correction may take more back than the month has.
-    if unattributed > Amount::ZERO {
+    let of_others = corrections.iter().filter(|correction| correction.bearer == Bearer::Unattributed);
+    let of_others = Amount::checked_sum(of_others.map(|correction| correction.line.exact)).unwrap_or_default();
+    let unattributed = unattributed.checked_sub(of_others).unwrap_or(unattributed);
+    if !unattributed.is_zero() {
         let detail = format!(
             "{unattributed} of {priced_cost} {currency} names no known team and is in no statement; see `recoup findings --month \
              {month}`, tag the roots, or name an `unattributed_pool`"

@@ -1,4 +1,6 @@
-use recoup_ledger::{Bearer, CloseFacts, Correction, LineKind, TieError, check, close_findings, correct, not_charged};
+use recoup_ledger::{
+    Bearer, CloseFacts, Correction, Line, LineKey, LineKind, TieError, check, close_findings, correct, not_charged,
+};
 use recoup_model::organisation::{PoolBasis, PoolMethod, VariancePolicy};
 use recoup_model::{Calendar, FindingKind};
 use recoup_money::{Amount, Currency};
@@ -176,15 +178,25 @@ fn clo_4_the_guard_sees_every_kind_of_damage() {
 fn rat_2_atr_1_a_close_is_told_what_no_statement_holds() {
     let mut world = world(VariancePolicy::Settle);
     let mut settlement = world.settle();
-    assert_eq!(not_charged(&settlement, Currency::USD), []);
+    assert_eq!(not_charged(&settlement, &[], Currency::USD), []);
     let spans = vec![span("0.25")];
     world.add(&Trace { team: None, agent: "tok", ended: None, completed: false, active_ns: None, idle_ns: 0, spans });
     settlement = world.settle();
     settlement.unpriced_events = [(None, 2), (Some(id("a")), 5)].into();
-    let found = not_charged(&settlement, Currency::USD);
+    let found = not_charged(&settlement, &[], Currency::USD);
     let kinds: Vec<_> = found.iter().map(|finding| (finding.kind, finding.severity, &*finding.subject)).collect();
     let warning = recoup_model::Severity::Warning;
     assert_eq!(kinds, [(FindingKind::Unpriced, warning, "2026-10"), (FindingKind::Unattributed, warning, "2026-10")]);
     assert!(found[0].detail.starts_with("7 events or bills have no price"), "{}", found[0].detail);
     assert!(found[1].detail.starts_with("0.25 of 36.75 USD names no known team"), "{}", found[1].detail);
+
+    // What is taken back of the month before hides nothing of this one.
+    let key = LineKey { original_period: Some("2026-09".parse().unwrap()), ..LineKey::of(LineKind::Correction) };
+    let back = Correction { bearer: Bearer::Unattributed, line: Line::new(key, amount("-0.25")) };
+    world.corrections = vec![back];
+    settlement = world.settle();
+    assert!(settlement.totals.unattributed.is_zero());
+    let found = not_charged(&settlement, &world.corrections, Currency::USD);
+    let about: Vec<_> = found.iter().map(|finding| (finding.kind, &finding.detail[..4])).collect();
+    assert_eq!(about, [(FindingKind::Unattributed, "0.25")]);
 }

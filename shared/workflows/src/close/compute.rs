@@ -67,7 +67,7 @@ impl App {
             .map_err(|error| Refusal::computation("tie the close (CLO-4)", error))?;
         let mut findings = self.close_findings(world, request, (&settled.settlement.balances, damaged)).await?;
         let version = world.history.on(period.days().last().unwrap_or_default());
-        findings.extend(not_charged(&settled.settlement, version.organisation.currency));
+        findings.extend(not_charged(&settled.settlement, &settled.corrections, version.organisation.currency));
         findings.extend(settled.settlement.findings.iter().cloned());
         let manifest = Manifest::build(period, &world.history, &settled.days, world.prices.digest())
             .with_inputs(&settled.opening, &settled.corrections)
