@@ -937,7 +937,7 @@ def charge_tasks(month):
         idle = show_idle(month, trace, not passes) if ended and billing == "time" else Fraction(0)
         note_way(month, trace, (billing, not passes), actual, ended)
         if passes:
-            count = int(ended and (billing == "time" or trace.completed))
+            count = int(ended and trace.completed)
             if actual or count:
                 lines.add(actual, count, "task", **key)
             continue

@@ -18,8 +18,10 @@ use crate::canonical::digest;
 /// pools enters prices beside cost without an agent (PRC-1), wrappers that are unpriced in part (RAT-2). 4: tasks without a
 /// duration are no evidence of a time price (PRC-2, PRC-4), a wrapper's quantity and excess are rounded together (MON-1).
 /// 5: what a frame reports is the cost of all at and below it (EVT-1), a call that a trace reports twice was observed once
-/// (EVT-5), of imported prices the last to begin holds (RAT-1).
-pub const RULES_VERSION: u32 = 5;
+/// (EVT-5), of imported prices the last to begin holds (RAT-1). 6: a variance without charges is split by the direct cost of
+/// its agent and task type before it is by tasks (LED-3), only completed tasks count on a line that passes tasks billed by time
+/// through (PRC-2).
+pub const RULES_VERSION: u32 = 6;
 
 /// The events of one UTC day, as far as they lie in one local day, that counted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,7 +8,9 @@ use chrono::NaiveDate;
 use proptest::prelude::*;
 use recoup_attribution::facts::{CellKey, CellValue, EventSet, Item, PoolUse, PoolUseKey, TaskKey, TaskOf, TaskValue};
 use recoup_attribution::{DayFacts, SettlementFacts};
-use recoup_documents::{Counted, DocumentError, Manifest, Statement, canonical_json, compare, digest, statement_csv};
+use recoup_documents::{
+    Counted, DocumentError, Manifest, RULES_VERSION, Statement, canonical_json, compare, digest, statement_csv,
+};
 use recoup_ledger::{Bearer, Correction, Line, LineKey, LineKind, Opening, PeriodInput, Settlement};
 use recoup_model::organisation::{
     Agent, Billing, History, Markup, Mode, Policy, Pool, PoolBasis, PoolMethod, Recurring, TaskType, Team, Version,
@@ -160,6 +162,7 @@ fn settle(history: &History, days: &BTreeMap<NaiveDate, DayFacts>, corrections: 
         history,
         days: &SettlementFacts::of_days(days).unwrap(),
         opening: &Opening::default(),
+        rules: RULES_VERSION,
         own_prices: None,
         corrections,
         approvals: &[],

@@ -40,6 +40,10 @@ pub struct PeriodInput<'a> {
     pub days: &'a BTreeMap<NaiveDate, SettlementFacts>,
     /// What the period before left behind.
     pub opening: &'a Opening,
+    /// The version of the rules; a closed period keeps its own (LED-4). Before version 6 a variance without charges was split
+    /// by tasks before the direct cost of its agent and task type, and failed and killed tasks counted on a line that passes
+    /// tasks billed by time through.
+    pub rules: u32,
     /// To recompute a closed period: its own prices. None are computed and none published.
     pub own_prices: Option<&'a [PriceVersion]>,
     /// Corrections of earlier periods that are booked in this one (LED-4).
@@ -49,6 +53,11 @@ pub struct PeriodInput<'a> {
 }
 
 impl<'a> PeriodInput<'a> {
+    /// Whether its period was closed before version 6 of the rules.
+    pub(crate) const fn is_before_rules_6(&self) -> bool {
+        self.rules < 6
+    }
+
     /// The facts of the period's days, in order.
     pub(crate) fn facts(&self) -> impl Iterator<Item = &'a SettlementFacts> + use<'a> {
         self.days.range(self.period.first_day()..=self.through).map(|(_, facts)| facts)

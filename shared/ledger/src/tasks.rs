@@ -94,7 +94,7 @@ pub(crate) fn charge_tasks(
                     match model {
                         PriceModel::Task => books.charge_completed(&ended, completed)?,
                         PriceModel::Time => {
-                            books.charge_durations(&ended)?;
+                            books.charge_durations(input, &ended)?;
                             books.charge_idle(input, &ended)?;
                         }
                     }
@@ -184,12 +184,13 @@ impl Books<'_, '_> {
         Ok(())
     }
 
-    fn charge_durations(&mut self, ended: &Ended<'_>) -> Result<(), LedgerError> {
-        let durations = &ended.value.durations_ns;
-        let Some(rate) = ended.rate else { return self.count_passed(ended, ended.value.tasks) };
-        let timed = durations.values().try_fold(0_u64, |sum, count| sum.checked_add(*count));
-        let timed = fits(timed, "the number of tasks")?;
-        self.count_passed(ended, ended.value.tasks.saturating_sub(timed))?;
+    fn charge_durations(&mut self, input: &PeriodInput<'_>, ended: &Ended<'_>) -> Result<(), LedgerError> {
+        let TaskValue { durations_ns: durations, tasks, timed_tasks, completed, timed_completed, .. } = ended.value;
+        let (all, timed) =
+            if input.is_before_rules_6() { (*tasks, *timed_tasks) } else { (*completed, *timed_completed) };
+        let Some(rate) = ended.rate else { return self.count_passed(ended, all) };
+        // Tasks without a duration pass through (PRC-4).
+        self.count_passed(ended, all.saturating_sub(timed))?;
         let exact = charge_each(rate.price, durations)?;
         self.tally(ended, exact, charge_each(ended.start.unwrap_or(rate.price), durations)?)?;
         self.markups.minutes((ended.team, ended.key, ended.day), rate.price, (exact, durations))?;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use recoup_attribution::settlement::Code;
 use recoup_model::organisation::VariancePolicy;
 use recoup_model::{FindingKind, Id, Severity};
 use recoup_money::{Amount, Share, split};
@@ -98,8 +99,8 @@ fn measure(key: &PricedKey, tally: &Tally, carried_in: Amount) -> Result<Varianc
     Ok(VarianceRecord { charges, actual, variance, price_part, usage_part, carried_in, ..empty(key) })
 }
 
-/// -V over the teams: by the charges under the model, else by the actual cost behind it, else as SPL-3 says (the
-/// invocations are here the tasks of this agent and type, under whatever model), one line each.
+/// -V over the teams: by the charges under the model, else by the actual cost behind it, else by the direct cost of this agent
+/// and type under whatever model, else as SPL-3 says (the invocations are here the tasks of this agent and type), one line each.
 fn settle(
     input: &PeriodInput<'_>,
     (key, back): (&PricedKey, Amount),
@@ -142,6 +143,10 @@ fn find_weights(
             return Ok(Some(weights.clone()));
         }
     }
+    let of_kind = if input.is_before_rules_6() { BTreeMap::new() } else { direct_cost_by_team(input, key)? };
+    if has_weight(&of_kind) {
+        return Ok(Some(of_kind));
+    }
     let tasks = tasks_by_team(input, key)?;
     if has_weight(&tasks) {
         return Ok(Some(tasks));
@@ -155,6 +160,22 @@ fn find_weights(
     let evenly = || sums.ground.active.iter().map(|team| (team.clone(), one)).collect();
     let last = if has_weight(&team_cost) { team_cost } else { evenly() };
     Ok(Some(last).filter(has_weight))
+}
+
+/// What tasks of the agent and type cost in the period, however they are billed.
+fn direct_cost_by_team(input: &PeriodInput<'_>, key: &PricedKey) -> Result<BTreeMap<Id, Amount>, LedgerError> {
+    let mut costs = BTreeMap::new();
+    for facts in input.facts() {
+        let [agent, task_type] = [&key.agent, &key.task_type].map(|name| facts.code(name));
+        for (cost, value) in facts.costs().iter().filter(|(cost, _)| cost.pool == Code::NONE) {
+            let is_of_key =
+                cost.task.is_some_and(|task| (Some(task.agent), Some(task.task_type)) == (agent, task_type));
+            if let Some(team) = facts.name(cost.team).filter(|_| is_of_key) {
+                add(&mut costs, team.clone(), value.cost)?;
+            }
+        }
+    }
+    Ok(costs)
 }
 
 fn tasks_by_team(input: &PeriodInput<'_>, key: &PricedKey) -> Result<BTreeMap<Id, Amount>, LedgerError> {

@@ -9,6 +9,7 @@ use recoup_attribution::facts::{CellKey, Item, PoolUseKey, TaskKey};
 use recoup_attribution::{
     AttributionError, Context, DayBuilder, DayFacts, Grain, SettlementFacts, reports_of, resolve, second_reports,
 };
+use recoup_documents::RULES_VERSION;
 use recoup_ledger::{
     Bearer, Consumer, Correction, LedgerError, Line, Opening, PeriodInput, PriceModel, PriceOrigin, PricedKey,
     Settlement, check, correct, rate_card, settle,
@@ -188,6 +189,7 @@ pub fn replay(world: &World, build: BuildFacts) -> Replayed {
             history: &history,
             days: &read,
             opening: &opening,
+            rules: RULES_VERSION,
             own_prices: None,
             corrections: &corrections,
             approvals: &approvals,
@@ -241,6 +243,7 @@ fn correct_all(history: &History, days: &BTreeMap<NaiveDate, SettlementFacts>, c
             history,
             days,
             opening: &month.opening,
+            rules: RULES_VERSION,
             own_prices: Some(&month.settlement.prices),
             corrections: &month.booked,
             approvals: &[],

@@ -248,9 +248,7 @@ impl Month<'_> {
             self.book_idle(task, team, &key, version.is_some());
         }
         let Some(version) = version else {
-            // Minutes are charged for tasks of every end, so that all of them count.
-            let count = if key.2 == Billing::Task { completed } else { whole(1) };
-            self.book.add_line(team, priced_line("charge", &key, None, "task"), Some(count), &Q::zero());
+            self.book.add_line(team, priced_line("charge", &key, None, "task"), Some(completed), &Q::zero());
             return;
         };
         let minutes = ratio(task.active_ns, 60_000_000_000_u64);
@@ -370,7 +368,7 @@ impl Month<'_> {
         versions.min_by_key(|version| version.from).map(|version| version.price.clone())
     }
 
-    /// LED-3: over the teams by their charges, else by the cost behind them, then SPL-3.
+    /// LED-3: over the teams by their charges, else by the cost behind them, else by what such tasks cost, then SPL-3.
     fn settle_variance(&mut self, key: &Key, priced: &Priced, variance: &Q) {
         if variance.is_zero() {
             return;
@@ -380,7 +378,8 @@ impl Month<'_> {
         let direct = direct.filter_map(|(payer, cost)| Some((payer.clone()?, cost.clone()))).collect();
         let even = self.ground.active.iter().map(|team| (team.clone(), whole(1))).collect();
         let tasks = self.tasks_of(key);
-        let chain = [&priced.charges, &priced.actual, &tasks, &direct, &even];
+        let of_kind = self.direct_cost_of(key);
+        let chain = [&priced.charges, &priced.actual, &of_kind, &tasks, &direct, &even];
         let found = chain.into_iter().find_map(|weights| split(&-variance, &named(weights)));
         let Some(parts) = found else {
             self.book.add_total("unallocated", &-variance);
@@ -390,6 +389,19 @@ impl Month<'_> {
             let line = LineKey { unit: None, ..priced_line("variance", key, None, "") };
             self.book.add_line(&team.as_str().into(), line, None, &exact);
         }
+    }
+
+    /// What tasks of an agent and a task type cost on the period's days, pools apart, by who pays, however they are billed.
+    fn direct_cost_of(&self, key: &Key) -> BTreeMap<Id, Q> {
+        let mut costs = BTreeMap::new();
+        for trace in self.input.traces {
+            let (Some(task), Some(team)) = (&trace.task, &trace.payer) else { continue };
+            if task.agent.as_ref() == Some(&key.0) && task.task_type == key.1 {
+                let ours = trace.spans.iter().filter(|span| self.nights.contain(span.day) && span.pool.is_none());
+                add(&mut costs, team.clone(), &ours.map(Span::cost).sum());
+            }
+        }
+        costs
     }
 
     /// Tasks of an agent and a task type that ended in the period, by who pays, however they are billed.

@@ -95,3 +95,21 @@ fn led_2_a_changed_idle_rate_is_a_line_of_its_own_and_a_price_variance() {
     assert_eq!(record.price_part, amount("-0.6"), "20 minutes at 0.03 more than in the beginning");
     assert_eq!(record.price_part.checked_add(record.usage_part), Some(record.variance));
 }
+
+#[test]
+fn prc_2_completed_tasks_count_on_a_line_that_passes_them_through() {
+    let mut world = World::new(organisation(&[]));
+    for (completed, active_ns) in [(true, Some(1)), (true, None), (false, Some(1)), (false, None)] {
+        let spans = vec![Span { day: 5, cost: amount("1").pico(), pool: None }];
+        let team = Some("a");
+        world.add(&Trace { team, agent: "tim", ended: Some(5), completed, active_ns, idle_ns: 0, spans });
+    }
+    let quantities = |world: &World| {
+        let settlement = world.settle();
+        let lines = lines(&settlement, "a", LineKind::Charge);
+        lines.iter().map(|line| (line.exact, line.quantity)).collect::<Vec<_>>()
+    };
+    assert_eq!(quantities(&world), [(amount("4"), Some(amount("2")))]);
+    world.rules = 5;
+    assert_eq!(quantities(&world), [(amount("4"), Some(amount("4")))], "a month that was closed before");
+}

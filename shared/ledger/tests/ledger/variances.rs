@@ -1,9 +1,9 @@
 use recoup_ledger::{Carried, LineKind, Opening, PriceModel, PricedKey, Settlement};
 use recoup_model::FindingKind;
-use recoup_model::organisation::VariancePolicy;
+use recoup_model::organisation::{Agent, Billing, VariancePolicy};
 use recoup_money::Amount;
 
-use crate::world::{Span, Trace, World, amount, day, id, lines, organisation, total, with_seed};
+use crate::world::{Span, Trace, World, agent, amount, day, id, lines, organisation, total, with_seed};
 
 fn key() -> PricedKey {
     PricedKey { agent: id("tas"), task_type: id("t"), model: PriceModel::Task }
@@ -112,6 +112,22 @@ fn led_3_without_charges_the_direct_cost_behind_it_weighs() {
         [2, 1].map(Amount::from_pico),
         "their tasks end and are charged in November"
     );
+}
+
+#[test]
+fn led_3_without_cost_under_the_model_that_of_the_agent_and_type_weighs() {
+    let mut organisation = organisation(&[]);
+    organisation.policy.variance = VariancePolicy::Settle;
+    let by_token = [("a", Billing::Token), ("b", Billing::Token)].map(|(team, billing)| (id(team), billing));
+    organisation.agents.insert(id("tas"), Agent { billing_by_team: by_token.into(), ..agent(Billing::Task) });
+    let mut world = World::new(organisation);
+    world.opening.carried = [(key(), amount("0.4"))].into();
+    world.tasks("a", "tas", (1, 3), "0.03");
+    world.tasks("b", "tas", (1, 1), "0.09");
+    world.tasks("c", "tok", (1, 1), "7");
+    assert_eq!(variance_lines(&world.settle()), ["-0.1", "-0.3"].map(amount), "not the three tasks to the one");
+    world.rules = 5;
+    assert_eq!(variance_lines(&world.settle()), ["-0.3", "-0.1"].map(amount), "a month that was closed before");
 }
 
 #[test]

@@ -104,6 +104,7 @@ pub(crate) struct World {
     pub(crate) period: Period,
     pub(crate) through: NaiveDate,
     pub(crate) corrections: Vec<Correction>,
+    pub(crate) rules: u32,
     pub(crate) approvals: Vec<Digest>,
     /// The task type of what is added.
     pub(crate) task_type: &'static str,
@@ -122,6 +123,7 @@ impl World {
             period: october(),
             through: day(31),
             corrections: Vec::new(),
+            rules: 6,
             approvals: Vec::new(),
             task_type: "t",
         }
@@ -151,6 +153,7 @@ impl World {
             history: &self.history,
             days: &SettlementFacts::of_days(&self.days).unwrap(),
             opening: &self.opening,
+            rules: self.rules,
             own_prices,
             corrections: &self.corrections,
             approvals: &self.approvals,

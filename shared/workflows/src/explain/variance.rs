@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use recoup_attribution::facts::TaskOf;
 use recoup_ledger::{LineKind, PriceModel, PricedKey, VarianceRecord};
 use recoup_model::Id;
 use recoup_model::organisation::Billing;
@@ -167,7 +168,8 @@ fn charges_by_team(case: &Case, key: &PricedKey) -> Result<BTreeMap<Id, Amount>,
     Ok(charges)
 }
 
-/// The first of these that has any: charges, actual cost, tasks, direct cost, an even share of the active teams.
+/// The first of these that has any: charges, actual cost, direct cost of the agent and type, tasks, direct cost, an even share of
+/// the active teams.
 fn weights(case: &Case, key: &PricedKey, all: &Lens<'_>) -> Result<Weights, Refusal> {
     let has_any = |weights: &BTreeMap<Id, Amount>| weights.values().any(|weight| !weight.is_zero());
     let charges = charges_by_team(case, key)?;
@@ -177,6 +179,10 @@ fn weights(case: &Case, key: &PricedKey, all: &Lens<'_>) -> Result<Weights, Refu
     let actual = actual_by_team(case, key, all)?;
     if has_any(&actual) {
         return Ok(("the actual cost behind it", actual));
+    }
+    let of_kind = if case.record.rules < 6 { BTreeMap::new() } else { direct_cost_of_kind(case, key)? };
+    if has_any(&of_kind) {
+        return Ok(("the direct cost of the agent and type", of_kind));
     }
     let tasks = tasks_by_team(case, key)?;
     if has_any(&tasks) {
@@ -188,6 +194,17 @@ fn weights(case: &Case, key: &PricedKey, all: &Lens<'_>) -> Result<Weights, Refu
     }
     let one = Amount::from_pico(1);
     Ok(("equal parts", case.active_teams().into_iter().map(|team| (team.clone(), one)).collect()))
+}
+
+fn direct_cost_of_kind(case: &Case, key: &PricedKey) -> Result<BTreeMap<Id, Amount>, Refusal> {
+    let mut costs = BTreeMap::new();
+    for (cell, value) in case.days.values().flat_map(|facts| &facts.cells).filter(|(cell, _)| cell.pool.is_none()) {
+        let is_of_kind = |of: &TaskOf| (of.agent.as_ref(), &of.task_type) == (Some(&key.agent), &key.task_type);
+        if let Some(team) = cell.team.as_ref().filter(|_| cell.task.as_ref().is_some_and(is_of_kind)) {
+            plus(costs.entry(team.clone()).or_default(), value.cost)?;
+        }
+    }
+    Ok(costs)
 }
 
 fn actual_by_team(case: &Case, key: &PricedKey, all: &Lens<'_>) -> Result<BTreeMap<Id, Amount>, Refusal> {

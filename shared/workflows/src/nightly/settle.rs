@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 use recoup_attribution::{DayFacts, SettlementFacts};
-use recoup_documents::Counted;
+use recoup_documents::{Counted, RULES_VERSION};
 use recoup_ledger::{
     Balances, Booked, Carried, Correction, LedgerError, Opening, PeriodInput, PoolRecord, PriceVersion, Settlement,
     Totals, VarianceRecord, each, settle_with,
@@ -205,6 +205,7 @@ impl App {
             history: &world.history,
             days: &days,
             opening: &opening,
+            rules: RULES_VERSION,
             own_prices: None,
             corrections,
             approvals: &approvals,
@@ -290,6 +291,7 @@ impl App {
             history: &own,
             days,
             opening: &opening,
+            rules: record.rules,
             own_prices: Some(&prices),
             corrections: &booked,
             approvals: &[],

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 use recoup_attribution::{Grain, SettlementFacts};
+use recoup_documents::RULES_VERSION;
 use recoup_ledger::{Carried, Opening, PeriodInput, Settlement, settle_with};
 use recoup_model::organisation::{Billing, History};
 use recoup_model::{Digest, Organisation, Period};
@@ -66,6 +67,7 @@ impl Side {
     async fn settle(&mut self, month: &Month, ground: &Ground, approvals: &[Digest]) -> Result<Settlement, Refusal> {
         let opening = self.first.take().unwrap_or_else(|| self.carried.open(&self.before));
         let (period, through, approvals) = (month.period, month.through, approvals.to_vec());
+        let rules = month.closed.as_ref().map_or(RULES_VERSION, |closed| closed.rules);
         let (world, days, opened) = (Arc::clone(&ground.world), Arc::clone(&ground.days), opening.clone());
         let settling = tokio::task::spawn_blocking(move || {
             let input = PeriodInput {
@@ -74,6 +76,7 @@ impl Side {
                 history: &world.history,
                 days: &days,
                 opening: &opened,
+                rules,
                 own_prices: None,
                 corrections: &[],
                 approvals: &approvals,
