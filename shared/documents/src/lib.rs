@@ -15,5 +15,5 @@ mod statement;
 pub use canonical::{canonical_json, digest};
 pub use compare::{Difference, compare};
 pub use csv::statement_csv;
-pub use manifest::{Counted, DayEvents, Manifest, OrganisationVersion, RULES_VERSION};
+pub use manifest::{Counted, DayEvents, Manifest, OrganisationVersion, RULES_HELD, RULES_VERSION};
 pub use statement::{DocumentError, ManifestRef, Statement, StatementLine};

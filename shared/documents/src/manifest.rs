@@ -1,6 +1,7 @@
 //! The manifest: which events, prices, organisation and rules the statements of a month were made from.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use chrono::NaiveDate;
 use recoup_attribution::SettlementFacts;
@@ -22,6 +23,8 @@ use crate::canonical::digest;
 /// its agent and task type before it is by tasks (LED-3), only completed tasks count on a line that passes tasks billed by time
 /// through (PRC-2).
 pub const RULES_VERSION: u32 = 6;
+/// The versions that this release still has: what was made under one of them can be recomputed.
+pub const RULES_HELD: RangeInclusive<u32> = 5..=RULES_VERSION;
 
 /// The events of one UTC day, as far as they lie in one local day, that counted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use recoup_attribution::Grain;
-use recoup_documents::{Counted, Manifest, RULES_VERSION, Statement, canonical_json, compare};
+use recoup_documents::{Counted, Manifest, RULES_HELD, RULES_VERSION, Statement, canonical_json, compare};
 use recoup_model::period::TIME_ZONE_DATA;
 use recoup_model::{Digest, Id};
 use serde_json::{Value, json};
@@ -30,11 +30,12 @@ impl App {
         }
         let stated = read(bytes)?;
         principal.may_see_team(&stated.team)?;
-        if stated.manifest.rules != RULES_VERSION {
+        if !RULES_HELD.contains(&stated.manifest.rules) {
             let detail = format!(
-                "the statement was made with rules version {}, this release has {RULES_VERSION}; verify it with the \
+                "the statement was made with rules version {}, this release has {} to {RULES_VERSION}; verify it with the \
                  release that issued it",
-                stated.manifest.rules
+                stated.manifest.rules,
+                RULES_HELD.start()
             );
             return Err(Refusal::invalid("other-rules", "manifest.rules", detail));
         }
@@ -89,6 +90,7 @@ impl App {
         // Other time zone data that moves no event of the month gives the same statement: it is named as it was issued.
         let manifest = Manifest {
             time_zone_data: time_zone_data.to_owned(),
+            rules: record.rules,
             ..Manifest::build(record.period, &own.history, &counted, own.prices.digest())
                 .with_inputs(&self.opening_of(record).await?, &self.corrections_in(record).await?)
                 .with_rate_card(record.rate_card)

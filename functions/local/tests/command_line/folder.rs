@@ -574,3 +574,33 @@ fn exit_codes_tell_what_was_asked_from_what_broke() {
     let damaged = on_folder(&data, &shared).exits(3);
     assert!(damaged.stderr.contains("block 1 of"), "{}", damaged.stderr);
 }
+
+#[test]
+fn clo_3_a_month_that_was_closed_under_the_rules_before_still_verifies() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = prepared(folder.path());
+    let day = days_ago(40);
+    ingest(folder.path(), &data, std::iter::once(costing(1, day, "1.50")));
+    let month = day.to_string()[..7].to_owned();
+    on_folder(&data, &["close", &month, "--run-missing-nights"]).exits(0);
+    let documents = data.join("documents/statements").join(&month);
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+    let (manifest, statement) = (documents.join("manifest-r1.json"), documents.join("support/r1.json"));
+    let under = |rules: u32, text: &str| text.replace("\"rules\":6", &format!("\"rules\":{rules}"));
+    let digest = |text: &str| recoup_model::Digest::of(text.as_bytes()).to_string();
+    let issued = read(&manifest);
+    let stated =
+        |rules: u32| under(rules, &read(&statement)).replace(&digest(&issued), &digest(&under(rules, &issued)));
+    let database = rusqlite::Connection::open(data.join("recoup.sqlite3")).unwrap();
+    let verify = |rules: u32| {
+        let change = "UPDATE books SET value = replace(value, '\"rules\":6', ?1) WHERE partition = 'periods'";
+        database.execute(change, [format!("\"rules\":{rules}")]).unwrap();
+        let file = folder.path().join("stated.json");
+        std::fs::write(&file, stated(rules)).unwrap();
+        on_folder(&data, &["verify", file.to_str().unwrap()])
+    };
+    assert!(verify(6).exits(0).stdout.contains("holds"));
+    assert!(verify(5).exits(0).stdout.contains("holds"), "as it was issued");
+    let gone = verify(4).exits(2);
+    assert!(gone.stderr.contains("rules version 4, this release has 5 to 6"), "{}", gone.stderr);
+}
