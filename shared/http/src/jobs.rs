@@ -166,7 +166,12 @@ async fn work(app: Arc<App>, run: String, job: Job) -> Result<Value, Refusal> {
         Job::Close(request) => app.close(&principal, &run, request).await,
     };
     if let Err(refusal) = &outcome {
-        tracing::error!(run, error = recoup_store::causes(refusal), "a run failed");
+        let error = recoup_store::causes(refusal);
+        if refusal.refuses() {
+            tracing::info!(run, error, "a run was refused");
+        } else {
+            tracing::error!(run, error, "a run failed");
+        }
     }
     outcome
 }

@@ -554,7 +554,7 @@ fn exit_codes_tell_what_was_asked_from_what_broke() {
     std::fs::create_dir(&empty).unwrap();
     on_folder(&empty, &["keys", "create", "--role", "ingest"]).exits(0);
     let without = on_folder(&empty, &["nightly"]).exits(2);
-    assert!(without.stderr.contains("recoup apply"), "{}", without.stderr);
+    assert_eq!(without.stderr.matches("recoup apply").count(), 1, "{}", without.stderr);
     let data = prepared(folder.path());
     ingest(folder.path(), &data, std::iter::once(costing(1, days_ago(40), "1.50")));
     on_folder(&data, &["nightly"]).exits(0);
