@@ -15,29 +15,34 @@ pub(crate) struct Ordered<'e> {
 
 impl<'e> Ordered<'e> {
     pub(crate) fn new(events: &'e [Recorded]) -> Result<Self, AttributionError> {
-        let repeated = repeated(events);
-        let (mut ordered, disputed): (Vec<&Recorded>, Vec<&str>) = match &repeated {
-            None => (events.iter().collect(), Vec::new()),
-            Some(Records { standing, disputed }) => {
-                let at = |places: &[usize]| places.iter().filter_map(|at| events.get(*at)).collect::<Vec<_>>();
-                (at(standing), at(disputed).into_iter().map(|recorded| &*recorded.event.event_id).collect())
-            }
-        };
-        let first = ordered.first().ok_or(AttributionError::NoEvents)?;
-        for other in ordered.iter().skip(1) {
+        let mut ordered = Self::of(events.iter().collect(), Vec::new());
+        // Most traces have each event once, and need no more than this look.
+        if ordered.by_id.windows(2).any(|pair| matches!(pair, [one, other] if one.0 == other.0))
+            && let Some(Records { standing, disputed }) = repeated(events)
+        {
+            let at = |places: Vec<usize>| places.into_iter().filter_map(|at| events.get(at)).collect::<Vec<_>>();
+            let disputed = at(disputed).into_iter().map(|recorded| &*recorded.event.event_id).collect();
+            ordered = Self::of(at(standing), disputed);
+        }
+        let first = ordered.get(0).ok_or(AttributionError::NoEvents)?;
+        for (_, other) in ordered.iter().skip(1) {
             if other.event.trace_id != first.event.trace_id || other.event.trace_id.is_none() {
                 let names = (first.event.trace_name().to_string(), other.event.trace_name().to_string());
                 return Err(AttributionError::SeveralTraces(names.0, names.1));
             }
         }
-        ordered.sort_unstable_by(|a, b| {
+        Ok(ordered)
+    }
+
+    fn of(mut events: Vec<&'e Recorded>, disputed: Vec<&'e str>) -> Self {
+        events.sort_unstable_by(|a, b| {
             let starts = a.event.started_at_ns().cmp(&b.event.started_at_ns());
             starts.then_with(|| a.event.event_id.cmp(&b.event.event_id))
         });
-        let mut by_id: Vec<(&str, usize)> =
-            ordered.iter().enumerate().map(|(rank, recorded)| (&*recorded.event.event_id, rank)).collect();
+        let ids = events.iter().map(|recorded| &*recorded.event.event_id);
+        let mut by_id: Vec<(&str, usize)> = ids.zip(0_usize..).collect();
         by_id.sort_unstable();
-        Ok(Self { events: ordered, by_id, disputed })
+        Self { events, by_id, disputed }
     }
 
     pub(crate) fn len(&self) -> usize {

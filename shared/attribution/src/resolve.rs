@@ -55,7 +55,7 @@ impl<'a> Days<'a> {
     }
 }
 
-/// Puts one trace back together. `events` are its accepted events in any order, none of them twice.
+/// Puts one trace back together. `events` are its accepted events in any order.
 ///
 /// `excluded` are events that do not count because another report of the same provider call does (EVT-2): they stay
 /// in the tree without cost or tokens. What this trace reports twice itself is found here. Of an event that was recorded
