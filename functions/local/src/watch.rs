@@ -16,6 +16,8 @@ const PAUSE_MAX: Duration = Duration::from_millis(100);
 const PAUSE_AFAR_MAX: Duration = Duration::from_secs(2);
 /// How long a run on a server may show no progress: its turn expires before that.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);
+/// What nights and closes are.
+const RUNS: &str = "runs";
 /// Looks in a row that may fail on the way to a server.
 const FAILED_LOOKS_MAX: u32 = 5;
 
@@ -50,22 +52,21 @@ pub(crate) struct Run {
 /// [`Failure::Refused`] when it may not start, [`Failure::Usage`] when what was asked or what stands is why it failed,
 /// [`Failure::Failed`] when something broke.
 pub(crate) async fn run_to_end(api: &Api, screen: Screen, command: &Value) -> Result<Value, Failure> {
-    let runs = ["v1", "runs"];
-    follow(api, screen, (Ask::post_json(&runs, command), runs)).await
+    follow(api, screen, (Ask::post_json(&["v1", RUNS], command), RUNS)).await
 }
 
-/// Asks for something that takes a while and waits for its outcome; it is looked at below `kept_at`.
+/// Asks for something that takes a while and waits for its outcome; it is looked at below `/v1/` and what it is one `of`.
 ///
 /// # Errors
 /// As [`run_to_end`].
-pub(crate) async fn follow(api: &Api, screen: Screen, (ask, kept_at): (Ask<'_>, [&str; 2])) -> Result<Value, Failure> {
+pub(crate) async fn follow(api: &Api, screen: Screen, (ask, of): (Ask<'_>, &str)) -> Result<Value, Failure> {
     let Started { run } = api.ask(ask).await?.read()?;
     let bar = screen.steps(1, "starting");
     let pause_max = if api.is_afar() { PAUSE_AFAR_MAX } else { PAUSE_MAX };
     let mut pause = PAUSE;
     let mut moved = (Instant::now(), (0, 0, String::new()));
     loop {
-        let now = look(api, (kept_at, &run)).await?;
+        let now = look(api, (of, &run)).await?;
         match now.state.as_str() {
             "done" => {
                 bar.finish_and_clear();
@@ -85,10 +86,10 @@ pub(crate) async fn follow(api: &Api, screen: Screen, (ask, kept_at): (Ask<'_>, 
             moved = (Instant::now(), stands);
         } else if api.is_afar() && moved.0.elapsed() > PATIENCE {
             bar.finish_and_clear();
+            let watch = if of == RUNS { format!(": watch it with `recoup runs {run}`") } else { String::new() };
             return Err(Failure::failed(format!(
-                "run {run} has not moved for {} min; it may still go on: see GET /{}/{run}",
-                PATIENCE.as_secs() / 60,
-                kept_at.join("/")
+                "run {run} has not moved for {} min; it may still go on{watch}",
+                PATIENCE.as_secs() / 60
             )));
         }
         tokio::time::sleep(pause).await;
@@ -97,10 +98,10 @@ pub(crate) async fn follow(api: &Api, screen: Screen, (ask, kept_at): (Ask<'_>, 
 }
 
 /// How far a run is; a look that fails on the way is repeated, as the run goes on without it.
-async fn look(api: &Api, ([version, kind], run): ([&str; 2], &str)) -> Result<Run, Failure> {
+async fn look(api: &Api, (of, run): (&str, &str)) -> Result<Run, Failure> {
     let mut failures = 0_u32;
     loop {
-        match api.ask(Ask::get(&[version, kind, run])).await {
+        match api.ask(Ask::get(&["v1", of, run])).await {
             Ok(answer) => return answer.read(),
             Err(failure) if api.is_afar() && failure.may_pass() && failures < FAILED_LOOKS_MAX => {
                 failures = failures.saturating_add(1);

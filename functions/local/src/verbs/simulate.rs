@@ -56,9 +56,8 @@ fn setting(text: &str) -> Result<(String, String), String> {
 impl Simulate {
     /// Runs the verb.
     pub(crate) async fn run(&self, desk: &Desk) -> Result<Verdict, Failure> {
-        let simulations = ["v1", "simulations"];
-        let ask = Ask::post_json(&simulations, &self.request()?).with("wait", false);
-        let found = follow(&desk.api, desk.screen, (ask, simulations)).await?;
+        let ask = Ask::post_json(&["v1", "simulations"], &self.request()?).with("wait", false);
+        let found = follow(&desk.api, desk.screen, (ask, "simulations")).await?;
         if desk.screen.json() {
             desk.screen.document(found.to_string().as_bytes())?;
         } else {
