@@ -54,7 +54,8 @@ pub struct PeriodInput<'a> {
 
 impl<'a> PeriodInput<'a> {
     /// Whether its period was closed before version 6 of the rules.
-    pub(crate) const fn is_before_rules_6(&self) -> bool {
+    #[must_use]
+    pub const fn is_before_rules_6(&self) -> bool {
         self.rules < 6
     }
 

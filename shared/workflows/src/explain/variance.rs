@@ -180,7 +180,8 @@ fn weights(case: &Case, key: &PricedKey, all: &Lens<'_>) -> Result<Weights, Refu
     if has_any(&actual) {
         return Ok(("the actual cost behind it", actual));
     }
-    let of_kind = if case.record.rules < 6 { BTreeMap::new() } else { direct_cost_of_kind(case, key)? };
+    let is_before_rules_6 = case.input(&[]).is_before_rules_6();
+    let of_kind = if is_before_rules_6 { BTreeMap::new() } else { direct_cost_of_kind(case, key)? };
     if has_any(&of_kind) {
         return Ok(("the direct cost of the agent and type", of_kind));
     }
