@@ -12,6 +12,7 @@ import sys
 import tempfile
 
 import duck
+import floor
 import lines
 import month as months
 import ours
@@ -19,6 +20,8 @@ import quiet
 
 PROGRAMS = ["expert", "group_by", "decimal"]
 LATE = ["late-traces", "late-spans"]
+# Goals: the expert's time over ours, and a re-close after late traces over a full close.
+C1_RATIO, C4_LATE_TRACES = 4, 0.10
 STEPS = ["generate", "load", "duckdb", "ours", "late"]
 
 
@@ -134,6 +137,16 @@ class Bench:
             if "ours_s" in self.result:
                 self.result[f"c4_{key}_ratio"] = round(self.result[f"c4_{key}_s"] / self.result["ours_s"], 3)
             self.result[f"c4_{key}_equal"] = self.compare_late(name)
+        self.late_floor()
+
+    def late_floor(self):
+        """What the statements of the re-closed month take by themselves, and what C4 leaves for all of it where C1 is met."""
+        documents = floor.read(ours.documents(self.path("closed-late")))
+        rounds = [self.measured(floor.seconds, documents, self.path("floor")) for _ in range(self.options.rounds)]
+        self.result |= {"documents_mb": round(sum(map(len, documents)) / 1e6, 1), "documents_floor_s": median(rounds)}
+        if "duckdb_expert_s" in self.result:
+            room = self.result["duckdb_expert_s"] / C1_RATIO * C4_LATE_TRACES
+            self.result["c4_room_at_c1_s"] = round(room, 3)
 
     def compare_late(self, name):
         """Whether the re-closed month is what SQL makes of all its spans."""
