@@ -4,10 +4,12 @@
 use async_trait::async_trait;
 use recoup_store::books::{Names, WRITES_MAX, check_writes};
 use recoup_store::{Books, Expect, Key, Page, Record, StoreError, Write, WriteError};
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use tokio::sync::oneshot;
 
 use crate::failure::failed;
 use crate::open::SqliteStore;
+use crate::together;
 
 const SCANNING: &str = "scan records";
 const WRITING: &str = "write records";
@@ -202,51 +204,57 @@ fn scan_back(
     Ok(Page { records, next })
 }
 
-/// Applies a group of writes in a transaction of its own, or none of it.
-pub(crate) fn apply(connection: &mut Connection, writes: &[Write]) -> Result<(), WriteError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed(WRITING))?;
+/// A group of writes, and where its answer goes.
+pub(crate) type Group = (Vec<Write>, oneshot::Sender<Result<(), WriteError>>);
+
+/// Commits groups together; all of a group is written, or nothing.
+pub(crate) fn commit(connection: &mut Connection, groups: Vec<Group>) {
+    together::commit(connection, WRITING, groups, |connection, writes| apply(connection, writes));
+}
+
+fn apply(connection: &Connection, writes: &[Write]) -> Result<(), WriteError> {
     for write in writes {
-        if !apply_one(&transaction, write).map_err(failed(WRITING))? {
+        if !apply_one(connection, write).map_err(failed(WRITING))? {
             return Err(WriteError::Conflict(write.key().clone()));
         }
     }
-    Ok(transaction.commit().map_err(failed(WRITING))?)
+    Ok(())
 }
 
 /// Applies a write and says whether its condition held.
-fn apply_one(transaction: &Transaction<'_>, write: &Write) -> rusqlite::Result<bool> {
+fn apply_one(connection: &Connection, write: &Write) -> rusqlite::Result<bool> {
     const INSERT: &str = r#"INSERT INTO books ("partition", sort, version, value, until_s) VALUES (?1, ?2, 1, ?3, ?4)"#;
     let Key { partition, sort } = write.key();
     match write {
         Write::Put { value, expect: Expect::Any, until_s, .. } => {
             const UPDATE: &str = "version = version + 1, value = excluded.value, until_s = excluded.until_s";
             let upsert = format!("{INSERT} ON CONFLICT DO UPDATE SET {UPDATE}");
-            transaction.prepare_cached(&upsert)?.execute(params![partition, sort, value, until_s])?;
+            connection.prepare_cached(&upsert)?.execute(params![partition, sort, value, until_s])?;
             Ok(true)
         }
         Write::Put { value, expect: Expect::Absent, until_s, .. } => {
             let insert = format!("{INSERT} ON CONFLICT DO NOTHING");
-            Ok(transaction.prepare_cached(&insert)?.execute(params![partition, sort, value, until_s])? > 0)
+            Ok(connection.prepare_cached(&insert)?.execute(params![partition, sort, value, until_s])? > 0)
         }
         Write::Put { value, expect: Expect::Version(version), until_s, .. } => {
-            let mut update = transaction.prepare_cached(
+            let mut update = connection.prepare_cached(
                 r#"UPDATE books SET version = version + 1, value = ?3, until_s = ?5
                    WHERE "partition" = ?1 AND sort = ?2 AND version = ?4"#,
             )?;
             Ok(update.execute(params![partition, sort, value, stored_version(*version), until_s])? > 0)
         }
         Write::Delete { expect: Expect::Any, .. } => {
-            let mut delete = transaction.prepare_cached(r#"DELETE FROM books WHERE "partition" = ?1 AND sort = ?2"#)?;
+            let mut delete = connection.prepare_cached(r#"DELETE FROM books WHERE "partition" = ?1 AND sort = ?2"#)?;
             delete.execute(params![partition, sort])?;
             Ok(true)
         }
         Write::Delete { expect: Expect::Absent, .. } => {
             let mut select =
-                transaction.prepare_cached(r#"SELECT 1 FROM books WHERE "partition" = ?1 AND sort = ?2"#)?;
+                connection.prepare_cached(r#"SELECT 1 FROM books WHERE "partition" = ?1 AND sort = ?2"#)?;
             Ok(!select.exists(params![partition, sort])?)
         }
         Write::Delete { expect: Expect::Version(version), .. } => {
-            let mut delete = transaction
+            let mut delete = connection
                 .prepare_cached(r#"DELETE FROM books WHERE "partition" = ?1 AND sort = ?2 AND version = ?3"#)?;
             Ok(delete.execute(params![partition, sort, stored_version(*version)])? > 0)
         }

@@ -4,12 +4,13 @@ use async_trait::async_trait;
 use recoup_money::Amount;
 use recoup_store::leases::CHAIN_COUNTERS_MAX;
 use recoup_store::{Balance, CounterKey, Grant, Granted, Lease, LeaseName, Leases, Settlement, StoreError};
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use tokio::sync::oneshot;
 
 use crate::failure::failed;
 use crate::live::{amount, counter};
 use crate::open::SqliteStore;
+use crate::together;
 
 const READING: &str = "read leases";
 const CHANGING: &str = "change a lease";
@@ -109,40 +110,9 @@ impl Leases for SqliteStore {
     }
 }
 
-/// Commits changes together, each in a savepoint of its own, and answers once they are durable.
+/// Commits changes together.
 pub(crate) fn commit(connection: &mut Connection, group: Vec<(LeaseChange, LeaseReply)>) {
-    let outcome = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed(CHANGING));
-    let mut transaction = match outcome {
-        Ok(transaction) => transaction,
-        Err(error) => return refuse_all(group, &error),
-    };
-    let mut answers = Vec::with_capacity(group.len());
-    for (change, reply) in group {
-        let answer = in_savepoint(&mut transaction, &change);
-        answers.push((answer, reply));
-    }
-    match transaction.commit().map_err(failed(CHANGING)) {
-        Ok(()) => answers.into_iter().for_each(|(answer, reply)| drop(reply.send(answer))),
-        Err(error) => {
-            let detail = error.to_string();
-            for (_, reply) in answers {
-                drop(reply.send(Err(StoreError::unavailable(CHANGING, detail.clone()))));
-            }
-        }
-    }
-}
-
-fn refuse_all(group: Vec<(LeaseChange, LeaseReply)>, error: &StoreError) {
-    for (_, reply) in group {
-        drop(reply.send(Err(StoreError::unavailable(CHANGING, error.to_string()))));
-    }
-}
-
-fn in_savepoint(transaction: &mut Transaction<'_>, change: &LeaseChange) -> Result<Option<Granted>, StoreError> {
-    let savepoint = transaction.savepoint().map_err(failed(CHANGING))?;
-    let answer = apply(&savepoint, change)?;
-    savepoint.commit().map_err(failed(CHANGING))?;
-    Ok(answer)
+    together::commit(connection, CHANGING, group, apply);
 }
 
 fn apply(connection: &Connection, change: &LeaseChange) -> Result<Option<Granted>, StoreError> {

@@ -18,6 +18,7 @@ mod open;
 mod prints;
 mod readers;
 mod responses;
+mod together;
 mod writer;
 
 pub use documents::FolderDocuments;

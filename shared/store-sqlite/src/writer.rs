@@ -4,7 +4,7 @@
 //! | job | transactions |
 //! |---|---|
 //! | appends that wait together | one, of at most [`EVENTS_PER_COMMIT_MAX`] events (or one larger append) |
-//! | a group of book writes | one |
+//! | groups of book writes that wait together | one, of at most [`GROUPS_PER_COMMIT_MAX`]; a refused one changes nothing |
 //! | a group of live traces | one |
 //! | changes of leases that wait together | one, of at most [`LEASES_PER_COMMIT_MAX`]; a refused one changes nothing |
 //! | dropping the prints of a day | one |
@@ -21,7 +21,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::append::append;
-use crate::books::apply;
+use crate::books::{self, Group};
 use crate::failure::failed;
 use crate::leases::{self, LeaseChange, LeaseReply};
 use crate::responses::Backlog;
@@ -34,6 +34,8 @@ const EVENTS_WAITING_MAX: u32 = 65_536;
 /// Events of one group commit.
 pub(crate) const EVENTS_PER_COMMIT_MAX: usize = 16_384;
 
+/// Groups of book writes of one commit; each is bounded by itself.
+pub(crate) const GROUPS_PER_COMMIT_MAX: usize = 16;
 /// Changes of leases of one group commit.
 pub(crate) const LEASES_PER_COMMIT_MAX: usize = 256;
 
@@ -47,10 +49,7 @@ struct AppendJob {
 
 enum Job {
     Append(AppendJob),
-    Write {
-        writes: Vec<Write>,
-        reply: oneshot::Sender<Result<(), WriteError>>,
-    },
+    Write(Group),
     IndexResponses {
         reply: oneshot::Sender<Result<(), StoreError>>,
     },
@@ -59,10 +58,7 @@ enum Job {
         deltas: BTreeMap<CounterKey, Amount>,
         reply: oneshot::Sender<Result<(), PostError>>,
     },
-    Lease {
-        change: LeaseChange,
-        reply: LeaseReply,
-    },
+    Lease((LeaseChange, LeaseReply)),
     DropPrints {
         utc_day: NaiveDate,
         reply: oneshot::Sender<Result<(), StoreError>>,
@@ -106,7 +102,7 @@ impl Writer {
     pub(crate) async fn write(&self, writes: Vec<Write>) -> Result<(), WriteError> {
         const DOING: &str = "write records";
         let (reply, answer) = oneshot::channel();
-        self.send(DOING, Job::Write { writes, reply }).await?;
+        self.send(DOING, Job::Write((writes, reply))).await?;
         answer.await.map_err(|stopped| StoreError::unavailable(DOING, stopped))?
     }
 
@@ -126,7 +122,7 @@ impl Writer {
     pub(crate) async fn change_lease(&self, change: LeaseChange) -> Result<Option<Granted>, StoreError> {
         const DOING: &str = "change a lease";
         let (reply, answer) = oneshot::channel();
-        self.send(DOING, Job::Lease { change, reply }).await?;
+        self.send(DOING, Job::Lease((change, reply))).await?;
         answer.await.map_err(|stopped| StoreError::unavailable(DOING, stopped))?
     }
 
@@ -200,12 +196,24 @@ impl Thread {
     fn handle(&mut self, job: Job) {
         match job {
             // A caller that no longer waits for its answer changes nothing.
-            Job::Write { writes, reply } => drop(reply.send(apply(&mut self.connection, &writes))),
             Job::IndexResponses { reply } => self.backlog.ask(&self.connection, reply),
             Job::Post { changes, deltas, reply } => {
                 drop(reply.send(live::post(&mut self.connection, &changes, &deltas)));
             }
-            Job::Lease { change, reply } => self.change_leases((change, reply)),
+            Job::Write(first) => {
+                let groups = self.more(first, GROUPS_PER_COMMIT_MAX, |job| match job {
+                    Job::Write(next) => Ok(next),
+                    other => Err(other),
+                });
+                books::commit(&mut self.connection, groups);
+            }
+            Job::Lease(first) => {
+                let changes = self.more(first, LEASES_PER_COMMIT_MAX, |job| match job {
+                    Job::Lease(next) => Ok(next),
+                    other => Err(other),
+                });
+                leases::commit(&mut self.connection, changes);
+            }
             Job::DropPrints { utc_day, reply } => drop(reply.send(prints::forget(&self.connection, utc_day))),
             Job::Append(first) => {
                 let group = self.gather(first);
@@ -214,21 +222,21 @@ impl Thread {
         }
     }
 
-    /// Takes the changes of leases that wait already and commits them together.
-    fn change_leases(&mut self, first: (LeaseChange, LeaseReply)) {
-        let mut group = vec![first];
-        while group.len() < LEASES_PER_COMMIT_MAX
+    /// What waits already and is `of` the kind of the first, at most `most` with it.
+    fn more<T>(&mut self, first: T, most: usize, of: impl Fn(Job) -> Result<T, Job>) -> Vec<T> {
+        let mut taken = vec![first];
+        while taken.len() < most
             && let Ok(job) = self.waiting.try_recv()
         {
-            match job {
-                Job::Lease { change, reply } => group.push((change, reply)),
-                other => {
+            match of(job) {
+                Ok(next) => taken.push(next),
+                Err(other) => {
                     self.held = Some(other);
                     break;
                 }
             }
         }
-        leases::commit(&mut self.connection, group);
+        taken
     }
 
     /// Takes the appends that wait already, up to the next book write and the limit of a commit.

@@ -1,5 +1,6 @@
 //! Typed access to the books: JSON values, whole partitions, lists and values too large for one record.
 
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use recoup_store::books::{VALUE_BYTES_MAX, WRITES_MAX};
 use recoup_store::{Books, Expect, Key, StoreError, Write, WriteError};
 use serde::Serialize;
@@ -15,6 +16,8 @@ const LIST_ROWS_MAX: usize = 1_000;
 const LIST_BYTES_MAX: usize = 200 * 1024;
 /// Bytes written in one atomic group; keeps one commit short.
 const GROUP_BYTES_MAX: usize = 1024 * 1024;
+/// Groups that are written at the same time.
+const GROUPS_AT_ONCE: usize = 4;
 
 fn damaged(key: &Key, error: &serde_json::Error) -> StoreError {
     StoreError::Damaged { what: format!("the record {}/{}", key.partition, key.sort), detail: error.to_string() }
@@ -64,23 +67,32 @@ pub(crate) async fn all<T: DeserializeOwned>(
     }
 }
 
-/// Writes in groups of at most [`WRITES_MAX`]; each group is atomic, the whole is not.
+/// Writes in groups of at most [`WRITES_MAX`], in no order; each group is atomic, the whole is not.
 pub(crate) async fn write_in_groups(books: &dyn Books, writes: Vec<Write>) -> Result<(), WriteError> {
-    let mut group = Vec::new();
+    let groups = stream::iter(groups_of(writes)).map(Ok);
+    groups.try_for_each_concurrent(GROUPS_AT_ONCE, |group| books.write(group)).await
+}
+
+fn groups_of(writes: Vec<Write>) -> Vec<Vec<Write>> {
+    let mut groups: Vec<Vec<Write>> = Vec::new();
     let mut bytes = 0_usize;
     for write in writes {
         let size = match &write {
             Write::Put { value, .. } => value.len(),
             Write::Delete { .. } => 0,
         };
-        if group.len() >= WRITES_MAX || (bytes.saturating_add(size) > GROUP_BYTES_MAX && !group.is_empty()) {
-            books.write(std::mem::take(&mut group)).await?;
-            bytes = 0;
+        match groups.last_mut() {
+            Some(group) if group.len() < WRITES_MAX && bytes.saturating_add(size) <= GROUP_BYTES_MAX => {
+                bytes = bytes.saturating_add(size);
+                group.push(write);
+            }
+            _ => {
+                bytes = size;
+                groups.push(vec![write]);
+            }
         }
-        bytes = bytes.saturating_add(size);
-        group.push(write);
     }
-    if group.is_empty() { Ok(()) } else { books.write(group).await }
+    groups
 }
 
 /// The puts that store a list under `partition`, in records named `{prefix}{number}` of bounded size.

@@ -242,6 +242,31 @@ pub async fn rat_3_of_racing_first_writers_one_wins(books: Arc<dyn Books>) {
     assert_eq!(sorts(&own), [winner.to_string()]);
 }
 
+/// Every other task writes a group that is refused; the groups may be stored together.
+pub async fn rat_3_a_refused_group_takes_no_racing_one_with_it(books: Arc<dyn Books>) {
+    let taken = Key::new("p", "taken");
+    write(&books, vec![put(&taken, "0", Expect::Any)]).await;
+    let results = race(|task| {
+        let (books, taken) = (Arc::clone(&books), taken.clone());
+        async move {
+            let own = put(&Key::new("own", format!("{task:02}")), "1", Expect::Absent);
+            let refused = (task % 2 == 1).then(|| put(&taken, "1", Expect::Absent));
+            books.write([own].into_iter().chain(refused).collect()).await
+        }
+    })
+    .await;
+    for (task, result) in results.iter().enumerate() {
+        match result {
+            Ok(()) => assert_eq!(task % 2, 0, "{task} was written"),
+            Err(error) => assert!(matches!(error, WriteError::Conflict(key) if *key == taken), "{task}: {error}"),
+        }
+    }
+    let own = books.scan("own", "", None, 100).await.expect("scan");
+    let written: Vec<String> = (0..TASKS).step_by(2).map(|task| format!("{task:02}")).collect();
+    assert_eq!(sorts(&own), written);
+    assert_eq!(get(&books, &taken).await, Some(record(&taken, 1, "0")));
+}
+
 /// Records are read in the order asked for, those that are not there among them.
 pub async fn rat_3_records_are_read_at_once(books: Arc<dyn Books>) {
     let keys: Vec<Key> = (0..GET_ALL_MAX).rev().map(|number| Key::new("p", format!("{number:03}"))).collect();

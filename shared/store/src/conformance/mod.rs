@@ -146,6 +146,7 @@ macro_rules! books_conformance {
             rat_3_prefixes_are_compared_letter_by_letter,
             rat_3_racing_writers_lose_nothing,
             rat_3_of_racing_first_writers_one_wins,
+            rat_3_a_refused_group_takes_no_racing_one_with_it,
         );
     };
 }
