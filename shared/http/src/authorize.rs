@@ -61,13 +61,13 @@ pub struct Denied;
 const SHAPE: &str = "{\"tags\":{\"team\":\"support\"},\"estimate\":{\"amount\":\"0.05\",\"currency\":\"USD\"}}";
 
 pub(crate) async fn post_authorize(State(shared): State<Shared>, request: Request) -> Result<Response, Problem> {
-    let _let_in = shared.gate.acquire().await.map_err(|error| Refusal::computation("let a request in", error))?;
     let (mut parts, request) = request.into_parts();
     let principal = shared.principal_from(&parts.headers, origin::of_request(&parts.extensions)).await?;
     if parts.uri.query().is_some() {
         Box::pin(Arguments::from_request_parts(&mut parts, &shared)).await?.only(&[])?;
     }
     let mut wanted: Wanted = body::read_json(&parts.headers, request, AUTHORIZE_BYTES_MAX, SHAPE).await?;
+    let _let_in = shared.let_in().await?;
     let of_money = wanted.estimate.as_mut().filter(|estimate| estimate.amount.is_some());
     if let Some(estimate) = of_money.filter(|estimate| estimate.currency.is_none()) {
         estimate.currency = Some(Box::pin(shared.app.organisation_today()).await?.currency);

@@ -1,6 +1,7 @@
-//! Request bodies: bounded, and decompressed within the same bound.
+//! Request bodies: bounded in bytes and in time, and decompressed within the same bound.
 
 use std::io::Read;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::HeaderMap;
@@ -10,12 +11,18 @@ use http_body_util::BodyExt;
 use recoup_metering::Shape;
 use recoup_workflows::Refusal;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use crate::problem::Problem;
 use crate::wrong_json;
 
-/// Bytes of a refused body that are still read.
+/// How long a body may take as a whole: the largest one at 2 Mbit/s.
+const BODY_TIME_MAX: Duration = Duration::from_secs(120);
+/// How long a body may say nothing.
+const BODY_PAUSE_MAX: Duration = Duration::from_secs(15);
+/// Bytes of a refused body that are still read, and for how long.
 const DRAINED_BYTES_MAX: usize = 32 * 1024 * 1024;
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Reads a body of JSON; `shape` is what somebody should write who wrote something else.
 pub(crate) async fn read_json<T: DeserializeOwned>(
@@ -44,10 +51,14 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, most: usize) -> Result
     }
 }
 
-async fn collect(mut body: Body, most: usize) -> Result<Bytes, Problem> {
+async fn collect(body: Body, most: usize) -> Result<Bytes, Problem> {
+    timeout(BODY_TIME_MAX, pieces(body, most)).await.unwrap_or_else(|_| Err(too_slow(BODY_TIME_MAX)))
+}
+
+async fn pieces(mut body: Body, most: usize) -> Result<Bytes, Problem> {
     // Most bodies come in one piece, which is not copied.
     let (mut first, mut bytes) = (Bytes::new(), BytesMut::new());
-    while let Some(frame) = body.frame().await {
+    while let Some(frame) = timeout(BODY_PAUSE_MAX, body.frame()).await.map_err(|_| too_slow(BODY_PAUSE_MAX))? {
         let frame = frame.map_err(|_| {
             Problem::invalid("broken-body", "body", "the body ended early; nothing was stored, send it again")
         })?;
@@ -66,16 +77,27 @@ async fn collect(mut body: Body, most: usize) -> Result<Bytes, Problem> {
     Ok(if bytes.is_empty() { first } else { bytes.freeze() })
 }
 
-/// Reads what is left of a body that is refused, at most [`DRAINED_BYTES_MAX`]: a client that is still sending when the
-/// connection closes would see a reset and not the answer.
+/// Reads what is left of a body that is refused, at most [`DRAINED_BYTES_MAX`] and for [`DRAIN_TIME_MAX`]: a client that is
+/// still sending when the connection closes would see a reset and not the answer.
 pub(crate) async fn drain(mut body: Body) {
-    let mut drained = 0_usize;
-    while let Some(Ok(frame)) = body.frame().await {
-        drained = drained.saturating_add(frame.data_ref().map_or(0, Bytes::len));
-        if drained > DRAINED_BYTES_MAX {
-            break;
+    let drained = async {
+        let mut drained = 0_usize;
+        while let Some(Ok(frame)) = body.frame().await {
+            drained = drained.saturating_add(frame.data_ref().map_or(0, Bytes::len));
+            if drained > DRAINED_BYTES_MAX {
+                break;
+            }
         }
-    }
+    };
+    // Whoever is slower sees a reset.
+    drop(timeout(DRAIN_TIME_MAX, drained).await);
+}
+
+fn too_slow(most: Duration) -> Problem {
+    Problem::timed_out(format!(
+        "the body did not come within {} s; nothing was stored, send it again, in smaller requests where the way is slow",
+        most.as_secs()
+    ))
 }
 
 fn too_large(most: usize) -> Problem {
@@ -108,5 +130,54 @@ pub(crate) fn shape(headers: &HeaderMap) -> Result<Shape, Problem> {
         other => Err(Problem::unsupported(format!(
             "the Content-Type `{other}` is not understood; send application/json or application/x-ndjson"
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use axum::body::Body;
+    use axum::http::{HeaderMap, StatusCode};
+    use axum::response::IntoResponse as _;
+    use futures_util::stream::{self, StreamExt as _};
+    use tokio::time::{Duration, Instant, sleep};
+
+    use super::{BODY_PAUSE_MAX, BODY_TIME_MAX, DRAIN_TIME_MAX, drain, read};
+
+    /// A body whose pieces, of one byte, come after a pause each.
+    fn slow(pause: Duration, pieces: usize) -> Body {
+        let piece = move |_| async move {
+            sleep(pause).await;
+            Ok::<_, Infallible>("x")
+        };
+        Body::from_stream(stream::iter(0..pieces).then(piece))
+    }
+
+    async fn after(body: Body, most: usize) -> (Option<StatusCode>, Duration) {
+        let began = Instant::now();
+        let outcome = read(&HeaderMap::new(), body, most).await;
+        (outcome.err().map(|problem| problem.into_response().status()), began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_is_waited_for_and_not_for_ever() {
+        let almost = BODY_PAUSE_MAX.saturating_sub(Duration::from_millis(10));
+        assert_eq!(after(slow(almost, 3), 3).await.0, None);
+        let late = after(slow(BODY_PAUSE_MAX.saturating_add(Duration::from_millis(10)), 3), 3).await;
+        assert_eq!(late.0, Some(StatusCode::REQUEST_TIMEOUT));
+        let (refused, waited) = after(slow(Duration::from_secs(1), 1_000), 1_000).await;
+        assert_eq!(refused, Some(StatusCode::REQUEST_TIMEOUT));
+        assert!(waited >= BODY_TIME_MAX && waited < BODY_TIME_MAX.saturating_add(BODY_PAUSE_MAX), "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_left_of_a_refused_body_is_read_for_a_while() {
+        let began = Instant::now();
+        drain(slow(Duration::from_secs(1), 1_000)).await;
+        assert!(began.elapsed() < DRAIN_TIME_MAX.saturating_add(Duration::from_secs(1)));
+        let (refused, waited) = after(slow(Duration::from_secs(1), 1_000), 2).await;
+        assert_eq!(refused, Some(StatusCode::PAYLOAD_TOO_LARGE));
+        assert!(waited < DRAIN_TIME_MAX.saturating_add(Duration::from_secs(4)), "{waited:?}");
     }
 }

@@ -36,19 +36,21 @@ use axum::middleware::from_fn;
 use axum::routing::{delete, get, post};
 use recoup_workflows::{App, Principal, Refusal};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tower::limit::GlobalConcurrencyLimitLayer;
 
 pub use crate::authorize::Denied;
 pub use crate::events::Counted;
 pub use crate::jobs::{InProcess, Jobs};
-pub use crate::origin::{Origin, TcpDoor};
+pub use crate::origin::{Origin, SILENCE_MAX, TcpDoor};
 pub use crate::slack::{Answering, SlackDoor};
 
 use crate::problem::Problem;
 
 /// Requests worked on at the same time; more wait.
 pub const REQUESTS_AT_ONCE_MAX: usize = 1_024;
+/// Bodies of events that are held at the same time, from those who may send them; more wait, and keep nobody else waiting.
+pub const UPLOADS_AT_ONCE_MAX: usize = 1_024;
 
 /// Who may reach the router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +72,8 @@ struct Parts {
     slack: Option<SlackDoor>,
     /// Lets in [`REQUESTS_AT_ONCE_MAX`].
     gate: Arc<Semaphore>,
+    /// Lets in [`UPLOADS_AT_ONCE_MAX`].
+    uploads: Semaphore,
 }
 
 impl Deref for Shared {
@@ -81,6 +85,12 @@ impl Deref for Shared {
 }
 
 impl Shared {
+    /// A place among the requests that are worked on, for a handler that no layer lets in: one that reads a body before, as
+    /// a client that sends it slowly, or never ends, must not keep others from being answered.
+    async fn let_in(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        self.gate.acquire().await.map_err(|error| Refusal::computation("let a request in", error).into())
+    }
+
     /// Who asks.
     async fn principal(&self, headers: &HeaderMap) -> Result<Principal, Problem> {
         self.principal_from(headers, origin::of(headers)).await
@@ -109,11 +119,12 @@ pub fn router(app: Arc<App>, access: Access, jobs: Arc<dyn Jobs>) -> Router {
 /// The same with a door for Slack, where there is one.
 pub fn router_with_slack(app: Arc<App>, access: Access, jobs: Arc<dyn Jobs>, slack: Option<SlackDoor>) -> Router {
     let gate = Arc::new(Semaphore::new(REQUESTS_AT_ONCE_MAX));
-    let shared = Shared(Arc::new(Parts { app, access, jobs, slack, gate: Arc::clone(&gate) }));
+    let uploads = Semaphore::new(UPLOADS_AT_ONCE_MAX);
+    let shared = Shared(Arc::new(Parts { app, access, jobs, slack, gate: Arc::clone(&gate), uploads }));
+    let gate = GlobalConcurrencyLimitLayer::with_semaphore(gate);
     Router::new()
         .route("/healthz", get(health))
         .route("/openapi.json", get(openapi))
-        .route("/v1/events", post(events::post_events).get(reports::get_events))
         .route("/v1/costs", get(reports::get_costs))
         .route("/v1/traces/{trace_id}", get(reports::get_trace))
         .route("/v1/prices", get(admin::get_prices).post(admin::post_prices))
@@ -139,7 +150,6 @@ pub fn router_with_slack(app: Arc<App>, access: Access, jobs: Arc<dyn Jobs>, sla
         .route("/v1/alerts/deliveries", get(alerts::get_deliveries).post(alerts::post_delivery))
         .route("/v1/alerts/{id}", get(alerts::get_alert))
         .route("/v1/alerts/{id}/acknowledgement", post(alerts::post_acknowledgement))
-        .route("/v1/slack/actions", post(slack::post_actions))
         .route("/v1/reviews", get(alerts::get_reviews))
         .route("/v1/reviews/{task}/decision", post(alerts::post_review))
         .route("/v1/audit", get(alerts::get_audit))
@@ -155,11 +165,14 @@ pub fn router_with_slack(app: Arc<App>, access: Access, jobs: Arc<dyn Jobs>, sla
         .route("/v1/organisation", get(admin::get_organisation).put(admin::put_organisation))
         .route("/v1/keys", get(admin::get_keys).post(admin::post_key))
         .route("/v1/keys/{id}", delete(admin::delete_key))
+        .layer(gate.clone())
+        // Those who may send large bodies, or anybody a body, go through the gate by themselves.
+        .route("/v1/events", get(reports::get_events).layer(gate).post(events::post_events))
+        .route("/v1/slack/actions", post(slack::post_actions))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn(origin::note))
-        .layer(GlobalConcurrencyLimitLayer::with_semaphore(gate))
-        // Agents wait for it: it goes through the gate and looks up from where a request came by itself, without layers.
+        // Agents wait for it: it looks up from where a request came by itself, without layers.
         .route("/v1/authorize", post(authorize::post_authorize).fallback(wrong_method))
         .with_state(shared)
 }

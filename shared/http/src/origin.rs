@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::Duration;
 
 use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, Request};
@@ -11,6 +13,7 @@ use axum::response::Response;
 use axum::serve::{IncomingStream, Listener};
 use recoup_model::Id;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_io_timeout::TimeoutStream;
 
 /// Carries it inside the router; what a caller writes there is taken out.
 const ORIGIN: HeaderName = HeaderName::from_static("recoup-origin");
@@ -20,24 +23,40 @@ const ORIGIN: HeaderName = HeaderName::from_static("recoup-origin");
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin(pub Id);
 
-/// A listener whose connections say where they come from, as their [`Origin`], and keep no small answer back.
+/// How long a connection may send nothing, before it has asked anything, in the middle of that and after it.
+pub const SILENCE_MAX: Duration = Duration::from_secs(120);
+
+/// A listener whose connections say where they come from, as their [`Origin`], keep no small answer back, and end when they
+/// have been silent for long.
 #[derive(Debug)]
-pub struct TcpDoor(pub TcpListener);
+pub struct TcpDoor {
+    listener: TcpListener,
+    silence: Duration,
+}
+
+impl TcpDoor {
+    /// A door whose connections may be silent for so long, say [`SILENCE_MAX`].
+    pub const fn new(listener: TcpListener, silence: Duration) -> Self {
+        Self { listener, silence }
+    }
+}
 
 impl Listener for TcpDoor {
-    type Io = TcpStream;
+    type Io = Pin<Box<TimeoutStream<TcpStream>>>;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
-        let (stream, address) = Listener::accept(&mut self.0).await;
+    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
+        let (stream, address) = Listener::accept(&mut self.listener).await;
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection keeps small answers back");
         }
-        (stream, address)
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_read_timeout(Some(self.silence));
+        (Box::pin(stream), address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.listener.local_addr()
     }
 }
 

@@ -63,6 +63,7 @@ pub(crate) async fn post_actions(
         tracing::warn!(%error, "a request to Slack's door was refused");
         Refusal::Unauthenticated("the request is not signed by Slack, or too old")
     })?;
+    let _let_in = shared.let_in().await?;
     let pressed = shared.app.slack_callback(door.slack.as_ref(), &bytes).await?;
     match (&door.answering, &pressed.answer) {
         (Answering::Queue(queue), _) => queue.wake(),

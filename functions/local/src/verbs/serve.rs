@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::channels::Configured;
@@ -60,6 +61,7 @@ impl Serve {
             return Err(Failure::usage("`recoup serve` serves a data folder; name one with --data, not --server"));
         };
         let configured = Configured::of_process()?;
+        allow_many_connections();
         // Before anybody can know that there is something to stop.
         let mut stop = Stop::listen()?;
         let mut host = open(folder).await?;
@@ -84,6 +86,14 @@ impl Serve {
         host.stop().await;
         tracing::info!("stopped");
         Ok(Verdict::Yes)
+    }
+}
+
+/// Each connection is an open file, of which a shell often allows 1,024 and the machine many more.
+fn allow_many_connections() {
+    let allowed = getrlimit(Resource::RLIMIT_NOFILE);
+    if let Err(error) = allowed.and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most)) {
+        tracing::warn!(%error, "no more files can be open, and so connections, than at the start");
     }
 }
 

@@ -17,6 +17,7 @@ mod rollup;
 mod sharing;
 mod simulations;
 mod slack;
+mod slow;
 mod stage;
 mod true_up;
 mod turn;
