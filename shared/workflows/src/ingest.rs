@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use recoup_metering::{BodyError, ItemError, Rules, Shape, read_events};
 use recoup_model::digest::{content_digest, response_fingerprint};
-use recoup_model::{Event, Id, Identity, Kind, Origin, Recorded};
+use recoup_model::{Event, Id, Identity, Kind, Origin, Recorded, Tags};
 use recoup_store::{Appended, Expect, Incoming, Key, causes};
 use serde::Serialize;
 
@@ -127,7 +127,7 @@ impl App {
             .map_err(|error| body_refusal(&error))?;
         let origin = Origin {
             key_id: principal.key_id.as_deref().map(Id::from),
-            key_tags: Arc::new(principal.tags.clone()),
+            key_tags: Arc::new(self.default_tags(principal).await?),
             resource_team: None,
         };
         let (items, events) = sort_out(read);
@@ -140,6 +140,18 @@ impl App {
         let receipt = answer(items, &outcomes, listing)?;
         self.keep_conflicts(&receipt).await?;
         Ok(receipt)
+    }
+
+    /// The default tags of a key as events carry them: their user is a pseudonym, as that of an event is.
+    async fn default_tags(&self, principal: &Principal) -> Result<Tags, Refusal> {
+        let mut tags = principal.tags.clone();
+        if let Some(user) = &mut tags.user {
+            let pseudonyms = self.pseudonyms.remember(self.books(), std::slice::from_ref(user)).await?;
+            if let Some(pseudonym) = pseudonyms.into_iter().next() {
+                *user = pseudonym;
+            }
+        }
+        Ok(tags)
     }
 
     async fn allowed_extra_tags(&self) -> Result<Vec<Id>, Refusal> {

@@ -54,7 +54,7 @@ impl App {
         };
         let currency = world.history.on(utc_days.last().copied().unwrap_or_default()).organisation.currency;
         let events = first_recorded(events);
-        let sources = Sources::new(&trace, &events);
+        let sources = Sources::new((&trace, user.as_deref()), &events);
         let spans = trace.spans.iter().take(limits::TRACE_SPANS_MAX);
         Ok(json!({
             "trace_id": trace_id,

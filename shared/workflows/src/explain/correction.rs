@@ -18,7 +18,7 @@ use super::traces::TRACES_MAX;
 use crate::app::App;
 use crate::close::{self, PeriodRecord};
 use crate::error::Refusal;
-use crate::nightly::{Cut, Prints};
+use crate::nightly::{Cut, Prints, partners};
 use crate::shipped::Known;
 
 /// Blocks of late events that are read at once.
@@ -131,7 +131,9 @@ impl App {
                 break;
             }
         }
-        let (rows, others) = self.late_rows(&late, (original, booked_in, again), asked).await?;
+        let asks: Vec<NaiveDate> = utc_days.iter().copied().collect();
+        let taken_over = self.taken_over(asks, (original.cut, booked_in.cut)).await?;
+        let (rows, others) = self.late_rows((&late, &taken_over), (original, booked_in, again), asked).await?;
         let says = if rows.is_empty() && others == 0 {
             format!(
                 "no trace of {} got an event between the two closes: prices that came later, or exchange rates, made the \
@@ -140,7 +142,8 @@ impl App {
             )
         } else {
             format!(
-                "traces that got events between the two closes (blocks {} to {}); what they cost in {} now, and before",
+                "traces that got events between the two closes (blocks {} to {}), or report a provider call that one which did \
+                 reports too; what they cost in {} now, and before",
                 original.cut.saturating_add(1),
                 booked_in.cut,
                 original.period
@@ -155,6 +158,17 @@ impl App {
         Ok(())
     }
 
+    /// Traces with a report of a provider call that is reported too by a trace which got events in (after, until]: which
+    /// of the reports counts may have changed (EVT-2).
+    async fn taken_over(&self, utc_days: Vec<NaiveDate>, (after, until): (u64, u64)) -> Result<BTreeSet<u64>, Refusal> {
+        let uses = self.ports.log.shared_responses(utc_days).await?;
+        let reporting: BTreeSet<u64> = uses.iter().map(|used| used.identity.trace).collect();
+        let held = self.ports.log.blocks_of_traces(reporting.into_iter().collect()).await?;
+        let fresh: BTreeSet<u64> =
+            held.into_iter().filter(|(_, seq)| after < *seq && *seq <= until).map(|(trace, _)| trace).collect();
+        Ok(partners(&uses, &fresh.into_iter().collect::<Vec<_>>()))
+    }
+
     /// Events of some traces that do not count because another report of the same call does (EVT-2).
     async fn excluded_in(&self, again: &Case, traces: &BTreeSet<u64>, cut: Cut) -> Result<BTreeSet<Identity>, Refusal> {
         let calendar = again.world.history.calendar();
@@ -166,16 +180,17 @@ impl App {
 
     async fn late_rows(
         self: &Arc<Self>,
-        late: &BTreeSet<u64>,
+        (late, taken_over): (&BTreeSet<u64>, &BTreeSet<u64>),
         (original, booked_in, again): (&PeriodRecord, &PeriodRecord, &Case),
         asked: Asked<'_>,
     ) -> Result<(Vec<Row>, usize), Refusal> {
+        let all = &(late | taken_over);
         let context = Context { history: &again.world.history, rater: again.world.prices.as_ref() };
-        let now = self.events_of_traces(late, Cut(booked_in.cut)).await?;
+        let now = self.events_of_traces(all, Cut(booked_in.cut)).await?;
         let before: BTreeSet<Identity> =
-            self.events_of_traces(late, Cut(original.cut)).await?.into_iter().map(|(identity, _)| identity).collect();
-        let excluded_now = self.excluded_in(again, late, Cut(booked_in.cut)).await?;
-        let excluded_before = self.excluded_in(again, late, Cut(original.cut)).await?;
+            self.events_of_traces(all, Cut(original.cut)).await?.into_iter().map(|(identity, _)| identity).collect();
+        let excluded_now = self.excluded_in(again, all, Cut(booked_in.cut)).await?;
+        let excluded_before = self.excluded_in(again, all, Cut(original.cut)).await?;
         let mut rows: Vec<Row> = Vec::new();
         let mut others = 0_usize;
         for events in crate::nightly::group(now) {
@@ -183,7 +198,11 @@ impl App {
                 events.iter().filter(|recorded| before.contains(&Identity::of(&recorded.event))).cloned().collect();
             let (_, old) = cost_in(&known, original.period, (&excluded_before, &context))?;
             let (payer, new) = cost_in(&events, original.period, (&excluded_now, &context))?;
-            let trace = events.first().map(|recorded| recorded.event.trace_name().to_string()).unwrap_or_default();
+            let first = events.first();
+            if old == new && !first.is_some_and(|recorded| late.contains(&Identity::of(&recorded.event).trace)) {
+                continue;
+            }
+            let trace = first.map(|recorded| recorded.event.trace_name().to_string()).unwrap_or_default();
             if !asked.sees_all && payer.as_ref() != Some(asked.team) {
                 others = others.saturating_add(1);
                 continue;

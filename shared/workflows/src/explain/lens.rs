@@ -27,7 +27,7 @@ pub(crate) enum What {
     Passing(PricedKey),
     /// Actual cost behind charges at a price.
     Actual(PricedKey),
-    /// Cost of a pool's events.
+    /// Cost of a pool's events, and of those that nobody pays where it is the pool for them.
     Pool(Id),
     /// Completed tasks at the version of a price that begins on a day.
     Tasks(PricedKey, NaiveDate),
@@ -105,7 +105,12 @@ impl<'a> Lens<'a> {
             What::Tokens(line) => destination == Destination::Tokens && is_of_line(cell, line),
             What::Passing(key) => destination == Destination::Passing(key.clone()),
             What::Actual(key) | What::Markup(key, _) => destination == Destination::Priced(key.clone()),
-            What::Pool(pool) => destination == Destination::Pool(pool),
+            What::Pool(pool) => match destination {
+                Destination::Pool(into) => into == pool,
+                // What nobody pays goes into the pool for it (ATR-6).
+                Destination::Nobody => self.tariffs.unattributed_pool() == Some(pool),
+                _ => false,
+            },
             What::Tasks(key, from) | What::Minutes(key, from) => {
                 let ended_on = cell.task.as_ref().map(|task| task.ended_on).unwrap_or_default();
                 destination == Destination::Priced(key.clone())

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use num_bigint::BigInt;
 use recoup_attribution::facts::CellValue;
 use recoup_money::{Amount, PICO_PER_UNIT};
 
@@ -65,10 +66,9 @@ fn explains(price: &ProviderPrice, value: &CellValue) -> bool {
 fn multiplied(price: &ProviderPrice, rated: &Rated) -> String {
     let per = if price.per == 1 { String::new() } else { format!(" / {}", price.per) };
     let terms = format!("{} x {}{per}", rated.quantity, price.rate);
-    let product = recoup_money::mul_div_half_even(rated.quantity.pico(), price.rate.pico(), PICO_PER_UNIT)
-        .and_then(|product| product.checked_div(price.per));
+    let [quantity, rate, cost] = [rated.quantity, price.rate, rated.cost].map(|amount| BigInt::from(amount.pico()));
     let of = price.of();
-    if product == Some(rated.cost.pico()) {
+    if quantity * rate == cost * PICO_PER_UNIT * price.per {
         format!("{terms} = {}{of}", rated.cost)
     } else {
         format!("{terms}, each event rounded to a picounit, = {}{of}", rated.cost)

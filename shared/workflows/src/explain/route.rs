@@ -79,6 +79,12 @@ impl<'a> Tariffs<'a> {
         Some(InForce { price, from: from.unwrap_or(day) })
     }
 
+    /// The pool for cost without a payer at the end of the month (ATR-6).
+    pub(crate) fn unattributed_pool(&self) -> Option<&'a Id> {
+        let through = self.last.pred_opt().unwrap_or(self.last);
+        self.history.on(through).organisation.policy.unattributed_pool.as_ref()
+    }
+
     /// Whether any price of these is known.
     pub(crate) fn first_price(&self, key: &PricedKey) -> Option<Amount> {
         Some(self.versions.get(key)?.first()?.price)

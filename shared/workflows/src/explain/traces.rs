@@ -82,7 +82,8 @@ fn read_traces(
         let facts = builder.finish();
         let read = lens.read(&facts)?;
         let cost = super::step::sum(lens.cells(&facts).iter().map(|(_, value)| value.cost))?;
-        if read.found && !(read.amount.is_zero() && cost.is_zero()) {
+        // A task costs something on days before the one that it ended on, and is charged on that one.
+        if !(read.amount.is_zero() && cost.is_zero()) {
             all.extend(found_in(&trace, (read.amount, cost)));
         }
     }
@@ -116,6 +117,10 @@ impl App {
         let expected = if is_charge(&search.what) { found.readded } else { cost_of(case, &search)? };
         found.tie("the traces", total, expected);
         let charges = is_charge(&search.what);
+        if charges {
+            let cost = super::step::sum(traces.iter().map(|one| one.cost))?;
+            found.tie("the traces' actual cost", cost, cost_of_cells(case, &search)?);
+        }
         let (figures, says): (&[&'static str], _) = if charges {
             (
                 &["#of this line", "#actual cost"],
@@ -222,6 +227,13 @@ fn days_of(case: &Case, search: &Search) -> Result<Vec<NaiveDate>, Refusal> {
         }
     }
     Ok(days)
+}
+
+/// The cost of the cells behind the same reading.
+fn cost_of_cells(case: &Case, search: &Search) -> Result<Amount, Refusal> {
+    let tariffs = case.tariffs();
+    let lens = Lens::new(&tariffs, search.team.as_ref(), search.what.clone());
+    super::step::sum(case.days.values().flat_map(|facts| lens.cells(facts)).map(|(_, value)| value.cost))
 }
 
 /// What the days give for the same reading.

@@ -14,13 +14,15 @@ use serde_json::{Value, json};
 /// What a trace was put together from: its events by identity.
 pub(crate) struct Sources<'a> {
     trace: &'a Trace,
+    /// The payer's user by name, where it is known.
+    user: Option<&'a str>,
     events: BTreeMap<Identity, &'a Recorded>,
 }
 
 impl<'a> Sources<'a> {
-    pub(crate) fn new(trace: &'a Trace, events: &'a [Recorded]) -> Self {
+    pub(crate) fn new((trace, user): (&'a Trace, Option<&'a str>), events: &'a [Recorded]) -> Self {
         let events = events.iter().map(|recorded| (Identity::of(&recorded.event), recorded)).collect();
-        Self { trace, events }
+        Self { trace, user, events }
     }
 
     /// For each tag of a span where it comes from: `from` is `own`, `ancestor`, `root`, `resource`, `person`, `key`,
@@ -51,7 +53,7 @@ impl<'a> Sources<'a> {
         match self.trace.payer.source {
             PayerSource::Root => from("root", self.root_name()),
             PayerSource::Resource => from("resource", self.root_name()),
-            PayerSource::Person => from("person", self.trace.payer.user.as_ref().map(ToString::to_string)),
+            PayerSource::Person => from("person", self.user.map(str::to_owned)),
             PayerSource::Key => from("key", self.key_of(root)),
             PayerSource::Span(at) => from("span", self.name_of(at)),
             PayerSource::Nobody => from("nobody", None),

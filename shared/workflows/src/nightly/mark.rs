@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 use recoup_documents::RULES_VERSION;
 use recoup_model::period::{TIME_ZONE_DATA, utc_day};
 use recoup_model::{Calendar, Digest, Identity, Period, Recorded};
-use recoup_store::{BlockInfo, Expect, Key, Write};
+use recoup_store::{BlockInfo, Expect, Key, ResponseUse, Write};
 use serde::{Deserialize, Serialize};
 
 use super::rows::{DayBlock, identity_of};
@@ -35,7 +35,8 @@ struct Cursor {
     seq: u64,
 }
 
-type Marks = BTreeMap<(NaiveDate, u16), String>;
+/// Why each day and lane is marked.
+pub(crate) type Marks = BTreeMap<(NaiveDate, u16), String>;
 /// Days and lanes that are marked already, of a log that no night has looked at.
 type Fresh = BTreeSet<(NaiveDate, u16)>;
 
@@ -176,7 +177,8 @@ impl App {
             let related = self.readable_events(&beyond).await?;
             days.extend(related.iter().map(|(_, recorded)| utc_day(recorded.event.used_at_ns)));
             // A new event may decide which report of a call is billed, on whatever day the other report lies.
-            let partners = self.partners(&days.into_iter().collect::<Vec<_>>(), &fresh).await?;
+            let uses = self.ports.log.shared_responses(days.into_iter().collect()).await?;
+            let partners = partners(&uses, &fresh);
             let partners = self.readable_events(&partners).await?;
             for (identity, recorded) in related.iter().chain(&partners) {
                 let day = calendar.day_of(recorded.event.used_at_ns);
@@ -253,21 +255,9 @@ impl App {
         }
     }
 
-    /// Traces that report a provider call which one of `traces`, in order, reports too (EVT-2).
-    async fn partners(&self, utc_days: &[NaiveDate], traces: &[u64]) -> Result<BTreeSet<u64>, Refusal> {
-        let uses = self.ports.log.shared_responses(utc_days.to_vec()).await?;
-        let ours: BTreeSet<u64> = uses
-            .iter()
-            .filter(|used| traces.binary_search(&used.identity.trace).is_ok())
-            .map(|used| used.response)
-            .collect();
-        let partners = uses.iter().filter(|used| ours.contains(&used.response)).map(|used| used.identity.trace);
-        Ok(partners.collect())
-    }
-
     /// Days whose inputs changed since their night. A closed month keeps its rules and its organisation (LED-4); a
     /// price that arrives late touches it like a late event.
-    async fn marks_of_changed_inputs(&self, world: &World) -> Result<Marks, Refusal> {
+    pub(crate) async fn marks_of_changed_inputs(&self, world: &World) -> Result<Marks, Refusal> {
         let closed = self.closed_worlds(world).await?;
         let mut marks = Marks::new();
         let mut seen = Seen::default();
@@ -354,4 +344,11 @@ fn changed_input(world: &World, night: &Night, seen: Option<&mut Seen>) -> Resul
         Some(currency) => format!("exchange rate changed: {currency}"),
         None => format!("price changed: {name}"),
     }))
+}
+
+/// Traces that report a provider call which one of `traces`, in order, reports too (EVT-2).
+pub(crate) fn partners(uses: &[ResponseUse], traces: &[u64]) -> BTreeSet<u64> {
+    let is_ours = |used: &&ResponseUse| traces.binary_search(&used.identity.trace).is_ok();
+    let ours: BTreeSet<u64> = uses.iter().filter(is_ours).map(|used| used.response).collect();
+    uses.iter().filter(|used| ours.contains(&used.response)).map(|used| used.identity.trace).collect()
 }

@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use decoded::DecodedBlocks;
 pub(crate) use load::{Cut, DayTraces, Prints, group, unreadable};
+pub(crate) use mark::partners;
 pub(crate) use settle::{SETTLED, SettledPeriod, SettledRecord, carry_past, nights_of, no_night, settled_partition};
 pub use steps::{NightPlan, SettleStep};
 

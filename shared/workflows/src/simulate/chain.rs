@@ -122,6 +122,7 @@ impl App {
         let opening = Side::opening_with(self.opening_in_the_books(world, first).await?)?;
         let (mut old, mut new) = (opening.clone(), opening);
         let again = facts_differ(&world.history, other);
+        let stale = if again { self.stale_days(world).await? } else { BTreeSet::new() };
         let mut replayed = Vec::with_capacity(months.len());
         for (number, month) in months.iter().enumerate() {
             self.progress(run, format!("replaying {}", month.period), number, months.len());
@@ -133,7 +134,7 @@ impl App {
             let approvals = self.approved_cards(month.period).await?;
             let stored = Arc::new(to_settle(&self.period_facts(month.period).await?)?);
             let (before, after) = if again {
-                self.replay_both(run, (&base, &changed), (month, stored)).await?
+                self.replay_both(run, (&base, &changed), (month, stored, &stale)).await?
             } else {
                 (Arc::clone(&stored), stored)
             };
@@ -161,21 +162,25 @@ impl App {
         }
     }
 
+    /// Days whose nights say no more what holds: they are marked, or will be by the next night, as an organisation file was
+    /// applied or prices were imported since.
+    async fn stale_days(&self, world: &World) -> Result<BTreeSet<NaiveDate>, Refusal> {
+        let marked = records::all::<Dirty>(self.books(), DIRTY, "").await?.into_iter().map(|(_, dirty, _)| dirty.day);
+        let changed = self.marks_of_changed_inputs(world).await?.into_keys().map(|(day, _)| day);
+        Ok(marked.chain(changed).collect())
+    }
+
     /// The facts of a month from its blocks, under both rules: those that held are taken from the nights, but for days that
-    /// have something to do.
+    /// are stale.
     async fn replay_both(
         self: &Arc<Self>,
         run: &str,
         (base, changed): (&Arc<World>, &Arc<World>),
-        (month, stored): (&Month, Arc<Facts>),
+        (month, stored, stale): (&Month, Arc<Facts>, &BTreeSet<NaiveDate>),
     ) -> Result<(Arc<Facts>, Arc<Facts>), Refusal> {
         let from = (self.marked_through().await?, Prints::Stored);
-        let dirty: BTreeSet<NaiveDate> = records::all::<Dirty>(self.books(), DIRTY, "")
-            .await?
-            .into_iter()
-            .map(|(_, dirty, _)| dirty.day)
-            .filter(|day| month.period.contains(*day) && *day <= month.through)
-            .collect();
+        let dirty: BTreeSet<NaiveDate> =
+            stale.iter().copied().filter(|day| month.period.contains(*day) && *day <= month.through).collect();
         let days: Vec<NaiveDate> = month.period.days().take_while(|day| *day <= month.through).collect();
         let mut after = BTreeMap::new();
         for (number, part) in days.chunks(DAYS_PER_STEP).enumerate() {

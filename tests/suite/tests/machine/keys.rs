@@ -188,3 +188,36 @@ fn atr_1_the_default_team_of_a_key_pays_when_nothing_else_names_one() {
     teams.sort_unstable();
     assert_eq!(teams, [("marketing", 1), ("support", 1), ("unattributed", 1)]);
 }
+
+/// ATR-1: a person that a key names is one person with that of an event: the entry in `[[people]]` gives the team, one
+/// pseudonym stands in the log, and the name is shown.
+#[test]
+fn atr_1_the_default_user_of_a_key_is_a_person_like_any_other() {
+    let books = Books::of(&format!("{SMALL}\n[[people]]\nid = \"ada\"\nteam = \"marketing\"\n"));
+    let server = books.serve();
+    let month = Month::before_today(1);
+    let key = books.json(&["keys", "create", "--role", "ingest", "--tag", "user=ada"]);
+    let sender = server.client(key["key"].as_str().unwrap());
+    let call = |id: &str, tags: serde_json::Value| {
+        let mut event = large_call(id, id, &noon(month.day(12)), "?");
+        event.insert("tags".into(), tags);
+        event
+    };
+    sender.ingest(&lines(&[call("a", serde_json::json!({})), call("b", serde_json::json!({ "user": "ada" }))]));
+    let finance = server.client(&books.key("finance", None));
+    finance.nightly();
+    let range = format!("from={}&to={}", month.first(), month.next().first());
+    let costs = finance.rows(&format!("/v1/costs?{range}&group_by=user,team"));
+    assert_eq!(costs.len(), 1, "{costs:?}");
+    assert_eq!(
+        (&costs[0]["user"], &costs[0]["team"], &costs[0]["events"]),
+        (&"ada".into(), &"marketing".into(), &2.into())
+    );
+    let reader = server.client(&books.key("lead", Some("marketing")));
+    for trace in ["a", "b"] {
+        let trace = reader.json(&format!("/v1/traces/{trace}"));
+        assert_eq!(trace["spans"][0]["why"]["team"], serde_json::json!({ "from": "person", "name": "ada" }), "{trace}");
+    }
+    let log = std::fs::read(books.data().join("recoup.sqlite3")).unwrap();
+    assert!(!log.windows(11).any(|bytes| bytes == b"\"user\":\"ada"), "a name stands in the log");
+}

@@ -10,6 +10,7 @@ mod crash;
 mod daylight;
 mod demo;
 mod explain;
+mod explained;
 mod identity;
 mod keys;
 mod missing_nights;

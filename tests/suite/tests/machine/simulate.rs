@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use recoup_suite::{Books, Client, EVERYTHING, Month, Pico, Server, Traffic, lines, pico, recoup_binary, sum};
+use recoup_suite::{Books, Client, EVERYTHING, Month, Pico, Server, Traffic, lines, noon, pico, recoup_binary, sum};
 use serde_json::{Value, json};
 
 const TEAMS: [&str; 3] = ["alpha", "beta", "gamma"];
@@ -347,4 +347,35 @@ fn a_lead_sees_the_own_team_only() {
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     let through: Value = serde_json::from_slice(&ran.stdout).unwrap();
     assert_eq!(through["teams"], own["teams"]);
+}
+
+/// Between a change and the next night, what the nights hold is of before it: both sides are made as of now.
+#[test]
+fn prc_7_a_change_that_no_night_has_taken_up_is_in_both_sides() {
+    let organisation = |team: &str| {
+        format!(
+            "[organisation]\nname = \"S\"\ncurrency = \"USD\"\ntime_zone = \"Europe/Berlin\"\n\
+             [[teams]]\nid = \"alpha\"\n[[teams]]\nid = \"beta\"\n[[people]]\nid = \"ada\"\nteam = \"{team}\"\n\
+             [[prices]]\nprovider = \"ex\"\nmodel = \"m\"\nfrom = \"2025-01-01\"\nper_million = {{ input = \"3\" }}\n"
+        )
+    };
+    let month = Month::before_today(1);
+    let books = Books::of(&organisation("alpha"));
+    let event = json!({ "event_id": "e", "used_at": noon(month.day(10)), "kind": "llm", "provider": "ex", "model": "m",
+                        "usage": { "input": 1_000_000 }, "tags": { "agent": "a", "user": "ada" } });
+    books.ingest(&[event.to_string()]).ended(0);
+    books.json(&["nightly", "--all"]);
+    books.apply(&organisation("beta"), &["--effective", &month.day(5).to_string(), "--yes"]).ended(0);
+    let (_server, client) = served(&books);
+    let unused =
+        "[[prices]]\nprovider = \"ex\"\nmodel = \"unused\"\nfrom = \"2025-01-01\"\nper_million = { input = \"1\" }\n";
+    for is_stale in [true, false] {
+        let request = json!({ "rate_card": unused, "from": month.to_string(), "to": month.next().to_string() });
+        let outcome = client.post("/v1/simulations", &request).ok(200).json();
+        assert_eq!(outcome["attributed_again"], true, "{outcome}");
+        let key = |team: &str| (month.to_string(), team.to_owned());
+        assert_eq!(side(&outcome, "new"), BTreeMap::from([(key("beta"), pico("3"))]), "{is_stale}: {outcome}");
+        assert_eq!(side(&outcome, "old"), side(&outcome, "new"), "{is_stale}: {outcome}");
+        client.nightly();
+    }
 }
