@@ -29,6 +29,10 @@ use crate::guests::{Guests, User, Welcoming};
 
 /// The database of a data folder; where it is missing the folder is new.
 const DATABASE: &str = "recoup.sqlite3";
+/// What was written last, before it is in the database.
+const DATABASE_LOG: &str = "recoup.sqlite3-wal";
+/// The folder of issued documents.
+const DOCUMENTS: &str = "documents";
 /// The file with the key that makes pseudonyms of users.
 const USER_KEY: &str = "user.key";
 const USER_KEY_BYTES: usize = 32;
@@ -72,10 +76,26 @@ pub(crate) fn has_books(folder: &Path) -> bool {
     folder.join(DATABASE).exists()
 }
 
+/// Refuses a folder whose database is gone, or was cut off to nothing, while what is made after it is there: it would look
+/// like a new one.
+pub(crate) fn check_not_lost(folder: &Path) -> Result<(), Failure> {
+    let is_empty = |name: &str| fs::metadata(folder.join(name)).map_or(true, |found| found.len() == 0);
+    let has_documents = || fs::read_dir(folder.join(DOCUMENTS)).is_ok_and(|mut found| found.next().is_some());
+    if !is_empty(DATABASE) || !is_empty(DATABASE_LOG) || !(folder.join(USER_KEY).exists() || has_documents()) {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "the data folder `{}` has lost its database: {DATABASE} is empty or gone, and {USER_KEY} or {DOCUMENTS} is there; \
+         restore the folder from a backup, or choose another one to begin anew",
+        folder.display()
+    )))
+}
+
 impl Host {
     /// Opens a data folder, and makes it where there is none, then with so many lanes.
     pub(crate) fn open(folder: &Path, lanes: Option<NonZeroU16>) -> Result<Self, NotOpened> {
         let options = Options { lanes: lanes.filter(|_| !has_books(folder)) };
+        check_not_lost(folder).map_err(NotOpened::Failed)?;
         let store = SqliteStore::open(folder, options).map_err(not_opened)?;
         let user_key = user_key(folder, store.was_unused()).map_err(NotOpened::Failed)?;
         let lanes = store.lanes();

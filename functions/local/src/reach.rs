@@ -9,7 +9,7 @@ use tokio::net::UnixStream;
 use crate::api::Api;
 use crate::cli::Place;
 use crate::failure::Failure;
-use crate::host::{Host, NotOpened, has_books};
+use crate::host::{Host, NotOpened, check_not_lost, has_books};
 
 /// How long a folder may be held by a process that does not answer.
 const HELD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -50,6 +50,7 @@ impl Reached {
 
     async fn open(folder: &Path, need: Need) -> Result<Self, Failure> {
         if need == Need::Existing && !has_books(folder) {
+            check_not_lost(folder)?;
             return Err(Failure::usage(format!(
                 "there is no data folder `{}`; make one with `recoup apply recoup.toml` or `recoup demo`, or name another \
                  with --data",

@@ -158,7 +158,7 @@ impl SqliteStore {
             let path = path.to_owned();
             move |source| OpenError::Folder { path, source }
         };
-        fs::create_dir_all(folder).map_err(at(folder))?;
+        make_private(folder).map_err(at(folder))?;
         let lock = lock(folder)?;
         let file = folder.join(DATABASE_FILE);
         check_file(&file)?;
@@ -188,6 +188,23 @@ impl SqliteStore {
     #[must_use]
     pub const fn was_unused(&self) -> bool {
         self.unused
+    }
+}
+
+/// Makes a folder that there is not, for its owner only: every team's figures are in it.
+fn make_private(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = folder.parent() {
+        fs::create_dir_all(above)?;
+    }
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(folder) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        made => made,
     }
 }
 

@@ -10,9 +10,11 @@ use std::sync::{Arc, Mutex};
 use chrono::NaiveDate;
 use recoup_attribution::facts::{AgentCost, EventSet};
 use recoup_attribution::{DayFacts, Grain, SettlementFacts};
-use recoup_model::{Digest, FindingKind, Id, Period};
-use recoup_store::{Books, StoreError, Write};
+use recoup_model::{Digest, Finding, FindingKind, Id, Period};
+use recoup_store::{Books, Key, StoreError, Write};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use tokio::task::JoinSet;
 
 use crate::app::App;
@@ -29,6 +31,8 @@ pub(crate) const NIGHTS: &str = "nights";
 pub(crate) const FACTS_FORM: u32 = 5;
 /// The form in which facts for queries are stored; those in another form are made again by the next night.
 pub(crate) const QUERIES_FORM: u32 = 2;
+/// Records of facts read in one page.
+const ROWS_PAGE: usize = 500;
 /// Days of facts remembered between queries.
 const REMEMBERED_MAX: usize = 100;
 
@@ -196,51 +200,121 @@ pub(crate) fn query_puts(facts: &DayFacts, lane: u16, run: &str) -> Result<Vec<W
 
 /// The digest of facts: of their puts, whatever run they belong to.
 pub(crate) fn facts_digest(puts: &[Write], run: &str) -> Digest {
-    use sha2::{Digest as _, Sha256};
-    let mut hash = Sha256::new();
+    let mut digest = RowsDigest::default();
     for put in puts {
         if let Write::Put { key, value, .. } = put {
-            hash.update(key.sort.strip_prefix(run).unwrap_or(&key.sort));
-            hash.update([0]);
-            hash.update(value);
-            hash.update([0]);
+            digest.add((run, &key.sort), value);
         }
     }
-    Digest(hash.finalize().into())
+    digest.finish()
+}
+
+/// The digest of rows, whatever they are stored under.
+#[derive(Default)]
+struct RowsDigest(Sha256);
+
+impl RowsDigest {
+    fn add(&mut self, (run, sort): (&str, &str), value: &str) {
+        self.0.update(sort.strip_prefix(run).unwrap_or(sort));
+        self.0.update([0]);
+        self.0.update(value);
+        self.0.update([0]);
+    }
+
+    fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
+    }
+}
+
+/// The rows of a night, read in the order in which they were put: then they can be told from others.
+pub(crate) struct NightRows<'a> {
+    books: &'a dyn Books,
+    night: &'a Night,
+    partition: String,
+    digest: RowsDigest,
+}
+
+impl<'a> NightRows<'a> {
+    pub(crate) fn new(books: &'a dyn Books, night: &'a Night) -> Self {
+        let partition = facts_partition(night.day, night.lane);
+        Self { books, night, partition, digest: RowsDigest::default() }
+    }
+
+    /// The local day.
+    pub(crate) const fn day(&self) -> NaiveDate {
+        self.night.day
+    }
+
+    /// The records of a name, each with where it stands.
+    pub(crate) async fn named<T: DeserializeOwned>(&mut self, name: &str) -> Result<Vec<(Key, T)>, StoreError> {
+        let run = self.night.rows();
+        let mut found = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let prefix = format!("{run}/{name}/");
+            let page = self.books.scan(&self.partition, &prefix, after.as_deref(), ROWS_PAGE).await?;
+            for record in page.records {
+                self.digest.add((run, &record.key.sort), &record.value);
+                let value = serde_json::from_str(&record.value).map_err(|error| self.damaged(error.to_string()))?;
+                found.push((record.key, value));
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(found),
+            }
+        }
+    }
+
+    /// A value that was stored as a text in pieces.
+    async fn text<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, StoreError> {
+        let pieces = self.named::<String>(name).await?.into_iter().map(|(_, piece)| piece);
+        serde_json::from_str(&pieces.collect::<String>()).map_err(|error| self.damaged(error.to_string()))
+    }
+
+    /// Whether they are what the night stored: a bit that flipped in the books must not become a figure.
+    fn check(self, stored: Digest) -> Result<(), StoreError> {
+        let Self { night, digest, .. } = self;
+        if digest.finish() == stored {
+            return Ok(());
+        }
+        let detail = "it is not what its night stored; restore the books from a backup".to_owned();
+        Err(StoreError::Damaged { what: format!("the record of the facts of {}", night.day), detail })
+    }
+
+    fn damaged(&self, detail: String) -> StoreError {
+        StoreError::Damaged { what: format!("the record of the facts of {}", self.night.day), detail }
+    }
 }
 
 /// The facts of a night in the grain of settlements.
 async fn read_settlement_facts(books: &dyn Books, night: &Night) -> Result<SettlementFacts, StoreError> {
     if night.form != FACTS_FORM {
         let detail = "they are in the form of another release; run `recoup nightly`".to_owned();
-        return Err(StoreError::Damaged { what: format!("the facts of {}", night.day), detail });
+        return Err(StoreError::Damaged { what: format!("the record of the facts of {}", night.day), detail });
     }
-    let partition = facts_partition(night.day, night.lane);
-    let run = night.rows();
-    let head: Head = parse(night, &records::text(books, &partition, &format!("{run}/head/")).await?)?;
-    let mut facts = packed::read(books, (&partition, run), head.day).await?;
+    let mut rows = NightRows::new(books, night);
+    let head: Head = rows.text("head").await?;
+    let mut facts = packed::read(&mut rows).await?;
+    rows.check(night.facts)?;
     (facts.counted, facts.context, facts.price_names) = (head.counted, head.context, head.price_names);
     Ok(facts)
 }
 
 /// The facts of a night as fine as queries ask.
 async fn read_facts(books: &dyn Books, night: &Night) -> Result<DayFacts, StoreError> {
-    let partition = facts_partition(night.day, night.lane);
-    let run = night.rows();
-    let head: QueryHead = parse(night, &records::text(books, &partition, &format!("{run}/query/")).await?)?;
-    let cells = packed::read_cells(books, (&partition, run), night.day).await?;
+    let mut rows = NightRows::new(books, night);
+    let head: QueryHead = rows.text("query").await?;
+    let cells = packed::read_cells(&mut rows).await?;
+    let users = packed::read_users(&mut rows).await?;
+    let findings = rows.named::<Vec<Finding>>("findings").await?;
+    rows.check(night.queries.unwrap_or(night.facts))?;
     Ok(DayFacts {
-        users: packed::read_users(books, (&partition, run), night.day).await?,
+        users,
         agents: head.agents,
         finding_counts: head.finding_counts,
-        findings: records::list(books, &partition, &format!("{run}/findings/")).await?,
+        findings: findings.into_iter().flat_map(|(_, found)| found).collect(),
         ..read_settlement_facts(books, night).await?.with_cells(cells)
     })
-}
-
-fn parse<T: serde::de::DeserializeOwned>(night: &Night, text: &str) -> Result<T, StoreError> {
-    serde_json::from_str(text)
-        .map_err(|error| StoreError::Damaged { what: format!("the facts of {}", night.day), detail: error.to_string() })
 }
 
 impl App {

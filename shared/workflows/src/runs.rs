@@ -449,6 +449,24 @@ impl App {
     }
 
     async fn end_badly(&self, run: &str, kind: &str, failed: Failed) -> Result<(), Refusal> {
+        let recorded = self.record_failure(run, kind, failed.clone()).await;
+        if recorded.is_err() {
+            self.see_fail(run, failed);
+        }
+        recorded
+    }
+
+    /// Lets whoever watches a run here see that it has failed, where that cannot be recorded: on a full disk nothing can.
+    fn see_fail(&self, run: &str, failed: Failed) {
+        let now = self.now_text();
+        if let Ok(mut watched) = self.runs.watched.lock()
+            && let Some(record) = watched.get_mut(run).filter(|record| record.is_running())
+        {
+            record.finish(now, Err(failed));
+        }
+    }
+
+    async fn record_failure(&self, run: &str, kind: &str, failed: Failed) -> Result<(), Refusal> {
         let known = records::get::<RunRecord>(self.books(), &run_key(run)).await?.map(|(record, _)| record);
         let watched = self.runs.watched.lock().ok().and_then(|watched| watched.get(run).cloned());
         let known = known.or(watched);

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::{App, World};
 use crate::error::Refusal;
-use crate::facts::{Night, facts_partition};
+use crate::facts::{Night, NightRows};
 use crate::packed;
 use crate::records;
 use crate::watch::AlertRecord;
@@ -206,8 +206,7 @@ impl App {
     ) -> Result<BTreeMap<String, Amount>, Refusal> {
         let mut sums = Sums::new(scopes);
         for night in nights {
-            let partition = facts_partition(night.day, night.lane);
-            let users = packed::read_users(self.books(), (&partition, night.rows()), night.day).await?;
+            let users = packed::read_users(&mut NightRows::new(self.books(), night)).await?;
             for (key, value) in &users {
                 sums.add(key, value.cost)
                     .ok_or_else(|| Refusal::computation("add up the cost of a day", "the sum overflows"))?;

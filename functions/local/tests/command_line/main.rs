@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod budgets;
+mod damaged;
 mod fake;
 mod folder;
 mod server;

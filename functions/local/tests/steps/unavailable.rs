@@ -12,6 +12,7 @@ use recoup_store::{
     Write, WriteError,
 };
 use recoup_workflows::authorize::{AuthorizeRequest, Estimate};
+use recoup_workflows::nightly::Through;
 use recoup_workflows::{App, Ports, Principal, Refusal, Role};
 use serde_json::{Value, json};
 
@@ -241,4 +242,22 @@ async fn bud_5_who_asks_is_answered_in_time_by_what_is_known() {
     assert_eq!(critical, (json!("allow"), json!("unavailable")));
     assert!(matches!(nobody, Err(Refusal::Store(_))), "nobody knows this key");
     assert!(matches!((released, extended), (Err(Refusal::Store(_)), Err(Refusal::Store(_)))));
+}
+
+/// On a full disk nothing can be recorded, the end of a run neither: who waits for it sees it all the same.
+#[tokio::test]
+async fn rat_3_a_run_whose_failure_cannot_be_recorded_is_seen_to_have_failed() {
+    let stage = Stage::bare();
+    stage.alone().apply_organisation(ORGANISATION, None, false).await.unwrap();
+    let ports = stage.ports();
+    let books = Failing::over(Arc::clone(&ports.books));
+    let app = Arc::new(App::new(Ports { books: books.clone(), ..ports }, [7; 32], 1));
+    let run = app.new_run().unwrap();
+    app.announce_run(&run, "nightly").await.unwrap();
+    assert!(app.run(&run).await.unwrap().is_running());
+    books.fails(true);
+    app.nightly(&Principal::operator(), &run, Through::All).await.unwrap_err();
+    let seen = json!(app.run(&run).await.unwrap());
+    assert_eq!((&seen["state"], &seen["refused"]), (&json!("failed"), &Value::Null), "{seen}");
+    assert!(seen["error"].to_string().contains("it is down"), "{seen}");
 }

@@ -9,8 +9,8 @@ use recoup_attribution::settlement::{Code, Numbering};
 use recoup_model::{Id, Kind};
 use recoup_money::Amount;
 use recoup_store::books::VALUE_BYTES_MAX;
-use recoup_store::{Books, Expect, Key, StoreError, Write};
-use serde::de::{DeserializeOwned, Error as _};
+use recoup_store::{Expect, Key, StoreError, Write};
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -257,21 +257,6 @@ impl List<'_> {
         let mut puts = Vec::new();
         rows.chunks(ROWS_MAX).try_for_each(|rows| self.put(rows, &pack, &mut puts))?;
         Ok(puts)
-    }
-
-    /// Hands each record to `unpack`, which gives `None` where it does not hold what was written.
-    pub(super) async fn read<P: DeserializeOwned>(
-        &self,
-        books: &dyn Books,
-        mut unpack: impl FnMut(NaiveDate, P) -> Option<()>,
-    ) -> Result<(), StoreError> {
-        for (sort, packed, _) in records::all::<P>(books, self.partition, &self.prefix).await? {
-            unpack(self.day, packed).ok_or_else(|| StoreError::Damaged {
-                what: format!("the record {}/{sort}", self.partition),
-                detail: "its columns do not fit together".to_owned(),
-            })?;
-        }
-        Ok(())
     }
 }
 

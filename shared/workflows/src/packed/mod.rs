@@ -17,13 +17,15 @@ use chrono::NaiveDate;
 use recoup_attribution::facts::{CellKey, CellValue, UserKey, UserValue};
 use recoup_attribution::settlement::Rows;
 use recoup_attribution::{DayFacts, SettlementFacts};
-use recoup_store::{Books, StoreError, Write};
+use recoup_store::{StoreError, Write};
+use serde::de::DeserializeOwned;
 
 use self::cells::Cells;
 use self::columns::list;
 use self::pools::Pools;
 use self::tasks::{Tasks, Times};
 use self::users::Users;
+use crate::facts::NightRows;
 
 /// The puts of a day's costs, tasks and use of pools.
 pub(crate) fn puts(partition: &str, run: &str, facts: &SettlementFacts) -> Result<Vec<Write>, StoreError> {
@@ -41,17 +43,13 @@ pub(crate) fn puts(partition: &str, run: &str, facts: &SettlementFacts) -> Resul
 }
 
 /// What [`puts`] stored.
-pub(crate) async fn read(
-    books: &dyn Books,
-    (partition, run): (&str, &str),
-    day: NaiveDate,
-) -> Result<SettlementFacts, StoreError> {
-    let list = |name| list(partition, run, name, day);
+pub(crate) async fn read(stored: &mut NightRows<'_>) -> Result<SettlementFacts, StoreError> {
+    let day = stored.day();
     let mut rows = Rows::default();
-    list("costs").read(books, |day, packed: Cells| packed.into_costs(day, &mut rows)).await?;
-    list("tasks").read(books, |_, packed: Tasks| packed.into_rows(&mut rows)).await?;
+    unpack(stored, "costs", |day, packed: Cells| packed.into_costs(day, &mut rows)).await?;
+    unpack(stored, "tasks", |_, packed: Tasks| packed.into_rows(&mut rows)).await?;
     let mut times = Vec::new();
-    list("times").read(books, |_, packed: Times| packed.into_rows(&mut times)).await?;
+    unpack(stored, "times", |_, packed: Times| packed.into_rows(&mut times)).await?;
     let mut times = times.into_iter().peekable();
     for (row, (_, value)) in (0..).zip(&mut rows.tasks) {
         while let Some(((_, idle, ns), count)) = times.next_if(|((of, ..), _)| *of == row) {
@@ -62,8 +60,24 @@ pub(crate) async fn read(
     if let Some(((row, ..), _)) = times.next() {
         return Err(damaged("the durations of the tasks", day, format!("there is no task {row}")));
     }
-    list("pools").read(books, |_, packed: Pools| packed.into_rows(&mut rows)).await?;
+    unpack(stored, "pools", |_, packed: Pools| packed.into_rows(&mut rows)).await?;
     rows.in_order(day).map_err(|error| damaged("the facts", day, error.to_string()))
+}
+
+/// Hands each record of a name to `take`, which gives `None` where it does not hold what was written.
+async fn unpack<P: DeserializeOwned>(
+    stored: &mut NightRows<'_>,
+    name: &str,
+    mut take: impl FnMut(NaiveDate, P) -> Option<()>,
+) -> Result<(), StoreError> {
+    let day = stored.day();
+    for (key, packed) in stored.named(name).await? {
+        take(day, packed).ok_or_else(|| StoreError::Damaged {
+            what: format!("the record {}/{}", key.partition, key.sort),
+            detail: "its columns do not fit together".to_owned(),
+        })?;
+    }
+    Ok(())
 }
 
 fn damaged(what: &str, day: NaiveDate, detail: String) -> StoreError {
@@ -81,23 +95,15 @@ pub(crate) fn query_puts(partition: &str, run: &str, facts: &DayFacts) -> Result
 }
 
 /// The cost cells that [`query_puts`] stored.
-pub(crate) async fn read_cells(
-    books: &dyn Books,
-    (partition, run): (&str, &str),
-    day: NaiveDate,
-) -> Result<BTreeMap<CellKey, CellValue>, StoreError> {
+pub(crate) async fn read_cells(stored: &mut NightRows<'_>) -> Result<BTreeMap<CellKey, CellValue>, StoreError> {
     let mut rows = Vec::new();
-    list(partition, run, "cells", day).read(books, |day, packed: Cells| packed.into_cells(day, &mut rows)).await?;
+    unpack(stored, "cells", |day, packed: Cells| packed.into_cells(day, &mut rows)).await?;
     Ok(rows.into_iter().collect())
 }
 
 /// The costs by user that [`query_puts`] stored.
-pub(crate) async fn read_users(
-    books: &dyn Books,
-    (partition, run): (&str, &str),
-    day: NaiveDate,
-) -> Result<BTreeMap<UserKey, UserValue>, StoreError> {
+pub(crate) async fn read_users(stored: &mut NightRows<'_>) -> Result<BTreeMap<UserKey, UserValue>, StoreError> {
     let mut rows = Vec::new();
-    list(partition, run, "users", day).read(books, |_, packed: Users| packed.into_rows(&mut rows)).await?;
+    unpack(stored, "users", |_, packed: Users| packed.into_rows(&mut rows)).await?;
     Ok(rows.into_iter().collect())
 }
