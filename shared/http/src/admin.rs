@@ -70,7 +70,7 @@ pub(crate) async fn post_key(
 ) -> Result<(StatusCode, Json<NewKey>), Problem> {
     let principal = shared.principal(&headers).await?;
     principal.may_administer()?;
-    let bytes = body::read(&headers, request, KEY_BYTES_MAX).await?;
+    let bytes = body::read_text_of_json(&headers, request, KEY_BYTES_MAX).await?;
     let wanted: KeyRequest = wrong_json::read(&bytes, "invalid-key", "{\"role\":\"ingest\",\"team\":\"support\"}")?;
     let role = Role::from_name(&wanted.role).ok_or_else(|| {
         let detail = format!("there is no role `{}`; use ingest, viewer, lead, finance or admin", wanted.role);
@@ -131,7 +131,7 @@ pub(crate) async fn post_prices(
     let dry_run = arguments.flag("dry_run")?;
     let from = arguments.parsed::<NaiveDate>("from", "a day as 2026-11-01")?;
     let today = DateTime::from_timestamp_nanos(shared.app.ports.clock.now_ns()).date_naive();
-    let bytes = body::read(&headers, request, IMPORT_BYTES_MAX).await?;
+    let bytes = body::read_text_of_json(&headers, request, IMPORT_BYTES_MAX).await?;
     let holds = (from.unwrap_or(today), dry_run);
     Ok(Json(shared.app.import_prices(&principal, utf8(&bytes)?, &source, holds).await?))
 }

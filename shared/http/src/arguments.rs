@@ -107,7 +107,7 @@ impl Arguments {
         self.text("cursor").map(|cursor| AuditFrom::cursor(cursor).ok_or_else(Self::no_cursor)).transpose()
     }
 
-    fn no_cursor() -> Problem {
+    pub(crate) fn no_cursor() -> Problem {
         let detail = "no page of this list has such a cursor; write the `next_cursor` of the last answer";
         Problem::invalid("invalid-argument", "cursor", detail)
     }

@@ -68,6 +68,10 @@ pub(crate) async fn post_authorize(State(shared): State<Shared>, request: Reques
     }
     let mut wanted: Wanted = body::read_json(&parts.headers, request, AUTHORIZE_BYTES_MAX, SHAPE).await?;
     let _let_in = shared.let_in().await?;
+    if !wanted.tags.extra.is_empty() {
+        let organisation = Box::pin(shared.app.organisation_today()).await?;
+        check_extra(&wanted.tags, &organisation.policy.extra_tags)?;
+    }
     let of_money = wanted.estimate.as_mut().filter(|estimate| estimate.amount.is_some());
     if let Some(estimate) = of_money.filter(|estimate| estimate.currency.is_none()) {
         estimate.currency = Some(Box::pin(shared.app.organisation_today()).await?.currency);
@@ -103,6 +107,16 @@ fn read(wanted: Wanted) -> Result<AuthorizeRequest, Problem> {
     }
     let estimate = estimate.map(read_estimate).transpose()?;
     Ok(AuthorizeRequest { tags, trace_id, critical, estimate, ttl_s, ask_only: reserve == Some(false) })
+}
+
+/// A tag that nobody knows may be a known one mistyped, whose budget would not be asked.
+fn check_extra(tags: &Tags, allowed: &[Id]) -> Result<(), Problem> {
+    let Some(unknown) = tags.extra.keys().find(|tag| !allowed.contains(tag)) else { return Ok(()) };
+    let detail = format!(
+        "the organisation does not keep `{unknown}`; known: agent, task_type, task_id, user, team, project; add it to \
+         policy.extra_tags in the organisation file, or leave it out"
+    );
+    Err(Problem::invalid("unknown-tag", &format!("tags.{unknown}"), detail))
 }
 
 fn check_tags(tags: &Tags) -> Result<(), Problem> {
@@ -194,7 +208,7 @@ pub(crate) async fn post_extension(
     request: Body,
 ) -> Result<Json<Value>, Problem> {
     let principal = shared.principal(&headers).await?;
-    let bytes = body::read(&headers, request, AUTHORIZE_BYTES_MAX).await?;
+    let bytes = body::read_text_of_json(&headers, request, AUTHORIZE_BYTES_MAX).await?;
     let Longer { ttl_s } = wrong_json::read(&bytes, "invalid-request", "{\"ttl_s\":900}")?;
     let (reservation_id, expires_at) = shared.app.extend_reservation(&principal, &id, ttl_s).await?;
     Ok(Json(json!({ "reservation_id": reservation_id, "expires_at": expires_at })))

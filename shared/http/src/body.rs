@@ -31,7 +31,17 @@ pub(crate) async fn read_json<T: DeserializeOwned>(
     most: usize,
     shape: &str,
 ) -> Result<T, Problem> {
-    wrong_json::read(&read(headers, body, most).await?, "invalid-request", shape)
+    wrong_json::read(&read_text_of_json(headers, body, most).await?, "invalid-request", shape)
+}
+
+/// As [`read`], of a body that has to be JSON.
+pub(crate) async fn read_text_of_json(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Problem> {
+    match shape(headers)? {
+        Shape::Json => read(headers, body, most).await,
+        Shape::Ndjson => {
+            Err(Problem::unsupported("this takes one JSON document, no lines; send application/json".to_owned()))
+        }
+    }
 }
 
 /// Reads a body of at most `most` bytes, before and after decompression (gzip, zstd or none).
@@ -101,7 +111,7 @@ fn too_slow(most: Duration) -> Problem {
 }
 
 fn too_large(most: usize) -> Problem {
-    let detail = format!("the body has more than {most} bytes after decompression; send it in several requests");
+    let detail = format!("the body has more than {most} bytes after decompression; send less in one request");
     Problem::from(Refusal::TooLarge(detail))
 }
 

@@ -45,7 +45,7 @@ pub(crate) async fn post_approval(
 ) -> Result<Json<Value>, Problem> {
     let principal = shared.principal(&headers).await?;
     principal.may_run()?;
-    let bytes = body::read(&headers, request, APPROVAL_BYTES_MAX).await?;
+    let bytes = body::read_text_of_json(&headers, request, APPROVAL_BYTES_MAX).await?;
     let shape = "{\"digest\":\"..\"} with the digest of the card that you looked at";
     let wanted: ApprovalRequest = wrong_json::read(&bytes, "invalid-approval", shape)?;
     Ok(Json(shared.app.approve_rate_card(&principal, period_of(&period)?, wanted.digest).await?))

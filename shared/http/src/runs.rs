@@ -62,7 +62,7 @@ pub(crate) async fn post_run(
     principal.may_run()?;
     arguments.only(&["wait"])?;
     let wait = arguments.flag("wait")?;
-    let job = read_job(&body::read(&headers, request, REQUEST_BYTES_MAX).await?)?;
+    let job = read_job(&body::read_text_of_json(&headers, request, REQUEST_BYTES_MAX).await?)?;
     let run = shared.app.new_run()?;
     shared.app.announce_run(&run, job.kind()).await?;
     if let Err(refusal) = shared.jobs.start(&run, &job).await {
@@ -92,7 +92,11 @@ pub(crate) async fn get_runs(
 ) -> Result<Json<Value>, Problem> {
     shared.principal(&headers).await?.may_see_all()?;
     arguments.only(&["limit", "cursor"])?;
-    let (rows, next) = shared.app.list_runs(arguments.text("cursor"), arguments.limit()?).await?;
+    let cursor = arguments.text("cursor");
+    if cursor.is_some_and(|cursor| !recoup_workflows::runs::is_name(cursor)) {
+        return Err(Arguments::no_cursor());
+    }
+    let (rows, next) = shared.app.list_runs(cursor, arguments.limit()?).await?;
     let mut page = json!({ "rows": rows });
     if let (Some(next), Some(page)) = (next, page.as_object_mut()) {
         page.insert("next_cursor".into(), json!(next));

@@ -13,6 +13,7 @@ use recoup_model::limits::ORGANISATION_BYTES_MAX;
 use recoup_workflows::simulate::{MONTHS_DEFAULT, MONTHS_MAX, Months, SimulationRequest};
 use recoup_workflows::{Principal, Refusal};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::arguments::{Arguments, At, parse};
@@ -31,7 +32,7 @@ struct Wanted {
     #[serde(default)]
     rate_card: Option<String>,
     #[serde(default)]
-    policy: BTreeMap<String, Value>,
+    policy: BTreeMap<String, Box<RawValue>>,
     #[serde(default)]
     months: Option<usize>,
     #[serde(default)]
@@ -56,10 +57,11 @@ fn read_request(bytes: &[u8]) -> Result<SimulationRequest, Problem> {
     if wanted.months.is_some_and(|months| months > MONTHS_MAX) {
         return Err(Problem::invalid("invalid-range", "months", format!("write at most {MONTHS_MAX} months")));
     }
-    let text = |value: Value| match value {
-        Value::String(text) => text,
-        Value::Null => String::new(),
-        other => other.to_string(),
+    // Numbers as they were written: no decimal goes through a binary fraction.
+    let text = |value: Box<RawValue>| match serde_json::from_str(value.get()) {
+        Ok(Value::String(text)) => text,
+        Ok(Value::Null) => String::new(),
+        _ => value.get().to_owned(),
     };
     let policy = wanted.policy.into_iter().map(|(key, value)| (key, text(value))).collect();
     Ok(SimulationRequest { rate_card: wanted.rate_card, policy, months })
@@ -75,7 +77,7 @@ pub(crate) async fn post_simulation(
     let team = principal.may_simulate()?.map(str::to_owned);
     arguments.only(&["wait"])?;
     let wait = arguments.parsed("wait", "true or false")?.unwrap_or(true);
-    let request = read_request(&body::read(&headers, request, REQUEST_BYTES_MAX).await?)?;
+    let request = read_request(&body::read_text_of_json(&headers, request, REQUEST_BYTES_MAX).await?)?;
     let run = shared.app.new_run()?;
     if shared.jobs.elsewhere() {
         return ask_elsewhere(&shared, &principal, (&run, &request), wait).await;

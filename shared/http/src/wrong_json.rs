@@ -10,6 +10,14 @@ const BODY: &str = "body";
 
 /// Reads JSON. `kind` is that of the problem, `shape` what somebody should write who wrote something else.
 pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8], kind: &'static str, shape: &str) -> Result<T, Problem> {
+    // Every body here is an object; serde would take an array for one, field by field in order.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Problem::invalid(
+            kind,
+            BODY,
+            format!("the body is an array, it has to be an object; write {shape}"),
+        ));
+    }
     serde_json::from_slice(bytes).map_err(|error| {
         let (field, detail) = match error.classify() {
             Category::Data => of_data::<T>(bytes).unwrap_or_else(|| (BODY.to_owned(), words(&error.to_string()))),
@@ -115,7 +123,7 @@ mod tests {
         for (body, field, said) in [
             ("", "body", "the body is empty; write"),
             ("{", "body", "the body is no JSON: EOF"),
-            ("[]", "body", "invalid length 0"),
+            ("[]", "body", "the body is an array, it has to be an object; write"),
             (
                 "{\"estimate\":{\"amount\":5}}",
                 "estimate.amount",

@@ -5,6 +5,7 @@
 //! so may two names, unless both are people of the organisation file. Where it has no `[[people]]`, two names are two people.
 
 use recoup_budgets::PeriodKind;
+use recoup_budgets::admission::Extended;
 use recoup_model::organisation::{Budget, Organisation};
 use recoup_money::Amount;
 use recoup_store::Expect;
@@ -53,6 +54,21 @@ fn budget_of<'a>(budgets: &'a [Budget], scope: &str, kind: Option<&str>) -> Resu
     }
 }
 
+/// Refuses what would make a limit that cannot be held (MON-3).
+fn check_limit(budgets: &[Budget], extension: &Extension, approved: &Extended) -> Result<(), Refusal> {
+    let held = approved.get(&(extension.scope.clone(), extension.period.clone())).copied().unwrap_or_default();
+    let more = held.checked_add(extension.amount);
+    let mut ours = budgets.iter().filter(|budget| budget.scope == extension.scope);
+    if more.is_some_and(|more| ours.all(|budget| budget.limit.checked_add(more).is_some())) {
+        return Ok(());
+    }
+    let detail = format!(
+        "{} more than the limit and the {held} that were approved is more than an amount can be; decline it, and ask for less",
+        extension.amount
+    );
+    Err(Refusal::Conflict { kind: "limit-too-large", detail })
+}
+
 impl App {
     /// Asks for more in the period that it is now.
     ///
@@ -67,9 +83,10 @@ impl App {
         let world = self.world().await?;
         let today = world.history.calendar().day_of(self.now_ns());
         let organisation = &world.history.on(today).organisation;
-        let budget = budget_of(&organisation.budgets, &request.scope, request.kind.as_deref())?;
-        let team = team_of(&budget.scope, organisation).map(str::to_owned);
+        // Before the budget is looked up: whoever may not act for it does not learn whether there is one.
+        let team = team_of(&request.scope, organisation).map(str::to_owned);
         principal.may_act_for(team.as_deref())?;
+        let budget = budget_of(&organisation.budgets, &request.scope, request.kind.as_deref())?;
         known_person(principal, organisation, &self.pseudonyms)?;
         if request.amount <= Amount::ZERO {
             return Err(Refusal::invalid("out-of-range", "amount", "ask for more than 0"));
@@ -141,6 +158,10 @@ impl App {
         if is_over {
             let detail = format!("{} is over; ask for more in the period that it is now", extension.period);
             return Err(Refusal::Conflict { kind: "period-over", detail });
+        }
+        if approve {
+            let periods = std::collections::BTreeSet::from([extension.period.clone()]);
+            check_limit(&organisation.budgets, &extension, &self.approved_for(&periods).await?)?;
         }
         let decided = Extension {
             state: if approve { ExtensionState::Approved } else { ExtensionState::Declined },

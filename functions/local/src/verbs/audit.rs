@@ -5,6 +5,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::Desk;
+use super::range::at_least_one;
 use crate::api::Ask;
 use crate::failure::{Failure, Verdict};
 use crate::table::{Column, Grid, field, moment, plain};
@@ -31,7 +32,7 @@ pub(crate) struct Audit {
     #[arg(long, value_name = "TIME", value_parser = instant)]
     from: Option<DateTime<Utc>>,
     /// Entries shown at most, the newest ones
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = at_least_one())]
     limit: usize,
 }
 

@@ -73,7 +73,10 @@ fn show(screen: Screen, outcome: &Value) -> Result<(), Failure> {
     } else if days.is_empty() && outcome.get("waiting").is_some() {
         screen.line("nothing to do but what waits")?;
     } else if days.is_empty() {
-        screen.line("nothing to do: no day has changed since the last night")?;
+        screen.line(match list(outcome, "periods").iter().any(has_moved) {
+            true => "no day has changed since the last night; what the days come to has",
+            false => "nothing to do: no day has changed since the last night",
+        })?;
     } else {
         screen.table(&days_grid(days))?;
     }
@@ -112,6 +115,10 @@ pub(crate) fn days_grid(days: &[Value]) -> Grid {
     grid
 }
 
+fn has_moved(period: &Value) -> bool {
+    period.get("changed").and_then(Value::as_bool) == Some(true)
+}
+
 /// Open periods: what they amount to so far.
 pub(crate) fn periods_grid(periods: &[Value]) -> Grid {
     let mut grid = Grid::new([
@@ -123,6 +130,7 @@ pub(crate) fn periods_grid(periods: &[Value]) -> Grid {
         Column::Figure("teams"),
         Column::Figure("internal prices"),
         Column::Figure("findings"),
+        Column::Prose("why"),
     ]);
     for period in periods {
         let totals = period.get("totals").unwrap_or(&Value::Null);
@@ -135,6 +143,11 @@ pub(crate) fn periods_grid(periods: &[Value]) -> Grid {
             field(period, "teams"),
             field(period, "prices"),
             field(period, "findings"),
+            if period.get("changed").and_then(Value::as_bool) == Some(false) {
+                "unchanged".to_owned()
+            } else {
+                field(period, "reason")
+            },
         ]);
     }
     grid

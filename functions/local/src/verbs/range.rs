@@ -2,9 +2,15 @@
 
 use chrono::NaiveDate;
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use recoup_model::Period;
 
 use crate::api::Ask;
+
+/// A number of rows: nothing is shown of none, which would look as if there were none.
+pub(crate) fn at_least_one() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
+}
 
 /// Which local days.
 #[derive(Clone, Debug, Args)]
@@ -50,7 +56,7 @@ impl Days {
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Limit {
     /// Rows shown at most
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = at_least_one())]
     pub(crate) limit: usize,
 }
 

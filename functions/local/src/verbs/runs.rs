@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::Desk;
+use super::range::at_least_one;
 use crate::api::Ask;
 use crate::failure::{Failure, Verdict};
 use crate::table::{Column, Grid, field, moment, plain};
@@ -21,7 +22,7 @@ pub(crate) struct Runs {
     /// One run, by its name
     run: Option<String>,
     /// Runs shown at most, the newest ones
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = at_least_one())]
     limit: usize,
 }
 

@@ -85,8 +85,16 @@ impl SampleCommand {
     }
 }
 
-fn unwritten(path: &Path, error: io::Error) -> Failure {
-    Failure::caused(format!("could not write `{}`", path.display()), error)
+/// A file that could not be written: where the path is the reason, whoever named it can name another.
+pub(super) fn unwritten(path: &Path, error: io::Error) -> Failure {
+    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
+    match error.kind() {
+        NotFound | NotADirectory | IsADirectory | PermissionDenied => Failure::usage(format!(
+            "could not write `{}`: {error}; name a file in a folder that is there and may be written to",
+            path.display()
+        )),
+        _ => Failure::caused(format!("could not write `{}`", path.display()), error),
+    }
 }
 
 fn write_all(screen: Screen, spans: u64, sample: Sample, out: &mut impl Write) -> Result<u64, Failure> {

@@ -60,6 +60,13 @@ impl Serve {
         let Place::Folder(folder) = place else {
             return Err(Failure::usage("`recoup serve` serves a data folder; name one with --data, not --server"));
         };
+        let has_port = |text: &str| text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        if !has_port(&self.listen) {
+            return Err(Failure::usage(format!(
+                "--listen is `{}`; write an address and a port of 0 to 65535, such as 127.0.0.1:8080",
+                self.listen
+            )));
+        }
         let configured = Configured::of_process()?;
         allow_many_connections();
         // Before anybody can know that there is something to stop.

@@ -7,6 +7,7 @@ use recoup_model::Period;
 use serde_json::Value;
 
 use super::Desk;
+use super::sample::unwritten;
 use crate::api::{Answer, Ask};
 use crate::failure::{Failure, Verdict};
 use crate::table::{Column, Grid, field, money_field, plain};
@@ -65,8 +66,7 @@ impl Statement {
             _ if to_read => desk.screen.line(render(&answer.json()?, desk.screen.width()))?,
             None => desk.screen.exact(&answer.bytes)?,
             Some(path) => {
-                let doing = || format!("could not write `{}`", path.display());
-                std::fs::write(path, &answer.bytes).map_err(|error| Failure::caused(doing(), error))?;
+                std::fs::write(path, &answer.bytes).map_err(|error| unwritten(path, error))?;
                 desk.screen.note(format!("wrote {} ({} bytes)", path.display(), answer.bytes.len()))?;
             }
         }

@@ -13,6 +13,7 @@ mod notify;
 mod over_http;
 mod parts;
 mod race;
+mod refused;
 mod rollup;
 mod sharing;
 mod simulations;

@@ -42,7 +42,7 @@ limit = "100"
 "#;
 
 /// A served organisation, and a key for each role.
-struct Served {
+pub(crate) struct Served {
     stage: Stage,
     app: Arc<App>,
     by_key: Router,
@@ -50,10 +50,10 @@ struct Served {
 }
 
 /// An answer: its status and body.
-type Answer = (u16, Value);
+pub(crate) type Answer = (u16, Value);
 
 impl Served {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let stage = Stage::bare();
         let app = stage.alone();
         app.apply_organisation(&format!("{ORGANISATION}{BUDGETS}"), None, false).await.unwrap();
@@ -62,13 +62,18 @@ impl Served {
         Self { stage, app, by_key, at_machine }
     }
 
-    async fn key(&self, role: Role, team: Option<&str>, person: &str) -> String {
+    /// Whoever is at the machine itself.
+    pub(crate) fn at_machine(&self) -> Router {
+        self.at_machine.clone()
+    }
+
+    pub(crate) async fn key(&self, role: Role, team: Option<&str>, person: &str) -> String {
         let person = (!person.is_empty()).then(|| person.to_owned());
         self.app.create_key(role, team.map(str::to_owned), Tags::default(), person).await.unwrap().key
     }
 
     /// Asks with a key; with an empty one at the machine itself.
-    async fn send(&self, key: &str, what: &str, body: Value) -> Answer {
+    pub(crate) async fn send(&self, key: &str, what: &str, body: Value) -> Answer {
         let (method, path) = what.split_once(' ').unwrap();
         let service = if key.is_empty() { &self.at_machine } else { &self.by_key };
         let request = Request::builder().method(method).uri(path).header("authorization", format!("Bearer {key}"));
@@ -81,20 +86,20 @@ impl Served {
         (status, serde_json::from_slice(&bytes).unwrap_or_default())
     }
 
-    async fn get(&self, key: &str, path: &str) -> Value {
+    pub(crate) async fn get(&self, key: &str, path: &str) -> Value {
         let (status, body) = self.send(key, &format!("GET {path}"), Value::Null).await;
         assert_eq!(status, 200, "{body}");
         body
     }
 
-    async fn done(&self, key: &str, what: &str, body: Value) -> Value {
+    pub(crate) async fn done(&self, key: &str, what: &str, body: Value) -> Value {
         let (status, body) = self.send(key, what, body).await;
         assert!((200..300).contains(&status), "{what}: {status} {body}");
         body
     }
 
     /// The status and the kind of a refusal.
-    async fn refused(&self, key: &str, what: &str, body: Value) -> (u16, String) {
+    pub(crate) async fn refused(&self, key: &str, what: &str, body: Value) -> (u16, String) {
         let (status, problem) = self.send(key, what, body).await;
         let kind = problem["type"].as_str().unwrap_or_else(|| panic!("{what}: {status} {problem}"));
         assert!(problem["detail"].as_str().is_some_and(|detail| detail.len() > 15), "{problem}");

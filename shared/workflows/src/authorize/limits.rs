@@ -163,7 +163,8 @@ impl App {
             for (_, extension, _) in of_period {
                 if extension.state == ExtensionState::Approved {
                     let sum = extended.entry((extension.scope, extension.period)).or_default();
-                    *sum = sum.checked_add(extension.amount).unwrap_or(*sum);
+                    let more = sum.checked_add(extension.amount);
+                    *sum = more.ok_or_else(|| Refusal::computation("add up what was approved", "the sum overflows"))?;
                 }
             }
         }

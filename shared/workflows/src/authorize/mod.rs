@@ -194,7 +194,7 @@ impl App {
     }
 
     async fn give_back(&self, principal: &Principal, reservation_id: &str) -> Result<(), Refusal> {
-        let reservation = self.own_reservation(principal, reservation_id)?;
+        let reservation = self.held_reservation(principal, reservation_id, principal.may_administer().is_ok())?;
         self.ports.leases.settle(&[reservation.settlement]).await?;
         if reservation.holder != holder(principal.key_id.as_deref()) {
             let detail = serde_json::json!({ "amount": reservation.settlement.amount });
@@ -223,7 +223,8 @@ impl App {
         reservation_id: &str,
         ttl_s: u32,
     ) -> Result<(String, String), Refusal> {
-        let reservation = self.own_reservation(principal, reservation_id)?;
+        // Nobody else's: the id that its holder has would mean nothing any more.
+        let reservation = self.held_reservation(principal, reservation_id, false)?;
         let ends_minute = self.ends_minute(Some(ttl_s), self.now_ns())?;
         let ended = || Refusal::Conflict {
             kind: "reservation-ended",
@@ -242,11 +243,12 @@ impl App {
         Ok((extended.to_text(&self.pseudonyms), format_instant(extended.expires_ns())))
     }
 
-    fn own_reservation(&self, principal: &Principal, text: &str) -> Result<Reservation, Refusal> {
+    /// A reservation of the key, or of any where that `may` be.
+    fn held_reservation(&self, principal: &Principal, text: &str, may: bool) -> Result<Reservation, Refusal> {
         principal.may_ingest()?;
         let unknown = || Refusal::NotFound("there is no such reservation".into());
         let reservation = Reservation::from_text(text, &self.pseudonyms).ok_or_else(unknown)?;
-        if reservation.holder != holder(principal.key_id.as_deref()) && principal.may_administer().is_err() {
+        if reservation.holder != holder(principal.key_id.as_deref()) && !may {
             return Err(Refusal::Forbidden("this reservation was given to another API key".into()));
         }
         Ok(reservation)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use recoup_attribution::facts::{CellKey, Item};
-use recoup_ledger::{Line, LineKind, PriceModel, PricedKey};
+use recoup_ledger::{Line, LineKind, PriceModel, PriceVersion, PricedKey};
 use recoup_model::organisation::{Billing, Markup};
 use recoup_model::{Id, TokenClass};
 use recoup_money::Amount;
@@ -28,6 +28,13 @@ pub(crate) struct Asked<'a> {
     pub(crate) rows: usize,
     /// Whether the asker sees all teams.
     pub(crate) sees_all: bool,
+}
+
+/// Whether the asker may see what single nights saw of all teams' tasks: whoever sees all, and the team that runs the agent.
+fn sees_nights(case: &Case, asked: Asked<'_>, version: &PriceVersion) -> bool {
+    let agents = &case.world.history.on(version.from).organisation.agents;
+    let owner = agents.get(&version.key.agent).and_then(|agent| agent.owner.as_ref());
+    asked.sees_all || owner == Some(asked.team)
 }
 
 /// Explains a charge. Returns the reading of facts that makes it up, for its traces; `None`: it was not made of events.
@@ -58,7 +65,7 @@ pub(crate) fn explain_charge<'a>(
         (Some(from), model) => {
             let version = case.prices.iter().find(|version| version.key == priced && version.from == from);
             match version {
-                Some(version) => explain_version(found, (case, before), version)?,
+                Some(version) => explain_version(found, (case, before), (version, sees_nights(case, asked, version)))?,
                 None => found
                     .step(Step::new("price", &["PRC-2"]).say("it had no price at the close: its seed price applies")),
             }

@@ -28,7 +28,7 @@ fn quantity_name(model: PriceModel) -> (&'static str, &'static str) {
 pub(crate) fn explain_version(
     found: &mut Explained,
     (case, before): (&Case, Option<&Case>),
-    version: &PriceVersion,
+    (version, sees_nights): (&PriceVersion, bool),
 ) -> Result<(), Refusal> {
     let PriceVersion { key, from, to, price, .. } = version;
     let until = to.map_or_else(|| "the end of the month".to_owned(), |to| format!("{to}, exclusive"));
@@ -47,7 +47,7 @@ pub(crate) fn explain_version(
             found.tie("the price that the night gave", behind.state.price.unwrap_or_default(), *price);
             step = step.say(format!("it was given by the night of {}", behind.state.last_day));
             step = tell_inputs(step, version, &behind.state)?;
-            step = tell_nights(step, found, key, behind)?;
+            step = tell_nights(step, found, (key, sees_nights), behind)?;
         }
         (PriceOrigin::Night, None) => {
             step = step.say("the nights that gave it lie before the first closed month".to_owned());
@@ -92,10 +92,17 @@ fn tell_inputs(step: Step, version: &PriceVersion, state: &PriceState) -> Result
     Ok(step.say(format!("its inputs digest {} {words}", version.inputs)))
 }
 
-fn tell_nights(mut step: Step, found: &mut Explained, key: &PricedKey, behind: &Behind) -> Result<Step, Refusal> {
+/// Without the nights, which say what each saw of all teams' tasks, only the sums are told that they were smoothed to.
+fn tell_nights(
+    mut step: Step,
+    found: &mut Explained,
+    (key, sees_nights): (&PricedKey, bool),
+    behind: &Behind,
+) -> Result<Step, Refusal> {
     let (letter, words) = quantity_name(key.model);
     if let Some(night) = behind.nights.last() {
-        for line in arithmetic(night, letter)? {
+        let lines = if sees_nights { arithmetic(night, letter)? } else { Vec::new() };
+        for line in lines {
             step = step.calculate(line);
         }
         let again = smoothed(night)?;
@@ -107,6 +114,14 @@ fn tell_nights(mut step: Step, found: &mut Explained, key: &PricedKey, behind: &
     }
     if behind.nights.is_empty() {
         return Ok(step.say("the nights that gave it lie before the first closed month"));
+    }
+    if !sees_nights {
+        let nights = behind.nights.len();
+        return Ok(step.say(format!(
+            "the sums are those of the tasks of all teams, smoothed over {nights} nights; what each night saw is for the team \
+             that runs {} and for `finance`",
+            key.agent
+        )));
     }
     let skipped = behind.nights.len().saturating_sub(NIGHTS_MAX);
     let rows = behind.nights.iter().skip(skipped).map(|night| {

@@ -8,6 +8,7 @@ mod day;
 mod decoded;
 mod load;
 mod mark;
+mod moved;
 mod post;
 mod rows;
 mod seen;

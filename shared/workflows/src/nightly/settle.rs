@@ -19,6 +19,7 @@ use recoup_store::{Expect, Key};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::moved::{Basis, Moved};
 use crate::app::{App, World};
 use crate::close::{self, PeriodRecord};
 use crate::error::Refusal;
@@ -50,6 +51,8 @@ pub(crate) struct SettledPeriod {
     pub(crate) nights: BTreeMap<String, Digest>,
     /// Of the facts that it was settled from, where it is being closed, which events they count.
     pub(crate) days: BTreeMap<NaiveDate, Counted>,
+    /// What publishing it found; `None`: nothing is known of before.
+    pub(crate) moved: Option<Moved>,
 }
 
 /// What is kept of a settled period; lists lie beside it under the run.
@@ -61,19 +64,29 @@ pub(crate) struct SettledRecord {
     pub(crate) totals: Totals,
     pub(crate) prices: Digest,
     pub(crate) prices_run: String,
+    /// Of releases that did not note it: nothing.
+    #[serde(default)]
+    pub(crate) basis: Basis,
 }
 
 impl SettledPeriod {
     /// What a run says about it.
     pub(crate) fn summary(&self) -> Value {
-        json!({
+        let mut summary = json!({
             "period": self.period,
             "through": self.through,
             "totals": self.settlement.totals,
             "teams": self.settlement.lines.len(),
             "prices": self.settlement.prices.len(),
             "findings": self.settlement.findings.len(),
-        })
+        });
+        if let (Some(moved), Some(summary)) = (&self.moved, summary.as_object_mut()) {
+            summary.insert("changed".into(), json!(moved.changed));
+            if let Some(reason) = &moved.reason {
+                summary.insert("reason".into(), json!(reason));
+            }
+        }
+        summary
     }
 }
 
@@ -95,8 +108,8 @@ impl App {
     ) -> Result<Vec<SettledPeriod>, Refusal> {
         let mut settled = Vec::new();
         let outcome = self.settle_chain(world, (None, until), &mut settled).await;
-        for period in &settled {
-            self.publish(world, period).await?;
+        for period in &mut settled {
+            period.moved = self.publish(world, period).await?;
         }
         outcome.map(|()| settled)
     }
@@ -226,6 +239,7 @@ impl App {
             corrections,
             nights: BTreeMap::new(),
             days,
+            moved: None,
         })
     }
 
@@ -300,7 +314,8 @@ impl App {
     }
 
     /// Writes what a period amounts to: prices, ledger entries, and the final record that makes them current.
-    pub(crate) async fn publish(&self, world: &World, settled: &SettledPeriod) -> Result<(), Refusal> {
+    /// Tells whether it amounted to something else before.
+    pub(crate) async fn publish(&self, world: &World, settled: &SettledPeriod) -> Result<Option<Moved>, Refusal> {
         let key = Key::new(SETTLED, settled.period.to_string());
         let before = records::get::<SettledRecord>(self.books(), &key).await?;
         let run = self.new_run()?;
@@ -321,14 +336,16 @@ impl App {
         records::write_in_groups(self.books(), writes).await?;
         self.post_balances(settled.period, &run, &settlement.balances).await?;
         let totals = settlement.totals;
-        let record =
-            SettledRecord { period: settled.period, run, through: settled.through, totals, prices, prices_run };
+        let basis = Basis::of(settled.period, &world.history, settlement)?;
+        let moved = basis.moved(before.as_ref().map(|(record, _)| &record.basis), &world.history);
+        let through = settled.through;
+        let record = SettledRecord { period: settled.period, run, through, totals, prices, prices_run, basis };
         let expect = before.as_ref().map_or(Expect::Absent, |(_, version)| Expect::Version(*version));
         self.books().write(vec![records::put(key, &record, expect)?]).await?;
         if let Some((old, _)) = before {
             records::remove_all(self.books(), &partition, &format!("{}/", old.run)).await?;
         }
-        Ok(())
+        Ok(moved)
     }
 
     pub(crate) async fn settled_list<T: serde::de::DeserializeOwned>(

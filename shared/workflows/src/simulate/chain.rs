@@ -33,6 +33,14 @@ pub(crate) struct Month {
     pub(crate) closed: Option<PeriodRecord>,
 }
 
+impl Month {
+    /// Its days that have a night, or lie before one that has.
+    pub(crate) fn days(&self) -> impl Iterator<Item = NaiveDate> + use<> {
+        let through = self.through;
+        self.period.days().take_while(move |day| *day <= through)
+    }
+}
+
 /// A month under both rules.
 pub(crate) struct Replayed {
     pub(crate) period: Period,
@@ -181,7 +189,7 @@ impl App {
         let from = (self.marked_through().await?, Prints::Stored);
         let dirty: BTreeSet<NaiveDate> =
             stale.iter().copied().filter(|day| month.period.contains(*day) && *day <= month.through).collect();
-        let days: Vec<NaiveDate> = month.period.days().take_while(|day| *day <= month.through).collect();
+        let days: Vec<NaiveDate> = month.days().collect();
         let mut after = BTreeMap::new();
         for (number, part) in days.chunks(DAYS_PER_STEP).enumerate() {
             let done = number.saturating_mul(DAYS_PER_STEP);

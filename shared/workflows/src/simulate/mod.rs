@@ -8,6 +8,7 @@
 mod chain;
 mod compare;
 mod elsewhere;
+mod once;
 mod overlay;
 mod own;
 mod volatility;
@@ -16,7 +17,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use recoup_ledger::{Line, LineKind};
-use recoup_model::organisation::{Change, ChangeKind, History, diff, parse};
+use recoup_model::organisation::{Change, ChangeKind, History, Version, diff, parse};
 use recoup_model::{FindingKind, Id, Period, limits};
 use recoup_money::Amount;
 use serde::{Deserialize, Serialize};
@@ -126,7 +127,7 @@ impl App {
         let last = months.last().map(|month| month.through).unwrap_or_default();
         answer.insert("currency".into(), json!(world.history.on(last).organisation.currency));
         answer.insert("periods".into(), json!(months.iter().map(|month| month.period).collect::<Vec<_>>()));
-        answer.insert("changes".into(), changes((&world.history, other), last, team.is_none())?);
+        answer.insert("changes".into(), changes((&world.history, other), months, team.is_none())?);
         answer.insert("attributed_again".into(), json!(facts_differ(&world.history, other)));
         answer.insert("volatility_is".into(), json!(volatility::FORMULA));
         let mut notes = notes(months, &replayed, team.as_deref());
@@ -231,16 +232,26 @@ fn last_day(period: Period) -> chrono::NaiveDate {
     period.days().last().unwrap_or_default()
 }
 
-/// What differs from the organisation file of the last day. People are left out of it: they stand under pseudonyms. What was
+/// What differs from the organisation files that held in some months, the last one first. People are left out of it: they stand under pseudonyms. What was
 /// there before is for those who may read the file.
-fn changes((history, other): (&History, &History), last: chrono::NaiveDate, may_read: bool) -> Result<Value, Refusal> {
-    let read = |history: &History| {
-        parse(&history.on(last).text).map_err(|problems| {
+fn changes((history, other): (&History, &History), months: &[Month], may_read: bool) -> Result<Value, Refusal> {
+    let read = |version: &Version| {
+        parse(&version.text).map_err(|problems| {
             let detail = problems.first().map(ToString::to_string).unwrap_or_default();
             Refusal::computation("read an organisation file", detail)
         })
     };
-    let changes = diff(Some(&read(history)?), &read(other)?).into_iter().take(CHANGES_MAX);
+    let mut compared = BTreeSet::new();
+    let mut changes: Vec<Change> = Vec::new();
+    for day in months.iter().flat_map(Month::days).collect::<Vec<_>>().into_iter().rev() {
+        let (old, new) = (history.on(day), other.on(day));
+        if compared.insert(old.number) {
+            let found = diff(Some(&read(old)?), &read(new)?);
+            let fresh: Vec<Change> = found.into_iter().filter(|change| !changes.contains(change)).collect();
+            changes.extend(fresh);
+        }
+    }
+    let changes = changes.into_iter().take(CHANGES_MAX);
     let told = |change: Change| Change { before: change.before.filter(|_| may_read), ..change };
     let changes = changes.filter(|change| may_read || change.kind != ChangeKind::Removed);
     Ok(json!(changes.map(told).collect::<Vec<_>>()))

@@ -11,7 +11,7 @@ use recoup_model::Digest;
 use recoup_model::organisation::{FileProblem, History, Version, parse};
 use toml::{Table, Value};
 
-use super::own;
+use super::{once, own};
 use crate::error::Refusal;
 use crate::organisation::under_pseudonyms;
 use crate::people::Pseudonyms;
@@ -26,7 +26,7 @@ const AGENTS: &str = "agents";
 /// Keys of an agent that name nothing else in the file.
 const OF_AGENT: [&str; 4] = ["billing", "critical", "idle_rate", "markup"];
 /// Sections whose entries have an id.
-const BY_ID: [&str; 6] = ["teams", AGENTS, "pools", "task_types", "people", "recurring"];
+pub(super) const BY_ID: [&str; 6] = ["teams", AGENTS, "pools", "task_types", "people", "recurring"];
 /// Sections whose entries are laid over as a whole, with what tells them apart.
 const BY_SUBJECT: [(&str, &[&str]); 2] =
     [("prices", &["provider", "model", "sku", "unit"]), ("rates", &["from_currency", "to_currency"])];
@@ -57,7 +57,7 @@ pub(crate) struct Overlay {
     settings: Vec<Setting>,
 }
 
-fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Refusal {
+pub(super) fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Refusal {
     Refusal::invalid("invalid-simulation", field, detail)
 }
 
@@ -78,6 +78,7 @@ impl Overlay {
                 .map_err(|error| invalid("rate_card", format!("the rate card is no TOML: {}", one_line(&error))))?,
         };
         check_sections(&card)?;
+        once::check_card(&card)?;
         if only.is_some() {
             own::check_sections(&card, settings)?;
         }
@@ -88,6 +89,7 @@ impl Overlay {
         if let Some(team) = only {
             own::check(team, (&card, &settings), |section| declared.ids_of(section))?;
         }
+        once::check_settings(&settings, &card, history)?;
         let overlay = Self { card, settings };
         if overlay.card.is_empty() && overlay.settings.is_empty() {
             return Err(invalid("policy", format!("nothing is to be changed; name a rate card, or set {SETTABLE}")));
@@ -175,7 +177,7 @@ fn has_effect(policy: &str) -> Result<(), Refusal> {
     }
 }
 
-fn id_of(entry: &Value) -> Option<&str> {
+pub(super) fn id_of(entry: &Value) -> Option<&str> {
     entry.get("id")?.as_str()
 }
 
@@ -270,6 +272,16 @@ fn read_value(text: &str) -> Option<Value> {
 }
 
 impl Setting {
+    pub(super) const fn takes_away(&self) -> bool {
+        self.value.is_none()
+    }
+
+    /// The key as an answer names it.
+    pub(super) fn field(&self) -> String {
+        let id = self.id.as_deref().into_iter();
+        [self.section].into_iter().chain(id).chain(self.path.iter().map(String::as_str)).collect::<Vec<_>>().join(".")
+    }
+
     fn lay(&self, file: &mut Table) -> Result<(), Refusal> {
         let Some(id) = &self.id else {
             let policy = file.entry("policy").or_insert_with(|| Value::Table(Table::new()));

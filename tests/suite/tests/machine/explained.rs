@@ -161,3 +161,42 @@ fn evt_2_a_call_that_another_trace_took_over_is_the_cause_of_a_correction() {
     assert_eq!(rows(late), [["trace-first", "beta", "0.09", "0"]], "{late}");
     assert!(!late.to_string().contains("prices that came later"), "{late}");
 }
+
+/// ATR-1: what a night saw of all teams' tasks less one's own is what another team spent.
+#[test]
+fn prc_1_what_single_nights_saw_is_for_finance_and_the_team_that_runs_the_agent() {
+    let month = Month::before_today(1);
+    let organisation = |owner: &str| {
+        ORGANISATION
+            .replace("[policy]", "[policy]\nmin_tasks = 1\nmin_days = 1")
+            .replace("billing = \"task\"", &format!("billing = \"task\"{owner}"))
+    };
+    let work = |id: &str, day: u32, team: &str| {
+        let tags = json!({ "agent": "worker", "task_type": "fix", "team": team });
+        let mut done = call(id, &noon(month.day(day)), 10_000, tags);
+        done["status"] = "ok".into();
+        done
+    };
+    // The price that the first day's night gave.
+    let nights = |books: &Books, (key, line): (&str, usize)| {
+        let server = books.serve();
+        let found =
+            server.client(key).json(&format!("/v1/statements/{month}/alpha/lines/{line}/explanation?rows=1000"));
+        assert_eq!(found["ties"], true, "{found}");
+        let price = step(&found, "price").clone();
+        assert!(price.to_string().contains("S_C / S_N"), "the sums are told: {price}");
+        !price["table"].is_null()
+    };
+    for (owner, sees) in [("", false), ("\nowner = \"beta\"", false), ("\nowner = \"alpha\"", true)] {
+        let books = Books::of(&organisation(owner));
+        let events = [work("a", 3, "alpha"), work("b", 3, "beta"), work("c", 6, "beta"), work("d", 9, "alpha")];
+        books.ingest(&lines(&events)).ended(0);
+        books.close(month);
+        let statement: Value = serde_json::from_slice(&books.statement_bytes(month, "alpha")).unwrap();
+        let is_later = |line: &Value| line["unit"] == "task" && line["price"] != "0.05";
+        let at =
+            statement["lines"].as_array().unwrap().iter().position(is_later).unwrap_or_else(|| panic!("{statement}"));
+        assert!(nights(&books, (&books.key("finance", None), at + 1)), "{owner}");
+        assert_eq!(nights(&books, (&books.key("viewer", Some("alpha")), at + 1)), sees, "{owner}");
+    }
+}

@@ -58,3 +58,42 @@ fn a_late_event_runs_exactly_its_days_again_and_says_why() {
     assert_eq!(touched, [3, 7].map(|day| month.day(day).to_string()));
     assert!(days(&outcome).iter().all(|(_, reason)| reason.contains("new events")), "{outcome}");
 }
+
+/// CLO-5, POOL-1: a pool whose basis changed runs no day again, and what the days come to is told to have moved, and why.
+#[test]
+fn clo_5_a_pool_that_changed_moves_the_month_and_says_why() {
+    let month = Month::before_today(1);
+    let organisation = |basis: &str| {
+        format!(
+            "{SMALL}\n[[agents]]\nid = \"search\"\nshared_pool = \"common\"\n[[pools]]\nid = \"common\"\nbasis = \"{basis}\"\n"
+        )
+    };
+    let books = Books::of(&organisation("invocations"));
+    let call = |id: &str, agent: Option<&str>, team: &str| {
+        let mut call = large_call(id, id, &noon(month.day(3)), team);
+        if let Some(agent) = agent {
+            call.insert("tags".into(), serde_json::json!({ "team": team, "agent": agent }));
+        }
+        call
+    };
+    let calls = [
+        call("a", Some("search"), "support"),
+        call("b", None, "support"),
+        call("c", None, "marketing"),
+        call("d", None, "marketing"),
+    ];
+    books.ingest(&lines(&calls)).ended(0);
+    books.json(&["nightly", "--all"]);
+    let period = |outcome: &Value| outcome["periods"][0].clone();
+    let same = period(&books.json(&["nightly", "--all"]));
+    assert_eq!((&same["changed"], &same["reason"]), (&false.into(), &Value::Null), "{same}");
+    books.apply(&organisation("direct_cost"), &["--effective", &month.first().to_string()]).ended(0);
+    let outcome = books.json(&["nightly", "--all"]);
+    assert_eq!(days(&outcome), []);
+    let moved = period(&outcome);
+    assert_eq!(moved["changed"], true, "{moved}");
+    assert_eq!(moved["reason"], "organisation changed: pools[common].basis", "{moved}");
+    books.apply(&organisation("even"), &["--effective", &month.first().to_string()]).ended(0);
+    let said = books.run(&["nightly", "--all"]).ended(0).said();
+    assert!(said.contains("what the days come to has") && said.contains("pools[common].basis"), "{said}");
+}
