@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::problem::Problem;
 use crate::wrong_json;
 
-/// How long a body may take as a whole: the largest one at 2 Mbit/s.
+/// How long a body may take as a whole: the largest one at 0.6 Mbit/s.
 const BODY_TIME_MAX: Duration = Duration::from_secs(120);
 /// How long a body may say nothing.
 const BODY_PAUSE_MAX: Duration = Duration::from_secs(15);

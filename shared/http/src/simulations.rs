@@ -54,8 +54,9 @@ fn read_request(bytes: &[u8]) -> Result<SimulationRequest, Problem> {
             return Err(Problem::invalid("invalid-range", "months", detail));
         }
     };
-    if wanted.months.is_some_and(|months| months > MONTHS_MAX) {
-        return Err(Problem::invalid("invalid-range", "months", format!("write at most {MONTHS_MAX} months")));
+    if let Some(months) = wanted.months.filter(|months| *months > MONTHS_MAX) {
+        let detail = format!("{months} months; write at most {MONTHS_MAX}");
+        return Err(Problem::invalid("invalid-range", "months", detail));
     }
     // Numbers as they were written: no decimal goes through a binary fraction.
     let text = |value: Box<RawValue>| match serde_json::from_str(value.get()) {

@@ -158,7 +158,8 @@ fn render(found: &Value, width: Option<u16>) -> String {
         parts.extend([String::new(), heading(step)]);
         parts.extend(list(step, "says").iter().map(|text| format!("  {}", plain(text))));
         parts.extend(list(step, "arithmetic").iter().map(|text| format!("  {}", plain(text))));
-        if let Some(table) = step.get("table").filter(|table| !list(table, "rows").is_empty()) {
+        let says = |table: &&Value| !list(table, "rows").is_empty() || table.get("rest").is_some_and(Value::is_array);
+        if let Some(table) = step.get("table").filter(says) {
             parts.push(String::new());
             parts.extend(grid(table).render(width).lines().map(|line| format!("  {line}").trim_end().to_owned()));
             let (shown, all) = (list(table, "rows").len(), table.get("rows_in_all").and_then(Value::as_u64));

@@ -22,7 +22,8 @@ struct Rated {
 /// The arithmetic of what a lens reads, a line a price. A cell that no single price explains, as its events were of several
 /// tiers or contexts, is told as such.
 pub(crate) fn arithmetic(case: &Case, lens: &Lens<'_>, prices: &[ProviderPrice]) -> Result<Vec<String>, Refusal> {
-    let currency = case.world.history.on(case.through()).organisation.currency;
+    let organisation = &case.world.history.on(case.through()).organisation;
+    let (currency, has_rates) = (organisation.currency, !organisation.rates.is_empty());
     let calendar = case.world.history.calendar();
     let mut by_price: BTreeMap<Option<usize>, Rated> = BTreeMap::new();
     for (day, facts) in &case.days {
@@ -44,6 +45,9 @@ pub(crate) fn arithmetic(case: &Case, lens: &Lens<'_>, prices: &[ProviderPrice])
     }
     if let Some(rated) = alone {
         let why = match prices {
+            [] if has_rates => {
+                "as its source reported, by the exchange rate of its day where that was in another currency"
+            }
             [] => "as its source reported",
             [one, ..] if one.currency != currency => "each event converted by the rate of its day",
             _ => "of several of these prices on one day; the events of the traces below tell which",

@@ -101,7 +101,8 @@ impl App {
         let world = self.world().await?;
         let overlay = Overlay::read(card, &request.policy, (&world.history, team.as_deref()))?;
         let other = overlay.lay_over(&world.history, &self.pseudonyms)?;
-        let months = choose(self.months_settled().await?, request.months)?;
+        let today = world.history.calendar().day_of(self.now_ns());
+        let months = choose(self.months_settled().await?, request.months, today)?;
         Ok(Simulation { team, world, other, months, asked: request.months })
     }
 
@@ -190,10 +191,11 @@ fn overflow() -> Refusal {
 }
 
 /// The months asked for, which follow each other.
-fn choose(mut settled: Vec<Month>, wanted: Months) -> Result<Vec<Month>, Refusal> {
-    let is_over = |month: &Month| month.closed.is_some() || month.through >= last_day(month.period);
+fn choose(mut settled: Vec<Month>, wanted: Months, today: chrono::NaiveDate) -> Result<Vec<Month>, Refusal> {
+    let is_whole = |last: chrono::NaiveDate, month: &Month| month.through >= last && last < today;
+    let is_over = |month: &Month| month.closed.is_some() || is_whole(last_day(month.period), month);
     match wanted {
-        Months::Last(0) => return Err(Refusal::invalid("invalid-range", "months", "write 1 or more months")),
+        Months::Last(0) => return Err(Refusal::invalid("invalid-range", "months", "0 months; write 1 or more")),
         Months::Last(count) => {
             // A month that is not over says little about a rate card; where there is no other it has to do.
             if settled.iter().any(is_over) {
