@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request};
 use axum::middleware::map_request;
-use recoup_http::{Access, InProcess, Origin, SILENCE_MAX, SlackDoor, TcpDoor, router, router_with_slack};
+use recoup_http::{Access, Connection, InProcess, Origin, SILENCE_MAX, SlackDoor, TcpDoor, router, router_with_slack};
 use recoup_store::{SystemClock, causes};
 use recoup_store_sqlite::{OpenError, Options, SqliteStore};
 use recoup_workflows::notify::AlertQueue;
@@ -164,7 +164,7 @@ impl Host {
         let bound = listener.local_addr().map_err(at)?;
         let service = router_with_slack(Arc::clone(&self.app), Access::Keys, self.jobs.clone(), slack);
         // The address that connected: a proxy's where one stands in front.
-        let service = service.into_make_service_with_connect_info::<Origin>();
+        let service = service.into_make_service_with_connect_info::<Connection>();
         let serve = axum::serve(TcpDoor::new(listener, SILENCE_MAX), service).with_graceful_shutdown(self.stopped());
         self.servers.push(tokio::spawn(serve.into_future()));
         Ok(bound)

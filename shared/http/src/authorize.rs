@@ -62,6 +62,7 @@ const SHAPE: &str = "{\"tags\":{\"team\":\"support\"},\"estimate\":{\"amount\":\
 
 pub(crate) async fn post_authorize(State(shared): State<Shared>, request: Request) -> Result<Response, Problem> {
     let (mut parts, request) = request.into_parts();
+    let _working = origin::works(&parts.extensions);
     let principal = shared.principal_from(&parts.headers, origin::of_request(&parts.extensions)).await?;
     if parts.uri.query().is_some() {
         Box::pin(Arguments::from_request_parts(&mut parts, &shared)).await?.only(&[])?;

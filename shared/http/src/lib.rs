@@ -11,6 +11,7 @@ mod arguments;
 mod authorize;
 mod body;
 mod budgets;
+mod door;
 mod events;
 mod explanations;
 mod jobs;
@@ -40,9 +41,10 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tower::limit::GlobalConcurrencyLimitLayer;
 
 pub use crate::authorize::Denied;
+pub use crate::door::{Connection, SILENCE_MAX, TcpDoor};
 pub use crate::events::Counted;
 pub use crate::jobs::{InProcess, Jobs};
-pub use crate::origin::{Origin, SILENCE_MAX, TcpDoor};
+pub use crate::origin::Origin;
 pub use crate::slack::{Answering, SlackDoor};
 
 use crate::problem::Problem;

@@ -91,7 +91,7 @@ async fn a_silent_connection_is_let_go_of() {
     let address = listener.local_addr().unwrap();
     let door = TcpDoor::new(listener, Duration::from_millis(300));
     let serving =
-        axum::serve(door, served.service.clone().into_make_service_with_connect_info::<recoup_http::Origin>());
+        axum::serve(door, served.service.clone().into_make_service_with_connect_info::<recoup_http::Connection>());
     let serving = tokio::spawn(serving.into_future());
     let whole = "GET /healthz HTTP/1.1\r\nHost: recoup\r\n\r\n";
     for said in ["", "GET /healthz HT", "POST /v1/events HTTP/1.1\r\nHost: recoup\r\nContent-Length: 9\r\n\r\n{", whole]
