@@ -77,15 +77,16 @@ pub(crate) fn has_books(folder: &Path) -> bool {
 }
 
 /// Refuses a folder whose database is gone, or was cut off to nothing, while what is made after it is there: it would look
-/// like a new one.
+/// like a new one, and `SQLite` removes a log that lies beside an empty database.
 pub(crate) fn check_not_lost(folder: &Path) -> Result<(), Failure> {
     let is_empty = |name: &str| fs::metadata(folder.join(name)).map_or(true, |found| found.len() == 0);
     let has_documents = || fs::read_dir(folder.join(DOCUMENTS)).is_ok_and(|mut found| found.next().is_some());
-    if !is_empty(DATABASE) || !is_empty(DATABASE_LOG) || !(folder.join(USER_KEY).exists() || has_documents()) {
+    let has_more = || folder.join(USER_KEY).exists() || !is_empty(DATABASE_LOG) || has_documents();
+    if !is_empty(DATABASE) || !has_more() {
         return Ok(());
     }
     Err(Failure::failed(format!(
-        "the data folder `{}` has lost its database: {DATABASE} is empty or gone, and {USER_KEY} or {DOCUMENTS} is there; \
+        "the data folder `{}` has lost its database: {DATABASE} is empty or gone, and what is made after it is there; \
          restore the folder from a backup, or choose another one to begin anew",
         folder.display()
     )))

@@ -131,7 +131,9 @@ pub(crate) async fn post_prices(
     let dry_run = arguments.flag("dry_run")?;
     let from = arguments.parsed::<NaiveDate>("from", "a day as 2026-11-01")?;
     let today = DateTime::from_timestamp_nanos(shared.app.ports.clock.now_ns()).date_naive();
+    let _upload = shared.upload().await?;
     let bytes = body::read_text_of_json(&headers, request, IMPORT_BYTES_MAX).await?;
+    let _let_in = shared.let_in().await?;
     let holds = (from.unwrap_or(today), dry_run);
     Ok(Json(shared.app.import_prices(&principal, utf8(&bytes)?, &source, holds).await?))
 }

@@ -9,6 +9,7 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use recoup_metering::Shape;
+use recoup_model::limits::BODY_BYTES_MAX;
 use recoup_workflows::Refusal;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
@@ -42,6 +43,11 @@ pub(crate) async fn read_text_of_json(headers: &HeaderMap, body: Body, most: usi
             Err(Problem::unsupported("this takes one JSON document, no lines; send application/json".to_owned()))
         }
     }
+}
+
+/// Reads a body as it was sent, of at most [`BODY_BYTES_MAX`] bytes: a route that takes fewer looks again.
+pub(crate) async fn hold(body: Body) -> Result<Bytes, Problem> {
+    collect(body, BODY_BYTES_MAX).await
 }
 
 /// Reads a body of at most `most` bytes, before and after decompression (gzip, zstd or none).

@@ -103,6 +103,15 @@ impl Guest {
         Self { stream, silence, moved, timer, busy: Busy::default() }
     }
 
+    /// Notes what was taken; whoever takes nothing for too long is let go of.
+    fn note_write(&mut self, written: Poll<io::Result<usize>>, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.moved = Instant::now();
+            return written;
+        }
+        self.poll_silence(context).map(|()| Err(io::Error::from(io::ErrorKind::TimedOut)))
+    }
+
     /// Ready once it has been silent for too long.
     fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
@@ -131,10 +140,7 @@ impl AsyncRead for Guest {
 impl AsyncWrite for Guest {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        if written.is_ready() {
-            self.moved = Instant::now();
-        }
-        written
+        self.note_write(written, context)
     }
 
     fn poll_write_vectored(
@@ -143,10 +149,7 @@ impl AsyncWrite for Guest {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, bytes);
-        if written.is_ready() {
-            self.moved = Instant::now();
-        }
-        written
+        self.note_write(written, context)
     }
 
     fn is_write_vectored(&self) -> bool {

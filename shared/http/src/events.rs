@@ -6,8 +6,8 @@ use axum::http::HeaderMap;
 use axum::{Extension, Json};
 use recoup_metering::Shape;
 use recoup_model::limits::BODY_BYTES_MAX;
+use recoup_workflows::Principal;
 use recoup_workflows::ingest::{Listing, Receipt};
-use recoup_workflows::{Principal, Refusal};
 
 use crate::arguments::Arguments;
 use crate::problem::Problem;
@@ -46,8 +46,7 @@ pub(crate) async fn post_events(
             return Err(problem);
         }
     };
-    let held = shared.uploads.acquire().await;
-    let _held = held.map_err(|error| Refusal::computation("read events", error))?;
+    let _upload = shared.upload().await?;
     let bytes = body::read(&headers, request, BODY_BYTES_MAX).await?;
     let _let_in = shared.let_in().await?;
     let receipt = shared.app.ingest(&principal, &bytes, shape, listing).await?;

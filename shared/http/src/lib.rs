@@ -27,17 +27,21 @@ mod wrong_json;
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::Router;
-use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::body::Body;
+use axum::extract::{Request, State};
 use axum::http::header::AUTHORIZATION;
-use axum::middleware::from_fn;
+use axum::http::{HeaderMap, Method};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::{delete, get, post};
 use recoup_workflows::{App, Principal, Refusal};
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 use tower::limit::GlobalConcurrencyLimitLayer;
 
 pub use crate::authorize::Denied;
@@ -51,8 +55,10 @@ use crate::problem::Problem;
 
 /// Requests worked on at the same time; more wait.
 pub const REQUESTS_AT_ONCE_MAX: usize = 1_024;
-/// Bodies of events that are held at the same time, from those who may send them; more wait, and keep nobody else waiting.
+/// Bodies that are held at the same time, of those who have a key; more wait, and keep no question waiting.
 pub const UPLOADS_AT_ONCE_MAX: usize = 1_024;
+/// How long a body waits for its place.
+const UPLOAD_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Who may reach the router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +99,17 @@ impl Shared {
         self.gate.acquire().await.map_err(|error| Refusal::computation("let a request in", error).into())
     }
 
+    /// A place among the bodies that are held. Where every place is taken by somebody slow, others are told so in time.
+    async fn upload(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        match timeout(UPLOAD_WAIT_MAX, self.uploads.acquire()).await {
+            Ok(place) => place.map_err(|error| Refusal::computation("hold a body", error).into()),
+            Err(_) => Err(Problem::busy(format!(
+                "{UPLOADS_AT_ONCE_MAX} bodies are on their way, and none of them ended within {} s; nothing was stored, try again",
+                UPLOAD_WAIT_MAX.as_secs()
+            ))),
+        }
+    }
+
     /// Who asks.
     async fn principal(&self, headers: &HeaderMap) -> Result<Principal, Problem> {
         self.principal_from(headers, origin::of(headers)).await
@@ -129,7 +146,6 @@ pub fn router_with_slack(app: Arc<App>, access: Access, jobs: Arc<dyn Jobs>, sla
         .route("/openapi.json", get(openapi))
         .route("/v1/costs", get(reports::get_costs))
         .route("/v1/traces/{trace_id}", get(reports::get_trace))
-        .route("/v1/prices", get(admin::get_prices).post(admin::post_prices))
         .route("/v1/prices/imports", get(admin::get_imports))
         .route("/v1/prices/tasks", get(reports::get_task_prices))
         .route("/v1/rate-cards/{period}", get(rate_cards::get_rate_card))
@@ -140,7 +156,6 @@ pub fn router_with_slack(app: Arc<App>, access: Access, jobs: Arc<dyn Jobs>, sla
         .route("/v1/periods", get(reports::get_periods))
         .route("/v1/periods/{period}/manifest", get(statements::get_manifest))
         .route("/v1/statements", get(statements::get_statements))
-        .route("/v1/statements/verify", post(statements::post_verify))
         .route("/v1/statements/{period}/{team}", get(statements::get_statement))
         .route("/v1/statements/{period}/{team}/lines/{line}/explanation", get(explanations::get_explanation))
         .route("/v1/reservations/{id}", delete(authorize::delete_reservation))
@@ -168,15 +183,31 @@ pub fn router_with_slack(app: Arc<App>, access: Access, jobs: Arc<dyn Jobs>, sla
         .route("/v1/keys", get(admin::get_keys).post(admin::post_key))
         .route("/v1/keys/{id}", delete(admin::delete_key))
         .layer(gate.clone())
+        .layer(from_fn_with_state(shared.clone(), hold_body))
         // Those who may send large bodies, or anybody a body, go through the gate by themselves.
-        .route("/v1/events", get(reports::get_events).layer(gate).post(events::post_events))
+        .route("/v1/events", get(reports::get_events).layer(gate.clone()).post(events::post_events))
+        .route("/v1/prices", get(admin::get_prices).layer(gate).post(admin::post_prices))
         .route("/v1/slack/actions", post(slack::post_actions))
+        .route("/v1/statements/verify", post(statements::post_verify))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn(origin::note))
         // Agents wait for it: it looks up from where a request came by itself, without layers.
         .route("/v1/authorize", post(authorize::post_authorize).fallback(wrong_method))
         .with_state(shared)
+}
+
+/// Reads the body of a request before it takes a place among those that are worked on: whoever sends slowly keeps nobody else
+/// waiting. Who has no key sends it to a handler that refuses without reading it.
+async fn hold_body(State(shared): State<Shared>, request: Request, next: Next) -> Result<Response, Problem> {
+    let has_body = matches!(*request.method(), Method::POST | Method::PUT);
+    if !has_body || shared.principal(request.headers()).await.is_err() {
+        return Ok(next.run(request).await);
+    }
+    let _upload = shared.upload().await?;
+    let (parts, body) = request.into_parts();
+    let body = body::hold(body).await?;
+    Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
 }
 
 async fn health(State(shared): State<Shared>) -> Result<Json<Value>, Problem> {

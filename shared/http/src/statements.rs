@@ -144,6 +144,8 @@ pub(crate) async fn post_verify(
     let principal = shared.principal(&headers).await?;
     arguments.only(&[])?;
     principal.seen_team()?;
+    let _upload = shared.upload().await?;
     let bytes = body::read(&headers, request, STATEMENT_BYTES_MAX).await?;
+    let _let_in = shared.let_in().await?;
     Ok(Json(shared.app.verify(&principal, &bytes).await?))
 }

@@ -207,6 +207,15 @@ fn scan_back(
 /// A group of writes, and where its answer goes.
 pub(crate) type Group = (Vec<Write>, oneshot::Sender<Result<(), WriteError>>);
 
+/// The bytes of a group's values.
+pub(crate) fn size((writes, _): &Group) -> usize {
+    let of = |write: &Write| match write {
+        Write::Put { value, .. } => value.len(),
+        Write::Delete { .. } => 0,
+    };
+    writes.iter().map(of).sum()
+}
+
 /// Commits groups together; all of a group is written, or nothing.
 pub(crate) fn commit(connection: &mut Connection, groups: Vec<Group>) {
     together::commit(connection, WRITING, groups, |connection, writes| apply(connection, writes));

@@ -34,8 +34,9 @@ const EVENTS_WAITING_MAX: u32 = 65_536;
 /// Events of one group commit.
 pub(crate) const EVENTS_PER_COMMIT_MAX: usize = 16_384;
 
-/// Groups of book writes of one commit; each is bounded by itself.
+/// Groups of book writes of one commit, and their bytes, which one group may exceed: what waits behind it waits for it.
 pub(crate) const GROUPS_PER_COMMIT_MAX: usize = 16;
+const GROUP_BYTES_PER_COMMIT_MAX: usize = 4 * 1024 * 1024;
 /// Changes of leases of one group commit.
 pub(crate) const LEASES_PER_COMMIT_MAX: usize = 256;
 
@@ -201,8 +202,12 @@ impl Thread {
                 drop(reply.send(live::post(&mut self.connection, &changes, &deltas)));
             }
             Job::Write(first) => {
+                let mut bytes = books::size(&first);
                 let groups = self.more(first, GROUPS_PER_COMMIT_MAX, |job| match job {
-                    Job::Write(next) => Ok(next),
+                    Job::Write(next) if bytes.saturating_add(books::size(&next)) <= GROUP_BYTES_PER_COMMIT_MAX => {
+                        bytes = bytes.saturating_add(books::size(&next));
+                        Ok(next)
+                    }
                     other => Err(other),
                 });
                 books::commit(&mut self.connection, groups);
@@ -223,7 +228,7 @@ impl Thread {
     }
 
     /// What waits already and is `of` the kind of the first, at most `most` with it.
-    fn more<T>(&mut self, first: T, most: usize, of: impl Fn(Job) -> Result<T, Job>) -> Vec<T> {
+    fn more<T>(&mut self, first: T, most: usize, mut of: impl FnMut(Job) -> Result<T, Job>) -> Vec<T> {
         let mut taken = vec![first];
         while taken.len() < most
             && let Ok(job) = self.waiting.try_recv()

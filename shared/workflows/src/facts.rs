@@ -286,8 +286,25 @@ impl<'a> NightRows<'a> {
     }
 }
 
-/// The facts of a night in the grain of settlements.
+/// The night that has taken the place of one, whose rows are gone then; `None`: it is current.
+async fn newer(books: &dyn Books, night: &Night) -> Result<Option<Night>, StoreError> {
+    let key = Key::new(NIGHTS, night_sort(night.day, night.lane));
+    let current = records::get::<Night>(books, &key).await?.map(|(current, _)| current);
+    Ok(current.filter(|current| current.rows() != night.rows()))
+}
+
+/// The facts of a night in the grain of settlements, or of the one that took its place while they were read.
 async fn read_settlement_facts(books: &dyn Books, night: &Night) -> Result<SettlementFacts, StoreError> {
+    match read_settlement_rows(books, night).await {
+        Err(error @ StoreError::Damaged { .. }) => match newer(books, night).await? {
+            Some(current) => read_settlement_rows(books, &current).await,
+            None => Err(error),
+        },
+        read => read,
+    }
+}
+
+async fn read_settlement_rows(books: &dyn Books, night: &Night) -> Result<SettlementFacts, StoreError> {
     if night.form != FACTS_FORM {
         let detail = "they are in the form of another release; run `recoup nightly`".to_owned();
         return Err(StoreError::Damaged { what: format!("the record of the facts of {}", night.day), detail });
@@ -300,8 +317,18 @@ async fn read_settlement_facts(books: &dyn Books, night: &Night) -> Result<Settl
     Ok(facts)
 }
 
-/// The facts of a night as fine as queries ask.
+/// The facts of a night as fine as queries ask, or of the one that took its place while they were read.
 async fn read_facts(books: &dyn Books, night: &Night) -> Result<DayFacts, StoreError> {
+    match read_rows(books, night).await {
+        Err(error @ StoreError::Damaged { .. }) => match newer(books, night).await? {
+            Some(current) if current.keeps_queries() => read_rows(books, &current).await,
+            _ => Err(error),
+        },
+        read => read,
+    }
+}
+
+async fn read_rows(books: &dyn Books, night: &Night) -> Result<DayFacts, StoreError> {
     let mut rows = NightRows::new(books, night);
     let head: QueryHead = rows.text("query").await?;
     let cells = packed::read_cells(&mut rows).await?;
@@ -313,7 +340,7 @@ async fn read_facts(books: &dyn Books, night: &Night) -> Result<DayFacts, StoreE
         agents: head.agents,
         finding_counts: head.finding_counts,
         findings: findings.into_iter().flat_map(|(_, found)| found).collect(),
-        ..read_settlement_facts(books, night).await?.with_cells(cells)
+        ..read_settlement_rows(books, night).await?.with_cells(cells)
     })
 }
 

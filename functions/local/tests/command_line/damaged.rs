@@ -90,6 +90,11 @@ fn clo_2_a_folder_that_lost_its_database_is_not_a_new_one() {
     };
     fs::write(&database, "").unwrap();
     lost("empty");
+    // A process that was killed left what it wrote last.
+    fs::write(data.join("recoup.sqlite3-wal"), "what was written last").unwrap();
+    lost("empty, beside its log");
+    assert_eq!(fs::read(data.join("recoup.sqlite3-wal")).unwrap(), b"what was written last");
+    fs::remove_file(data.join("recoup.sqlite3-wal")).unwrap();
     fs::remove_file(&database).unwrap();
     lost("gone");
     fs::rename(data.join("documents"), folder.path().join("documents")).unwrap();

@@ -73,9 +73,15 @@ impl Served {
 async fn bodies_that_never_end_keep_nobody_else_waiting() {
     let served = Served::new().await;
     let known = served.ingest_key.clone();
-    for (path, key) in
-        [("/v1/events", "nobody"), ("/v1/events", &known), ("/v1/slack/actions", ""), ("/v1/authorize", &known)]
-    {
+    for (path, key) in [
+        ("/v1/events", "nobody"),
+        ("/v1/events", &*known),
+        ("/v1/slack/actions", ""),
+        ("/v1/authorize", &known),
+        ("/v1/reservations/x/extension", &known),
+        ("/v1/budgets/extensions", &known),
+        ("/v1/alerts/deliveries", "nobody"),
+    ] {
         let asking = served.unending(path, key);
         // All of them are on their way.
         tokio::time::sleep(Duration::from_millis(300)).await;

@@ -307,15 +307,17 @@ impl App {
         u32::try_from(minute).map_err(|_| Refusal::computation("reserve", "the clock is out of range"))
     }
 
-    /// Who asks. As with the root of a trace (ATR-1) the team is the one named, else the user's, else the key's.
+    /// Who asks. As with the root of a trace (ATR-1) the team is the one named, else that of the user who is named, else the
+    /// key's, else that of the key's user.
     fn asker(&self, principal: &Principal, request: &AuthorizeRequest, organisation: &Organisation) -> Asker {
         let (own, of_key) = (&request.tags, &principal.tags);
         let tag = |own: &Option<Id>, of_key: &Option<Id>| own.clone().or_else(|| of_key.clone());
         let user = tag(&own.user, &of_key.user).map(|user| self.pseudonyms.of(&user));
         let person = user.as_ref().and_then(|user| organisation.people.get(user));
         let of_user = person.and_then(|person| person.team.clone());
+        let (of_own_user, of_key_user) = if own.user.is_some() { (of_user, None) } else { (None, of_user) };
         Asker {
-            team: own.team.clone().or(of_user).or_else(|| of_key.team.clone()),
+            team: own.team.clone().or(of_own_user).or_else(|| of_key.team.clone()).or(of_key_user),
             project: tag(&own.project, &of_key.project),
             agent: tag(&own.agent, &of_key.agent),
             user,

@@ -104,7 +104,13 @@ impl<'a> Lens<'a> {
         match &self.what {
             What::Tokens(line) => destination == Destination::Tokens && is_of_line(cell, line),
             What::Passing(key) => destination == Destination::Passing(key.clone()),
-            What::Actual(key) | What::Markup(key, _) => destination == Destination::Priced(key.clone()),
+            What::Actual(key) => destination == Destination::Priced(key.clone()),
+            What::Markup(key, markup) => {
+                let ended_on = cell.task.as_ref().map(|task| task.ended_on).unwrap_or_default();
+                let organisation = &self.tariffs.history.on(ended_on).organisation;
+                let held = cell.team.as_ref().and_then(|team| organisation.markup(team, Some(&key.agent)));
+                destination == Destination::Priced(key.clone()) && held == Some(*markup)
+            }
             What::Pool(pool) => match destination {
                 Destination::Pool(into) => into == pool,
                 // What nobody pays goes into the pool for it (ATR-6).

@@ -92,7 +92,8 @@ fn tell_inputs(step: Step, version: &PriceVersion, state: &PriceState) -> Result
     Ok(step.say(format!("its inputs digest {} {words}", version.inputs)))
 }
 
-/// Without the nights, which say what each saw of all teams' tasks, only the sums are told that they were smoothed to.
+/// Without the nights it is only told what they are of: the sums of two nights, and the evidence, tell what one saw of all
+/// teams' tasks.
 fn tell_nights(
     mut step: Step,
     found: &mut Explained,
@@ -100,9 +101,15 @@ fn tell_nights(
     behind: &Behind,
 ) -> Result<Step, Refusal> {
     let (letter, words) = quantity_name(key.model);
+    if !sees_nights {
+        return Ok(step.say(format!(
+            "smoothed cost of the tasks of all teams by their smoothed quantity; what the nights saw is for the team that runs \
+             {} and for `finance`",
+            key.agent
+        )));
+    }
     if let Some(night) = behind.nights.last() {
-        let lines = if sees_nights { arithmetic(night, letter)? } else { Vec::new() };
-        for line in lines {
+        for line in arithmetic(night, letter)? {
             step = step.calculate(line);
         }
         let again = smoothed(night)?;
@@ -114,14 +121,6 @@ fn tell_nights(
     }
     if behind.nights.is_empty() {
         return Ok(step.say("the nights that gave it lie before the first closed month"));
-    }
-    if !sees_nights {
-        let nights = behind.nights.len();
-        return Ok(step.say(format!(
-            "the sums are those of the tasks of all teams, smoothed over {nights} nights; what each night saw is for the team \
-             that runs {} and for `finance`",
-            key.agent
-        )));
     }
     let skipped = behind.nights.len().saturating_sub(NIGHTS_MAX);
     let rows = behind.nights.iter().skip(skipped).map(|night| {

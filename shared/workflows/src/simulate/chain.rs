@@ -129,8 +129,9 @@ impl App {
         let Some(first) = months.first() else { return Ok(Vec::new()) };
         let opening = Side::opening_with(self.opening_in_the_books(world, first).await?)?;
         let (mut old, mut new) = (opening.clone(), opening);
-        let again = facts_differ(&world.history, other);
-        let stale = if again { self.stale_days(world).await? } else { BTreeSet::new() };
+        let stale = self.stale_days(world).await?;
+        let is_stale = months.iter().flat_map(Month::days).any(|day| stale.contains(&day));
+        let again = is_stale || facts_differ(&world.history, other);
         let mut replayed = Vec::with_capacity(months.len());
         for (number, month) in months.iter().enumerate() {
             self.progress(run, format!("replaying {}", month.period), number, months.len());

@@ -184,8 +184,11 @@ fn prc_1_what_single_nights_saw_is_for_finance_and_the_team_that_runs_the_agent(
             server.client(key).json(&format!("/v1/statements/{month}/alpha/lines/{line}/explanation?rows=1000"));
         assert_eq!(found["ties"], true, "{found}");
         let price = step(&found, "price").clone();
-        assert!(price.to_string().contains("S_C / S_N"), "the sums are told: {price}");
-        !price["table"].is_null()
+        let sees = !price["table"].is_null();
+        // The sums of two nights tell what one saw, and so does the evidence.
+        let sums = ["S_C", "S_N", "evidence:"].map(|sum| found.to_string().contains(sum));
+        assert_eq!(sums, [sees; 3], "{found}");
+        sees
     };
     for (owner, sees) in [("", false), ("\nowner = \"beta\"", false), ("\nowner = \"alpha\"", true)] {
         let books = Books::of(&organisation(owner));
