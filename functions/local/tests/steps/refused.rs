@@ -142,3 +142,23 @@ async fn prc_7_a_simulation_loses_nothing_without_a_word() {
         assert!(problem["detail"].as_str().unwrap().contains(said), "{problem}");
     }
 }
+
+/// ATR-1: the budget that is asked is that of the team which will pay: the key's before that of the key's user.
+#[tokio::test]
+async fn atr_1_a_check_asks_the_budget_of_the_team_that_will_pay() {
+    let served = Served::new().await;
+    let mut asked = Vec::new();
+    for (tags, own) in [
+        (json!({ "team": "marketing", "user": "ana" }), json!({})),
+        (json!({ "user": "ana" }), json!({})),
+        (json!({ "team": "marketing" }), json!({ "user": "ana" })),
+        (json!({ "team": "marketing", "user": "ana" }), json!({ "user": "finn" })),
+    ] {
+        let key = served.done("", "POST /v1/keys", json!({ "role": "ingest", "tags": tags })).await;
+        let answer = served.done(key["key"].as_str().unwrap(), "POST /v1/authorize", json!({ "tags": own })).await;
+        let scopes = answer["scopes"].as_array().unwrap().iter();
+        asked.push(scopes.map(|row| row["scope"].as_str().unwrap().to_owned()).any(|scope| scope == "team:support"));
+    }
+    // Ana is of support, and nobody of marketing has a budget.
+    assert_eq!(asked, [false, true, true, false]);
+}
