@@ -5,19 +5,16 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 use recoup_ledger::Settlement;
-use recoup_model::organisation::{History, Organisation, diff};
+use recoup_model::organisation::{History, Organisation};
 use recoup_model::{Digest, Period};
 use serde::{Deserialize, Serialize};
 
+use super::seen::{paths_that_differ, told};
 use crate::error::Refusal;
 use crate::records;
 
-/// Changes of an organisation file that a reason names.
-const NAMED_MAX: usize = 3;
 /// Sections of the file that no figure of a settlement depends on.
 const WITHOUT_FIGURES: [&str; 2] = ["budgets", "organisation.name"];
-/// The section of the file whose entries are people, who stand in it by their names.
-const PEOPLE: &str = "people";
 
 /// What a period was settled from and to, as far as it says whether it moved.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,21 +73,13 @@ impl Basis {
                 changes.extend(fresh.into_iter().filter(|path| !changes.contains(path)).collect::<Vec<_>>());
             }
         }
-        if changes.is_empty() {
-            return None;
-        }
-        let more = changes.len().saturating_sub(NAMED_MAX);
-        changes.truncate(NAMED_MAX);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        Some(format!("organisation changed: {}{more}", changes.join(", ")))
+        if changes.is_empty() { None } else { Some(told(changes)) }
     }
 }
 
 /// The paths that differ and may change a figure.
 fn named(old: &Organisation, new: &Organisation) -> Vec<String> {
-    let name = |path: String| if path.starts_with(PEOPLE) { PEOPLE.to_owned() } else { path };
-    let mut paths: Vec<String> = diff(Some(old), new).into_iter().map(|change| name(change.path)).collect();
+    let mut paths = paths_that_differ(old, new);
     paths.retain(|path| !WITHOUT_FIGURES.iter().any(|section| path.starts_with(section)));
-    paths.dedup();
     paths
 }

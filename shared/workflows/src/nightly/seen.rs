@@ -15,6 +15,7 @@ use crate::records;
 const NAMED_MAX: usize = 3;
 /// The section of the file whose entries are people.
 const PEOPLE: &str = "people";
+const REASON: &str = "organisation changed";
 
 /// Versions of the organisation file as facts see them, each looked at once.
 #[derive(Default)]
@@ -37,23 +38,31 @@ impl Seen {
 
     /// Why a night that saw one version is run again under another: what is different, as far as the first is known.
     pub(super) fn difference(&mut self, history: &History, held: Digest, version: &Version) -> Result<String, Refusal> {
-        const REASON: &str = "organisation changed";
         for before in history.versions() {
             if before.digest != held && self.digest(before)? != held {
                 continue;
             }
             let [old, new] = [before, version].map(|version| without_prices(&version.organisation));
-            // People stand in the file by their names.
-            let name = |path: String| if path.starts_with(PEOPLE) { PEOPLE.to_owned() } else { path };
-            let mut changes: Vec<String> = diff(Some(&old), &new).into_iter().map(|one| name(one.path)).collect();
-            changes.dedup();
-            let more = changes.len().saturating_sub(NAMED_MAX);
-            changes.truncate(NAMED_MAX);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            return Ok(format!("{REASON}: {}{more}", changes.join(", ")));
+            return Ok(told(paths_that_differ(&old, &new)));
         }
         Ok(REASON.to_owned())
     }
+}
+
+/// Where two organisation files differ; of people, who stand in the file by their names, only that they do.
+pub(super) fn paths_that_differ(old: &Organisation, new: &Organisation) -> Vec<String> {
+    let name = |path: String| if path.starts_with(PEOPLE) { PEOPLE.to_owned() } else { path };
+    let mut paths: Vec<String> = diff(Some(old), new).into_iter().map(|change| name(change.path)).collect();
+    paths.dedup();
+    paths
+}
+
+/// The reason that changes of the organisation file are.
+pub(super) fn told(mut changes: Vec<String>) -> String {
+    let more = changes.len().saturating_sub(NAMED_MAX);
+    changes.truncate(NAMED_MAX);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{REASON}: {}{more}", changes.join(", "))
 }
 
 /// What the facts of a day were made with.
