@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 
 use crate::arguments::{Arguments, At};
 use crate::problem::Problem;
-use crate::wrong_json;
 use crate::{Shared, body, origin};
 
 /// Bytes of a request.
@@ -209,8 +208,7 @@ pub(crate) async fn post_extension(
     request: Body,
 ) -> Result<Json<Value>, Problem> {
     let principal = shared.principal(&headers).await?;
-    let bytes = body::read_text_of_json(&headers, request, AUTHORIZE_BYTES_MAX).await?;
-    let Longer { ttl_s } = wrong_json::read(&bytes, "invalid-request", "{\"ttl_s\":900}")?;
+    let Longer { ttl_s } = body::read_json(&headers, request, AUTHORIZE_BYTES_MAX, "{\"ttl_s\":900}").await?;
     let (reservation_id, expires_at) = shared.app.extend_reservation(&principal, &id, ttl_s).await?;
     Ok(Json(json!({ "reservation_id": reservation_id, "expires_at": expires_at })))
 }

@@ -209,11 +209,7 @@ pub(crate) type Group = (Vec<Write>, oneshot::Sender<Result<(), WriteError>>);
 
 /// The bytes of a group's values.
 pub(crate) fn size((writes, _): &Group) -> usize {
-    let of = |write: &Write| match write {
-        Write::Put { value, .. } => value.len(),
-        Write::Delete { .. } => 0,
-    };
-    writes.iter().map(of).sum()
+    writes.iter().map(Write::value_bytes).sum()
 }
 
 /// Commits groups together; all of a group is written, or nothing.

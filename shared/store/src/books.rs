@@ -80,6 +80,15 @@ pub enum Write {
 }
 
 impl Write {
+    /// Bytes of its value.
+    #[must_use]
+    pub const fn value_bytes(&self) -> usize {
+        match self {
+            Self::Put { value, .. } => value.len(),
+            Self::Delete { .. } => 0,
+        }
+    }
+
     /// The record that is written.
     #[must_use]
     pub const fn key(&self) -> &Key {

@@ -255,7 +255,8 @@ impl<'a> NightRows<'a> {
             let page = self.books.scan(&self.partition, &prefix, after.as_deref(), ROWS_PAGE).await?;
             for record in page.records {
                 self.digest.add((run, &record.key.sort), &record.value);
-                let value = serde_json::from_str(&record.value).map_err(|error| self.damaged(error.to_string()))?;
+                let value =
+                    serde_json::from_str(&record.value).map_err(|error| damaged(self.night, error.to_string()))?;
                 found.push((record.key, value));
             }
             match page.next {
@@ -268,7 +269,7 @@ impl<'a> NightRows<'a> {
     /// A value that was stored as a text in pieces.
     async fn text<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, StoreError> {
         let pieces = self.named::<String>(name).await?.into_iter().map(|(_, piece)| piece);
-        serde_json::from_str(&pieces.collect::<String>()).map_err(|error| self.damaged(error.to_string()))
+        serde_json::from_str(&pieces.collect::<String>()).map_err(|error| damaged(self.night, error.to_string()))
     }
 
     /// Whether they are what the night stored: a bit that flipped in the books must not become a figure.
@@ -277,13 +278,12 @@ impl<'a> NightRows<'a> {
         if digest.finish() == stored {
             return Ok(());
         }
-        let detail = "it is not what its night stored; restore the books from a backup".to_owned();
-        Err(StoreError::Damaged { what: format!("the record of the facts of {}", night.day), detail })
+        Err(damaged(night, "it is not what its night stored; restore the books from a backup".to_owned()))
     }
+}
 
-    fn damaged(&self, detail: String) -> StoreError {
-        StoreError::Damaged { what: format!("the record of the facts of {}", self.night.day), detail }
-    }
+fn damaged(night: &Night, detail: String) -> StoreError {
+    StoreError::Damaged { what: format!("the record of the facts of {}", night.day), detail }
 }
 
 /// The night that has taken the place of one, whose rows are gone then; `None`: it is current.
@@ -307,7 +307,7 @@ async fn read_settlement_facts(books: &dyn Books, night: &Night) -> Result<Settl
 async fn read_settlement_rows(books: &dyn Books, night: &Night) -> Result<SettlementFacts, StoreError> {
     if night.form != FACTS_FORM {
         let detail = "they are in the form of another release; run `recoup nightly`".to_owned();
-        return Err(StoreError::Damaged { what: format!("the record of the facts of {}", night.day), detail });
+        return Err(damaged(night, detail));
     }
     let mut rows = NightRows::new(books, night);
     let head: Head = rows.text("head").await?;

@@ -77,10 +77,7 @@ fn groups_of(writes: Vec<Write>) -> Vec<Vec<Write>> {
     let mut groups: Vec<Vec<Write>> = Vec::new();
     let mut bytes = 0_usize;
     for write in writes {
-        let size = match &write {
-            Write::Put { value, .. } => value.len(),
-            Write::Delete { .. } => 0,
-        };
+        let size = write.value_bytes();
         match groups.last_mut() {
             Some(group) if group.len() < WRITES_MAX && bytes.saturating_add(size) <= GROUP_BYTES_MAX => {
                 bytes = bytes.saturating_add(size);

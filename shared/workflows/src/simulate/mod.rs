@@ -234,8 +234,8 @@ fn last_day(period: Period) -> chrono::NaiveDate {
     period.days().last().unwrap_or_default()
 }
 
-/// What differs from the organisation files that held in some months, the last one first. People are left out of it: they stand under pseudonyms. What was
-/// there before is for those who may read the file.
+/// What differs from the organisation files that held in some months, the last one first. People are left out of it: they
+/// stand under pseudonyms. What was there before is for those who may read the file.
 fn changes((history, other): (&History, &History), months: &[Month], may_read: bool) -> Result<Value, Refusal> {
     let read = |version: &Version| {
         parse(&version.text).map_err(|problems| {
